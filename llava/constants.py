@@ -1,0 +1,10 @@
+"""Ids and words that prompts, labels and images share."""
+
+IGNORE_INDEX = -100
+"""Label of positions that carry no loss."""
+
+IMAGE_TOKEN_INDEX = -200
+"""Placeholder id that an image's tokens replace; never a row of the embedding."""
+
+DEFAULT_IMAGE_TOKEN = "<image>"
+"""The placeholder as users write it in a prompt."""

@@ -1,0 +1,224 @@
+"""Loads a LaViDa checkpoint."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from llava.model.hub import resolve_directory
+from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.multimodal_encoder.builder import vision_directory
+from llava.model.multimodal_encoder.image_processor import SigLipImageProcessor
+from llava.question import PromptIds, special_ids_of
+
+logger = logging.getLogger("llava")
+
+Loaded = tuple[PreTrainedTokenizerBase, LlavaLladaForMaskedDiffusion, SigLipImageProcessor, int]
+
+_VISION_SETTINGS = (
+    "mm_vision_tower",
+    "mm_projector_type",
+    "mm_hidden_size",
+    "mm_patch_merge_type",
+    "mm_pooler_ratio",
+    "mm_spatial_pool_mode",
+    "mm_vision_select_layer",
+)
+_IGNORED_VISION_SETTINGS = ("mm_resampler_type", "use_mm_proj")
+_TOWER = "model.vision_tower.vision_tower."
+
+
+def load_pretrained_model(
+    model_path: str | Path,
+    model_base: str | None = None,
+    model_name: str | None = None,
+    load_8bit: bool = False,
+    load_4bit: bool = False,
+    device_map: str | torch.device | dict[str, Any] = "auto",
+    torch_dtype: str | torch.dtype | None = None,
+    vision_kwargs: dict[str, Any] | None = None,
+    revision: str | None = None,
+    **kwargs: Any,
+) -> Loaded:
+    """(tokenizer, model, image_processor, context_len) of a checkpoint in LaViDa's format.
+
+    Args:
+        model_path: a directory, or a hub id (safetensors and text files are fetched, never code).
+        model_base: not used by full checkpoints; must be None.
+        model_name: accepted for LaViDa's callers; nothing depends on it.
+        device_map: ``auto`` (the first GPU if there is one, else the CPU), or a device.
+        torch_dtype: as torch dtype or its name; None or ``auto`` keeps the checkpoint's.
+        vision_kwargs: entries of the config to override (``mm_vision_tower``, ...), and ``keep_all_layers`` for the
+            vision layers that LaViDa removes.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint, or parts of it are missing.
+        ValueError: if it is not a LaViDa checkpoint, its tensors do not fit, or an option does not exist.
+    """
+    if model_base is not None:
+        raise ValueError(f"model_base={model_base!r} is not supported; merge the adapter and load the full checkpoint")
+    if load_8bit or load_4bit:
+        raise ValueError("load_8bit and load_4bit are not supported; use torch_dtype='bfloat16'")
+    kwargs.pop("attn_implementation", None)
+    if kwargs:
+        raise ValueError(f"load_pretrained_model does not take {', '.join(sorted(kwargs))}")
+    directory = resolve_directory(model_path, revision=revision)
+    config = _read_config(directory, vision_kwargs or {})
+    tokenizer = _load_tokenizer(directory)
+    _check_weight_files(directory)
+    model, info = LlavaLladaForMaskedDiffusion.from_pretrained(
+        directory,
+        config=config,
+        dtype=_dtype(torch_dtype),
+        device_map={"": _device(device_map)},
+        output_loading_info=True,
+        use_safetensors=True,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+    )
+    _complete_tower(model, info)
+    _refuse_wrong_tensors(directory, info)
+    _take_special_ids(model, tokenizer, directory)
+    return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
+
+
+def _read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaConfig:
+    path = directory / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} holds no config.json; give the directory of a LaViDa checkpoint")
+    try:
+        settings = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from error
+    if not isinstance(settings, dict) or settings.get("model_type") != LlavaLladaConfig.model_type:
+        kind = settings.get("model_type") if isinstance(settings, dict) else type(settings).__name__
+        raise ValueError(f"{path} describes {kind!r}, not a LaViDa model (model_type {LlavaLladaConfig.model_type!r})")
+    overrides = dict(vision_kwargs)
+    keep_all_layers = bool(overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False)))
+    for name in _IGNORED_VISION_SETTINGS:
+        overrides.pop(name, None)
+    if unknown := sorted(set(overrides) - set(_VISION_SETTINGS)):
+        raise ValueError(f"vision_kwargs does not take {', '.join(unknown)}; it takes {', '.join(_VISION_SETTINGS)}")
+    if overrides.get("mm_vision_tower", settings.get("mm_vision_tower")) != settings.get("mm_vision_tower"):
+        settings.pop("mm_vision_config", None)
+    try:
+        config = LlavaLladaConfig.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
+    except (StrictDataclassError, TypeError) as error:
+        raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error
+    config.name_or_path = str(directory)
+    return config
+
+
+def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    if not (directory / "tokenizer.json").is_file():
+        raise FileNotFoundError(f"{directory} holds no tokenizer.json; copy the tokenizer's files beside the weights")
+    try:
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise ValueError(f"the tokenizer in {directory} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _check_weight_files(directory: Path) -> None:
+    index, single = directory / "model.safetensors.index.json", directory / "model.safetensors"
+    if single.is_file():
+        files = [single]
+    elif index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{index} is not a safetensors index; restore it from the checkpoint's source") from error
+        files = [directory / name for name in names]
+    else:
+        found = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
+        hint = f"; {found[0]} is a pickle and is never read: convert it to safetensors" if found else ""
+        raise FileNotFoundError(f"{directory} holds no model.safetensors or model.safetensors.index.json{hint}")
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"{index} names {file.name}, which is missing; fetch the checkpoint again")
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file} is not a valid safetensors file ({error}); fetch it again") from error
+
+
+def _dtype(name: str | torch.dtype | None) -> str | torch.dtype:
+    if name is None or name == "auto":
+        return "auto"
+    dtype = getattr(torch, name, None) if isinstance(name, str) else name
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"torch_dtype {name!r} does not exist; use float32, bfloat16 or float16")
+    return dtype
+
+
+def _device(device_map: str | torch.device | dict[str, Any]) -> torch.device:
+    if isinstance(device_map, dict):
+        devices = set(device_map.values())
+        if len(devices) != 1:
+            raise ValueError("device_map must name one device; this model is not split over several")
+        device_map = devices.pop()
+    if device_map == "auto":
+        device_map = "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(device_map)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device {device_map!r} does not exist; use cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device_map!r} is not here: {torch.cuda.device_count()} CUDA devices; use cpu")
+    return device
+
+
+def _complete_tower(model: LlavaLladaForMaskedDiffusion, info: dict[str, Any]) -> None:
+    """Read the vision layers that LaViDa's checkpoints leave out from the SigLIP repository."""
+    tower = model.get_vision_tower()
+    if not tower.keep_all_layers:
+        return
+    last = f"{_TOWER}vision_model.encoder.layers.{tower.config.num_hidden_layers - 1}."
+    missing = {key for key in info["missing_keys"] if key.startswith((last, f"{_TOWER}vision_model.head."))}
+    if not missing:
+        return
+    directory = vision_directory(model.config)
+    found = {}
+    for file in sorted(directory.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            held = {f"{_TOWER}{key}": key for key in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            found |= {key: tensors.get_tensor(held[key]) for key in missing & held.keys()}
+    if absent := sorted(missing - found.keys()):
+        raise FileNotFoundError(
+            f"keep_all_layers needs {len(absent)} tensors that neither the checkpoint nor {directory} holds, such as "
+            f"{absent[0].removeprefix(_TOWER)}; point mm_vision_tower at the full SigLIP repository"
+        )
+    model.load_state_dict(found, strict=False)
+    info["missing_keys"] = set(info["missing_keys"]) - missing
+    logger.info("read %d scoring tensors from %s", len(found), directory)
+
+
+def _refuse_wrong_tensors(directory: Path, info: dict[str, Any]) -> None:
+    problems = []
+    for kind in ("missing", "unexpected", "mismatched"):
+        if keys := sorted(str(key) for key in info[f"{kind}_keys"]):
+            listed = ", ".join(keys[:20]) + (f" and {len(keys) - 20} more" if len(keys) > 20 else "")
+            problems.append(f"{len(keys)} {kind} ({listed})")
+    if problems:
+        raise ValueError(f"the tensors in {directory} do not fit its config.json: {'; '.join(problems)}")
+
+
+def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Fill in special ids that ``config.json`` does not give from the tokenizer, and refuse ids without embedding."""
+    given = json.loads((directory / "config.json").read_text())
+    for name, value in special_ids_of(tokenizer).items():
+        if name not in given:
+            setattr(model.config, name, value)
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer in {directory} has {len(tokenizer)} tokens but the embedding only {rows} rows; "
+            "use the tokenizer that came with the checkpoint"
+        )
+    model.prompt_ids = PromptIds.from_config(model.config).with_tokenizer(tokenizer)

@@ -1,0 +1,34 @@
+"""From a directory or a hub id to a directory on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is fetched from a hub: weights as safetensors, settings and tokenizers; never pickles, never code."""
+
+
+def resolve_directory(
+    name_or_path: str | Path, *, revision: str | None = None, allow_patterns: Sequence[str] = SAFE_FILES
+) -> Path:
+    """The directory itself, or a download of the hub repository of that name.
+
+    Raises:
+        FileNotFoundError: if it is neither, naming what was tried.
+        ValueError: if the path is a file.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ValueError(f"{path} is a file; give the checkpoint's directory")
+    name = str(name_or_path)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise FileNotFoundError(f"no directory {name}; give a checkpoint directory or a hub id such as owner/name")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"{name} is no directory here, and fetching it from the hub failed: {reason}") from error

@@ -1,0 +1,1 @@
+"""LLaDA: the masked-diffusion language model and its decoding."""

@@ -1,0 +1,192 @@
+"""LLaDA (arXiv 2502.09992): a bidirectional transformer that predicts masked tokens.
+
+The module tree gives the state-dict keys of the released checkpoints (``transformer.blocks.0.q_proj.weight`` and so on).
+
+Axis names: batch (samples), length (positions), dim (model width), heads, head_dim, vocab.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.model.language_model.llada.kv_cache import KVCache
+
+Rotary = tuple[Tensor, Tensor]
+"""Cosine and sine, each float32 (batch or 1, 1, length, head_dim)."""
+
+
+def rotary_embedding(positions: Tensor, head_dim: int, theta: float) -> Rotary:
+    """Cosine and sine of the rotary angles at ``positions`` (batch or 1, length).
+
+    The angles are computed in float32: in bfloat16 neighboring positions beyond 256 would coincide.
+    """
+    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+    angles = positions[..., None].float() * theta**-exponents
+    angles = torch.cat([angles, angles], dim=-1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def apply_rotary(states: Tensor, rotary: Rotary) -> Tensor:
+    """Rotate queries or keys (batch, heads, length, head_dim) by position, in float32; returns the dtype it was given."""
+    cos, sin = rotary
+    wide = states.float()
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(states.dtype)
+
+
+class LLaDABlock(GradientCheckpointingLayer):
+    """One transformer layer: attention over all positions, then a gated MLP, each behind an RMS norm."""
+
+    def __init__(self, config: LLaDAConfig) -> None:
+        super().__init__()
+        width, hidden = config.d_model, config.mlp_hidden_size
+        self.num_heads = config.n_heads
+        self.attn_norm = nn.RMSNorm(width, eps=config.rms_norm_eps)
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.attn_out = nn.Linear(width, width, bias=False)
+        self.ff_norm = nn.RMSNorm(width, eps=config.rms_norm_eps)
+        self.ff_proj = nn.Linear(width, hidden, bias=False)
+        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.ff_out = nn.Linear(hidden, width, bias=False)
+
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def keys_values(self, normed: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values, each (batch, heads, length, head_dim), of normed hidden states."""
+        return apply_rotary(self._heads(self.k_proj(normed)), rotary), self._heads(self.v_proj(normed))
+
+    def forward(
+        self,
+        hidden: Tensor,
+        rotary: Rotary,
+        attention_mask: Tensor | None = None,
+        buffers: tuple[Tensor, Tensor] | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """Hidden states after the layer, (batch, length, dim).
+
+        With ``buffers`` (keys, values of (batch, heads, slots, head_dim)), this call's keys and values are written at
+        slot ``start`` and attention runs over everything up to their end.
+        """
+        normed = self.attn_norm(hidden)
+        query = apply_rotary(self._heads(self.q_proj(normed)), rotary)
+        key, value = self.keys_values(normed, rotary)
+        if buffers is not None:
+            end = start + hidden.shape[1]
+            buffers[0][:, :, start:end], buffers[1][:, :, start:end] = key, value
+            key, value = buffers[0][:, :, :end], buffers[1][:, :, :end]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
+        hidden = hidden + self.attn_out(attended.transpose(1, 2).flatten(2))
+        normed = self.ff_norm(hidden)
+        return hidden + self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
+
+
+class LLaDAModel(nn.Module):
+    """Embedding, blocks, final norm and output head, without a task."""
+
+    def __init__(self, config: LLaDAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.embedding_size, config.d_model),
+                "blocks": nn.ModuleList(LLaDABlock(config) for _ in range(config.n_layers)),
+                "ln_f": nn.RMSNorm(config.d_model, eps=config.rms_norm_eps),
+            }
+        )
+        if not config.weight_tying:
+            self.transformer["ff_out"] = nn.Linear(config.d_model, config.embedding_size, bias=False)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.transformer["blocks"]
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Word embeddings (batch, length, dim) of token ids (batch, length)."""
+        return self.transformer["wte"](ids)
+
+    def compute_logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary, (..., vocab), for final hidden states (..., dim)."""
+        head = self.transformer["wte"] if self.config.weight_tying else self.transformer["ff_out"]
+        return F.linear(hidden, head.weight)
+
+    def forward(
+        self, inputs_embeds: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (batch, length, dim) with attention between all real positions.
+
+        Args:
+            inputs_embeds: (batch, length, dim).
+            attention_mask: True where a key may be seen, (batch, length) for padding or (batch, length, length) for any
+                pattern; None when nothing is padded.
+            position_ids: rotary positions (batch or 1, length); counted from each row's start when not given.
+        """
+        if position_ids is None:
+            position_ids = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)[None]
+        rotary = self._rotary(position_ids)
+        mask = None
+        if attention_mask is not None:
+            mask = attention_mask.bool()
+            mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+        hidden = inputs_embeds
+        for block in self.blocks:
+            hidden = block(hidden, rotary, mask)
+        return self.transformer["ln_f"](hidden)
+
+    def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
+        """The prefix's keys and values, with ``num_answer`` free slots behind them.
+
+        The prefix sees itself only, and neither the last layer's output nor any logits are computed: nothing reads them.
+
+        Args:
+            prefix_embeds: (batch, prefix, dim), padded at the end.
+            lengths: real positions of each sample, on the host.
+        """
+        batch, prefix, width = prefix_embeds.shape
+        head_dim = width // self.config.n_heads
+        device, dtype = prefix_embeds.device, prefix_embeds.dtype
+        shape = (batch, self.config.n_heads, prefix + num_answer, head_dim)
+        keys = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in self.blocks)
+        values = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in self.blocks)
+        prefix_lengths = torch.tensor(list(lengths), device=device)
+        key_mask = None
+        if min(lengths) < prefix:
+            slots = torch.arange(prefix + num_answer, device=device)
+            key_mask = (slots < prefix_lengths[:, None]) | (slots >= prefix)
+        mask = None if key_mask is None else key_mask[:, None, None, :prefix]
+        rotary = self._rotary(torch.arange(prefix, device=device)[None])
+        hidden = prefix_embeds
+        *earlier, last = self.blocks
+        for index, block in enumerate(earlier):
+            hidden = block(hidden, rotary, mask, (keys[index], values[index]))
+        keys[-1][:, :, :prefix], values[-1][:, :, :prefix] = last.keys_values(last.attn_norm(hidden), rotary)
+        return KVCache(
+            keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, key_mask=key_mask
+        )
+
+    def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
+        """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.
+
+        Rewrites the cache's answer slots; its prefix slots stay as they are. ``rotary`` belongs to
+        ``cache.answer_positions`` and is the same in every step, so the caller computes it once.
+        """
+        end = cache.prefix_length + answer_embeds.shape[1]
+        mask = None if cache.key_mask is None else cache.key_mask[:, None, None, :end]
+        hidden = answer_embeds
+        for block, buffers in zip(self.blocks, zip(cache.keys, cache.values, strict=True), strict=True):
+            hidden = block(hidden, rotary, mask, buffers, cache.prefix_length)
+        return self.transformer["ln_f"](hidden)
+
+    def _rotary(self, positions: Tensor) -> Rotary:
+        return rotary_embedding(positions, self.config.d_model // self.config.n_heads, self.config.rope_theta)
+
+    def answer_rotary(self, cache: KVCache, num_answer: int) -> Rotary:
+        """Rotary angles of the answer behind each sample's own prefix."""
+        return self._rotary(cache.answer_positions(num_answer))

@@ -1,0 +1,66 @@
+"""Which token a masked position would take, and how sure of it the model is.
+
+Axis names: batch (samples), length (answer positions), vocab.
+
+Confidences are computed so that they stay apart where probabilities in float32 would all round to 1: a trained model's
+sure answers differ by 1e-9, and their order decides what is unmasked first. LaViDa uses float64 for that.
+"""
+
+import torch
+from torch import Tensor
+
+REMASKING = ("low_confidence", "entropy", "margin", "random")
+_SPELLINGS = {"entrophy": "entropy"}
+
+
+def check_remasking(rule: str) -> str:
+    """The rule's name in this package's spelling (LaViDa's ``entrophy`` is accepted).
+
+    Raises:
+        ValueError: for a rule that does not exist.
+    """
+    rule = _SPELLINGS.get(rule, rule)
+    if rule not in REMASKING:
+        raise ValueError(f"remasking {rule!r} does not exist; use one of {', '.join(REMASKING)}")
+    return rule
+
+
+def sample_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+    """Token ids (batch, length) drawn from logits (batch, length, vocab): the highest at temperature 0.
+
+    Gumbel-max sampling: the arg-max of logits plus ``temperature`` times Gumbel noise.
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    uniform = torch.rand(logits.shape, device=logits.device, generator=generator).clamp_(min=1e-20)
+    return (logits - temperature * (-uniform.log()).log()).argmax(-1)
+
+
+def confidence(logits: Tensor, tokens: Tensor, rule: str, generator: torch.Generator | None = None) -> Tensor:
+    """How sure the model is of each position, (batch, length) float32; only the order carries meaning.
+
+    ``low_confidence``: the log-odds of the chosen token. ``entropy``: minus the entropy of the prediction.
+    ``margin``: the lead of the best token over the second. ``random``: noise.
+
+    Args:
+        logits: (batch, length, vocab) float32.
+        tokens: chosen ids, (batch, length).
+    """
+    if rule == "random":
+        return torch.rand(tokens.shape, device=tokens.device, generator=generator)
+    if rule == "low_confidence":
+        return log_odds(logits, tokens)
+    best, index = logits.max(-1, keepdim=True)
+    gaps = logits - best
+    others = gaps.exp().scatter_(-1, index, 0.0)
+    rest = others.sum(-1)
+    if rule == "entropy":
+        return (others * gaps).sum(-1) / (1 + rest) - rest.log1p()
+    return -(rest + others.amax(-1)) / (1 + rest)
+
+
+def log_odds(logits: Tensor, tokens: Tensor) -> Tensor:
+    """log(p / (1 - p)) of the chosen tokens, (batch, length): monotone in p and exact at both of its ends."""
+    chosen = logits.gather(-1, tokens[..., None])
+    others = logits.scatter(-1, tokens[..., None], -torch.inf)
+    return chosen[..., 0] - others.logsumexp(-1)

@@ -1,0 +1,80 @@
+"""How many tokens each denoising step unmasks.
+
+LaViDa's schedules (arXiv 2505.16839, section 3.3; public code ``generate.py``): a curve over [0, 1] is cut into steps, and
+the tokens are dealt out along it, the curve's end first. A convex curve (``shift`` < 1) settles much at once and then
+slows down; the paper's value is 1/3.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DEFAULT_SHIFT = 1 / 3
+"""The paper's recommendation; LaViDa's own code defaults to 3, which the paper reports as far worse."""
+
+SCHEDULES = ("uniform", "shift", "cosine", "logit_normal")
+
+
+def _curve(schedule: str, time: Tensor, shift: float) -> Tensor:
+    if schedule == "shift":
+        return shift * time / (1 + (shift - 1) * time)
+    if schedule == "cosine":
+        return 0.5 - 0.5 * torch.cos(math.pi * time)
+    return 0.5 * (1 + torch.erf(torch.logit(time) / math.sqrt(2)))
+
+
+def check_schedule(schedule: str | None, schedule_kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse an unknown schedule or setting.
+
+    Raises:
+        ValueError: naming the schedule or setting, and what exists.
+    """
+    if schedule is not None and schedule not in SCHEDULES:
+        raise ValueError(f"schedule {schedule!r} does not exist; use one of {', '.join(SCHEDULES)}")
+    settings = dict(schedule_kwargs or {})
+    shift = settings.pop("shift", DEFAULT_SHIFT)
+    if settings or (schedule_kwargs and schedule != "shift"):
+        raise ValueError(f"schedule {schedule or 'uniform'!r} does not take {sorted(schedule_kwargs or {})}")
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not 0 < shift < math.inf:
+        raise ValueError(f"schedule_kwargs['shift'] must be a positive number, got {shift!r}")
+
+
+def num_transfer_tokens(
+    num_masked: Sequence[int], steps: int, schedule: str | None = None, schedule_kwargs: Mapping[str, Any] | None = None
+) -> Tensor:
+    """Tokens to unmask per sample and step, (batch, steps) int64 on the CPU; each row adds up to its ``num_masked``.
+
+    A sample with fewer masks than steps takes one token a step and then zeros.
+
+    Raises:
+        ValueError: for an unknown schedule, or fewer than one step.
+    """
+    check_schedule(schedule, schedule_kwargs)
+    if steps < 1:
+        raise ValueError(f"at least one denoising step is needed, got {steps}")
+    shift = float((schedule_kwargs or {}).get("shift", DEFAULT_SHIFT))
+    plan = torch.zeros(len(num_masked), steps, dtype=torch.int64)
+    for row, masked in zip(plan, num_masked, strict=True):
+        used = min(steps, masked)
+        if used == 0:
+            continue
+        if schedule in (None, "uniform"):
+            row[:used] = masked // used
+            row[: masked % used] += 1
+        else:
+            row[:used] = _deal_along_curve(_curve(schedule, torch.linspace(0, 1, used + 1), shift), masked)
+    return plan
+
+
+def _deal_along_curve(curve: Tensor, masked: int) -> Tensor:
+    """At least one token a step; what that costs is taken round robin from the steps that hold more than one."""
+    counts = (curve * masked).to(torch.int64).diff().clamp_(min=1)
+    excess = int(counts.sum()) - masked
+    while excess > 0:
+        spare = (counts > 1).nonzero().flatten()[:excess]
+        counts[spare] -= 1
+        excess -= len(spare)
+    return counts.flip(0)

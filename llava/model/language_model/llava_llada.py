@@ -1,0 +1,268 @@
+"""LaViDa with LLaDA: the model class that checkpoints load into."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.model.language_model.llada.generate import DenoisingStep, denoise
+from llava.model.language_model.llada.modeling_llada import LLaDAModel
+from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
+from llava.model.splice import PromptEmbeds
+from llava.question import PromptIds, Question
+
+
+class LlavaLladaConfig(LLaDAConfig):
+    """LLaDA's configuration and LaViDa's vision entries; other entries of a checkpoint are kept as they are."""
+
+    model_type = "llava_llada"
+
+    mm_vision_tower: str | None = "google/siglip-so400m-patch14-384"
+    mm_vision_config: dict | None = None
+    """SigLIP's vision configuration; read from ``mm_vision_tower`` when the checkpoint does not hold it."""
+    mm_vision_select_layer: int = -2
+    mm_keep_all_layers: bool = False
+    """Keep the vision layers that LaViDa removes; they serve token scoring."""
+    mm_hidden_size: int = 1152
+    mm_projector_type: str = "mlp2x_gelu"
+    mm_patch_merge_type: str | None = "spatial_unpad"
+    mm_spatial_pool_mode: str = "bilinear"
+    mm_pooler_ratio: int = 2
+    image_aspect_ratio: str | None = "anyres"
+    image_grid_pinpoints: str | list = "[(384, 768), (768, 384), (768, 768), (1152, 384), (384, 1152)]"
+    shirg_x: dict | None = None
+    """Settings of SHIRG-X that the checkpoint was saved with; applied by ``apply_shirg_x`` only."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is saved: everything but ``image_view``, which belongs to a live patch."""
+        settings = super().to_dict()
+        settings.pop("image_view", None)
+        return settings
+
+
+class LlavaLladaModel(LLaDAModel, LlavaMetaModel):
+    """LLaDA with LaViDa's vision modules beside it."""
+
+    def __init__(self, config: LlavaLladaConfig) -> None:
+        super().__init__(config)
+        self.initialize_vision_modules(config)
+
+
+class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
+    """The whole model, from ids and pixel views to logits or denoised answers."""
+
+    config_class = LlavaLladaConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ("LLaDABlock", "SiglipEncoderLayer")
+    _keys_to_ignore_on_load_unexpected = (r"^shirg_x\.",)
+
+    def __init__(self, config: LlavaLladaConfig) -> None:
+        super().__init__(config)
+        self.model = LlavaLladaModel(config)
+        config.mm_vision_config = self.model.vision_tower.config.to_dict()
+        self.prompt_ids = PromptIds.from_config(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding | nn.Conv2d):
+            nn.init.normal_(module.weight, std=std)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            nn.init.ones_(module.weight)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+    def get_model(self) -> LlavaLladaModel:
+        return self.model
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.transformer["wte"]
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.transformer["wte"] = value
+
+    def prepare_inputs(
+        self,
+        input_ids: Tensor | Sequence[Tensor],
+        attention_mask: Tensor | None = None,
+        images: Sequence[Tensor] | Tensor | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        questions: Sequence[Question | None] | None = None,
+        labels: Tensor | None = None,
+    ) -> PromptEmbeds:
+        """Embedded prompts of a batch.
+
+        Without ``attention_mask``, end-of-text at a prompt's end is taken for padding when the batch has several rows.
+
+        Raises:
+            ValueError: if images and placeholders do not pair up, or a prompt with its images is too long.
+        """
+        if isinstance(input_ids, Tensor) and input_ids.ndim == 1:
+            input_ids = input_ids[None]
+        keep = [self._real_positions(input_ids, attention_mask, row) for row in range(len(input_ids))]
+        prompts = [ids.to(self.device)[mask.to(self.device)] for ids, mask in zip(input_ids, keep, strict=True)]
+        kept_labels = None
+        if labels is not None:
+            kept_labels = [row[mask.to(row.device)].to(self.device) for row, mask in zip(labels, keep, strict=True)]
+        views = [] if images is None else [view[None] if view.ndim == 3 else view for view in images]
+        return self.embed_prompts(prompts, views, image_sizes, questions, kept_labels)
+
+    def _real_positions(self, input_ids: Tensor | Sequence[Tensor], attention_mask: Tensor | None, row: int) -> Tensor:
+        ids = input_ids[row]
+        if attention_mask is not None:
+            return attention_mask[row].bool()
+        if len(input_ids) == 1 or self.config.pad_token_id is None:
+            return torch.ones_like(ids, dtype=torch.bool)
+        behind = (ids != self.config.pad_token_id).int().flip(0).cumsum(0).flip(0)
+        return behind > 0
+
+    def forward(
+        self,
+        input_ids: Tensor | Sequence[Tensor] | None = None,
+        attention_mask: Tensor | None = None,
+        images: Sequence[Tensor] | Tensor | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        questions: Sequence[Question | None] | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> CausalLMOutput:
+        """Logits (batch, length, vocab) with full attention between all real positions.
+
+        Pass ids with images, or embeddings; ``attention_mask`` belongs to the one that is passed.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("pass either input_ids or inputs_embeds")
+        if input_ids is not None:
+            prepared = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, questions)
+            inputs_embeds, attention_mask = prepared.embeds, prepared.attention_mask
+        self._check_context(inputs_embeds.shape[1], 0)
+        return CausalLMOutput(logits=self.model.compute_logits(self.model(inputs_embeds, attention_mask)))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: Tensor | Sequence[Tensor],
+        images: Sequence[Tensor] | Tensor | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        questions: Sequence[Question | None] | None = None,
+        *,
+        attention_mask: Tensor | None = None,
+        draft_tokens: Tensor | None = None,
+        mask_id: int | None = None,
+        generator: torch.Generator | None = None,
+        verbose: bool = False,
+        on_step: Callable[[DenoisingStep], None] | None = None,
+        decoding: DecodingConfig | None = None,
+        **settings: Any,
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Answer ids (batch, max_new_tokens); with ``verbose`` also the ids after every step, on the CPU.
+
+        Args:
+            inputs: prompt ids (batch, length) or a list of (length,); -200 stands for an image.
+            images: pixel views of every image, in the order of the placeholders.
+            image_sizes: (width, height) of each original image.
+            questions: one per image, for question-conditioned token selection; cut out of the prompt when not given.
+            draft_tokens: (batch, at most max_new_tokens) ids with masks where tokens are wanted: infilling.
+            decoding: settings as one object, or give its fields as keywords (LaViDa's way).
+
+        Raises:
+            ValueError: for settings that do not fit, or if prompt, images and answer exceed the context.
+        """
+        _drop_unused_settings(settings)
+        if decoding is not None and settings:
+            raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
+        decoding = decoding or DecodingConfig(**settings)
+        prepared = self.prepare_inputs(inputs, attention_mask, images, image_sizes, questions)
+        return self.denoise(
+            prepared,
+            decoding,
+            draft_tokens=draft_tokens,
+            mask_id=mask_id,
+            generator=generator,
+            verbose=verbose,
+            on_step=on_step,
+        )
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        prepared: PromptEmbeds,
+        decoding: DecodingConfig,
+        *,
+        draft_tokens: Tensor | None = None,
+        mask_id: int | None = None,
+        generator: torch.Generator | None = None,
+        verbose: bool = False,
+        on_step: Callable[[DenoisingStep], None] | None = None,
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """As ``generate``, from prompts that are already embedded."""
+        self._check_context(max(prepared.lengths), decoding.max_new_tokens)
+        history: list[Tensor] = []
+
+        def observe(step: DenoisingStep) -> None:
+            if verbose:
+                history.append(step.tokens.to("cpu", copy=True))
+            if on_step is not None:
+                on_step(step)
+
+        eos = self.config.eos_token_id
+        tokens = denoise(
+            self.model,
+            prepared.embeds,
+            prepared.lengths,
+            decoding,
+            mask_id=self.config.mask_token_id if mask_id is None else mask_id,
+            stop_ids=(self.config.eot_token_id, eos),
+            fill_id=eos,
+            draft_tokens=draft_tokens,
+            generator=generator,
+            on_step=observe if verbose or on_step is not None else None,
+        )
+        return (tokens, history) if verbose else tokens
+
+    def _check_context(self, prompt: int, answer: int) -> None:
+        limit = self.config.max_sequence_length
+        if prompt + answer > limit:
+            raise ValueError(
+                f"prompt and images take {prompt} positions and the answer {answer}, more than the {limit} of this "
+                "model; shorten the question or the answer, or keep fewer image tokens"
+            )
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Write the model under the released names; a relative ``mm_vision_tower`` is kept pointing where it points."""
+        name, beside = self.config.mm_vision_tower, Path(self.config.name_or_path or ".")
+        if name and name.startswith("."):
+            self.config.mm_vision_tower = os.path.relpath(beside / name, save_directory)
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.config.mm_vision_tower = name
+
+
+def _drop_unused_settings(settings: dict[str, Any]) -> None:
+    """Take out what LLaVA's callers pass along without asking for anything.
+
+    Raises:
+        ValueError: if such a setting asks for something that masked diffusion does not have.
+    """
+    settings.pop("tokenizer", None)
+    for name, idle in (("do_sample", (False, None)), ("num_beams", (1, None)), ("top_p", (1, 1.0, None))):
+        if settings.pop(name, None) not in idle:
+            raise ValueError(f"{name} does not exist in masked-diffusion decoding; sample with temperature > 0")
+    settings.pop("use_cache", None)
+    settings.pop("modalities", None)
+
+
+AutoConfig.register(LlavaLladaConfig.model_type, LlavaLladaConfig)
+AutoModelForCausalLM.register(LlavaLladaConfig, LlavaLladaForMaskedDiffusion)

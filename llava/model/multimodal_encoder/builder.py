@@ -1,0 +1,37 @@
+"""Builds the vision tower that a LaViDa config names."""
+
+from pathlib import Path
+
+from transformers import PretrainedConfig, SiglipVisionConfig
+
+from llava.model.hub import resolve_directory
+from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower, read_vision_config
+
+
+def vision_directory(config: PretrainedConfig) -> Path:
+    """The directory of the SigLIP repository that the config names.
+
+    A relative path is read against the checkpoint's own directory, so that a checkpoint travels with its tower; anything
+    else is a path or a hub id.
+    """
+    name = getattr(config, "mm_vision_tower", None) or getattr(config, "vision_tower", None)
+    if not name:
+        raise ValueError("the config names no vision tower; set mm_vision_tower to a SigLIP directory or hub id")
+    beside = Path(getattr(config, "name_or_path", "") or ".") / name
+    if name.startswith(".") or beside.is_dir():
+        return beside
+    return resolve_directory(name)
+
+
+def build_vision_tower(config: PretrainedConfig, **kwargs: bool) -> SigLipVisionTower:
+    """An uninitialized tower for a LaViDa config.
+
+    The vision sizes come from ``config.mm_vision_config`` when it holds them, else from the SigLIP repository's config.
+    """
+    settings = getattr(config, "mm_vision_config", None)
+    vision = SiglipVisionConfig(**settings) if settings else read_vision_config(vision_directory(config))
+    return SigLipVisionTower(
+        vision,
+        select_layer=getattr(config, "mm_vision_select_layer", -2),
+        keep_all_layers=kwargs.get("keep_all_layers", getattr(config, "mm_keep_all_layers", False)),
+    )

@@ -1,0 +1,1 @@
+"""Projectors from the vision width to the language width."""

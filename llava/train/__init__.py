@@ -1,0 +1,1 @@
+"""Training: the masked-diffusion objective."""
