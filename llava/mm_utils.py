@@ -16,7 +16,7 @@ from torch import Tensor
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.image_io import decode_base64_image
-from llava.model.multimodal_encoder.image_processor import SigLipImageProcessor
+from llava.image_processor import SigLipImageProcessor
 
 load_image_from_base64 = decode_base64_image
 

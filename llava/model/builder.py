@@ -10,10 +10,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from llava.model.hub import resolve_directory
+from llava.model.hub import quiet_loading, resolve_directory
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
-from llava.model.multimodal_encoder.image_processor import SigLipImageProcessor
+from llava.image_processor import SigLipImageProcessor
 from llava.question import PromptIds, special_ids_of
 
 logger = logging.getLogger("llava")
@@ -69,26 +69,34 @@ def load_pretrained_model(
     if kwargs:
         raise ValueError(f"load_pretrained_model does not take {', '.join(sorted(kwargs))}")
     directory = resolve_directory(model_path, revision=revision)
-    config = _read_config(directory, vision_kwargs or {})
-    tokenizer = _load_tokenizer(directory)
-    _check_weight_files(directory)
-    model, info = LlavaLladaForMaskedDiffusion.from_pretrained(
-        directory,
-        config=config,
-        dtype=_dtype(torch_dtype),
-        device_map={"": _device(device_map)},
-        output_loading_info=True,
-        use_safetensors=True,
-        local_files_only=True,
-        ignore_mismatched_sizes=True,
-    )
+    config = read_config(directory, vision_kwargs or {})
+    dtype, device = _dtype(torch_dtype), _device(device_map)
+    weight_files(directory)
+    with quiet_loading():
+        tokenizer = _load_tokenizer(directory)
+        model, info = LlavaLladaForMaskedDiffusion.from_pretrained(
+            directory,
+            config=config,
+            dtype=dtype,
+            device_map={"": device},
+            output_loading_info=True,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+        )
     _complete_tower(model, info)
     _refuse_wrong_tensors(directory, info)
     _take_special_ids(model, tokenizer, directory)
     return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
 
 
-def _read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaConfig:
+def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaConfig:
+    """The config of a checkpoint directory, with entries overridden as in ``load_pretrained_model``.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is broken or describes another kind of model.
+    """
     path = directory / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{directory} holds no config.json; give the directory of a LaViDa checkpoint")
@@ -124,7 +132,13 @@ def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         raise ValueError(f"the tokenizer in {directory} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _check_weight_files(directory: Path) -> None:
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of a checkpoint directory, each with a readable header.
+
+    Raises:
+        FileNotFoundError: if there are none, or one that the index names is missing.
+        ValueError: if one of them, or the index, is broken.
+    """
     index, single = directory / "model.safetensors.index.json", directory / "model.safetensors"
     if single.is_file():
         files = [single]
@@ -146,6 +160,7 @@ def _check_weight_files(directory: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} is not a valid safetensors file ({error}); fetch it again") from error
+    return files
 
 
 def _dtype(name: str | torch.dtype | None) -> str | torch.dtype:

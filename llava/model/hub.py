@@ -1,10 +1,12 @@
-"""From a directory or a hub id to a directory on disk."""
+"""From a directory or a hub id to a directory on disk, and loading from it without noise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from transformers.utils import logging
 
 SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched from a hub: weights as safetensors, settings and tokenizers; never pickles, never code."""
@@ -32,3 +34,17 @@ def resolve_directory(
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"{name} is no directory here, and fetching it from the hub failed: {reason}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence transformers' reports while loading; every tensor it would report is checked by the caller.
+
+    Its progress bar stays for loads that last.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)

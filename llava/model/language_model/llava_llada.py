@@ -19,6 +19,21 @@ from llava.model.splice import PromptEmbeds
 from llava.question import PromptIds, Question
 
 
+_VISION_FIELDS = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_channels",
+    "image_size",
+    "patch_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "attention_dropout",
+)
+
+
 class LlavaLladaConfig(LLaDAConfig):
     """LLaDA's configuration and LaViDa's vision entries; other entries of a checkpoint are kept as they are."""
 
@@ -69,7 +84,8 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     def __init__(self, config: LlavaLladaConfig) -> None:
         super().__init__(config)
         self.model = LlavaLladaModel(config)
-        config.mm_vision_config = self.model.vision_tower.config.to_dict()
+        vision = self.model.vision_tower.config
+        config.mm_vision_config = {name: getattr(vision, name) for name in _VISION_FIELDS}
         self.prompt_ids = PromptIds.from_config(config)
         self.post_init()
 
@@ -241,9 +257,9 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Write the model under the released names; a relative ``mm_vision_tower`` is kept pointing where it points."""
-        name, beside = self.config.mm_vision_tower, Path(self.config.name_or_path or ".")
-        if name and name.startswith("."):
-            self.config.mm_vision_tower = os.path.relpath(beside / name, save_directory)
+        name, source = self.config.mm_vision_tower, self.config.name_or_path
+        if name and name.startswith(".") and source:
+            self.config.mm_vision_tower = os.path.relpath(Path(source) / name, save_directory)
         try:
             super().save_pretrained(save_directory, **kwargs)
         finally:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, SiglipMultiheadAttentionPoolingHead
 
-from llava.model.multimodal_encoder.image_processor import SigLipImageProcessor
+from llava.image_processor import SigLipImageProcessor
 from shirg.coordinates import grid_boxes
 from shirg.scaffold import pool_scaffold
 from shirg.tokens import DualScaleTokens

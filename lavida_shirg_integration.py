@@ -1,0 +1,429 @@
+"""SHIRG-X inside LaViDa: one method of one model instance is replaced, and can be put back.
+
+    tokenizer, model, image_processor, _ = load_pretrained_model(path)
+    with apply_shirg_x(model, ShirgXConfig(budget=768)):
+        views = process_images([image], image_processor, model.config)
+        answer = model.generate(prompt_ids, views, [image.size], prefix_lm=True)
+
+Axis names as in ``shirg``: batch (images), patches, cells, tokens, dim (vision width), width (language width).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, SiglipTextModel
+
+from llava.mm_utils import ImageView
+from llava.model.hub import quiet_loading
+from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.multimodal_encoder.builder import vision_directory
+from llava.question import Question
+from shirg.budget import BudgetHead, patch_entropy, predict_budgets
+from shirg.config import ShirgXConfig
+from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
+from shirg.profiling import StageTimer
+from shirg.scoring import term_spread
+from shirg.shirg_selector import Selection, feasible_budgets, select
+from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
+from shirg.tokens import DualScaleTokens, TokenSet
+
+__all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
+
+logger = logging.getLogger("shirg")
+
+WEIGHTS_FILE = "shirg_x.safetensors"
+SETTINGS_FILE = "shirg_x.json"
+FORMAT_VERSION = 1
+_PREFIX = "shirg_x."
+
+
+class ShirgX(nn.Module):
+    """SHIRG-X's own weights, registered as ``model.shirg_x`` so that moving, saving and LoRA see them."""
+
+    def __init__(self, config: ShirgXConfig, *, vision_dim: int, word_dim: int) -> None:
+        super().__init__()
+        self.coordinates = CoordinateEmbedding(vision_dim, config.coordinate_dim)
+        self.budget_head = BudgetHead(len(config.budgets))
+        if config.similarity == "learned":
+            self.relevance = LearnedRelevance(vision_dim, word_dim, config.relevance_dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPages:
+    """What SHIRG-X sees of a batch of pages before any question; one encoding serves many questions."""
+
+    dual: DualScaleTokens
+    candidate_counts: tuple[int, ...]
+    budgets: tuple[int, ...]
+    """Detail tokens to keep of each page."""
+    projected: Tensor | None
+    """(batch, patches, width) when the similarity compares projected patches with words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShirgXPrefix:
+    """The finished visual prefix of each page, and the decision behind it."""
+
+    sequences: list[Tensor]
+    """Per page (scaffold + K, width), projected."""
+    boxes: list[Tensor]
+    """Per page (scaffold + K, 4): (x, y, h, w) of every token."""
+    tokens: TokenSet
+    selection: Selection
+
+
+class ShirgXHandle:
+    """A live patch: the stages of the encoding, and the way back.
+
+    ``encode_pages`` and ``select_tokens`` are the two halves of what the patched ``encode_images`` does, for callers
+    that ask several questions of a page or want to see the decision.
+    """
+
+    def __init__(
+        self, model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, text: _TextTower | None, timer: StageTimer
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.timer = timer
+        self._text = text
+        self._original_config = model.config
+        self._applied = True
+
+    def forward_with_shirg_x(
+        self,
+        views: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+        questions: Sequence[Question | None] | None = None,
+    ) -> list[Tensor]:
+        """The seam, patched: per image the scaffold and the K chosen detail tokens, (scaffold + K, width).
+
+        Args:
+            views: per image (1, 3, side, side), as ``process_images`` makes them with this model's config.
+            image_sizes: (width, height) of each original image.
+            questions: one per image; sources that read the question refuse to go without.
+        """
+        pages = self.encode_pages(views, image_sizes)
+        prefix = self.select_tokens(pages, questions or [None] * len(views))
+        if self.config.debug:
+            self._log(pages, prefix)
+        return prefix.sequences
+
+    def encode_pages(self, views: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]) -> EncodedPages:
+        """Dual-scale features, boxes and budgets of a batch of pages: everything that no question changes.
+
+        Raises:
+            ValueError: if views and sizes do not pair up, or a view is not the one this configuration wants.
+        """
+        config, tower = self.config, self.model.get_vision_tower()
+        side = config.grid * tower.patch_size
+        if len(views) != len(image_sizes):
+            raise ValueError(f"{len(views)} images but {len(image_sizes)} image_sizes were given; give one for each")
+        for index, view in enumerate(views):
+            if tuple(view.shape) != (1, 3, side, side):
+                raise ValueError(
+                    f"image {index} has views of shape {tuple(view.shape)}, but SHIRG-X wants (1, 3, {side}, {side}); "
+                    "call process_images with model.config after apply_shirg_x"
+                )
+        pixels = torch.cat([view.to(tower.device) for view in views])
+        counts: tuple[int, ...] = (config.num_patches,) * len(views)
+        boxes = candidates = None
+        if config.resize == "pad":
+            boxes, candidates = padded_grid_boxes(config.grid, image_sizes)
+            counts = tuple(candidates.sum(1).tolist())
+        # Budgets are shapes, so the host must know them; asked for first, they are ready before the tower is queued.
+        budgets = self._budgets(pixels, counts)
+        with self.timer.stage("encode"):
+            dual = tower.extract_shirg_x_tokens(
+                pixels,
+                scaffold_factor=config.scaffold_factor,
+                with_attention=config.similarity == "attention",
+                with_values=config.similarity == "siglip",
+            )
+        if boxes is not None and candidates is not None:
+            scaffold_boxes, _ = padded_grid_boxes(config.grid // config.scaffold_factor, image_sizes)
+            device = pixels.device
+            dual = replace(
+                dual,
+                boxes=boxes.to(device),
+                scaffold_boxes=scaffold_boxes.to(device),
+                candidates=candidates.to(device),
+            )
+        projected = None
+        if config.similarity == "projected":
+            with torch.no_grad(), self.timer.stage("similarity"):
+                projected = self.model.get_model().mm_projector(dual.detail)
+        return EncodedPages(dual=dual, candidate_counts=counts, budgets=budgets, projected=projected)
+
+    def select_tokens(self, pages: EncodedPages, questions: Sequence[Question | None]) -> ShirgXPrefix:
+        """The visual prefix of each page for its question.
+
+        Raises:
+            ValueError: if there is not one question per page, or one is missing that the similarity source reads.
+        """
+        config, dual = self.config, pages.dual
+        if len(questions) != len(pages.budgets):
+            raise ValueError(f"{len(pages.budgets)} images but {len(questions)} questions were given; give one for each")
+        with torch.no_grad(), self.timer.stage("similarity"):
+            similarity = self._similarity(pages, questions)
+        tokens, selection = select(
+            dual, similarity, config, pages.budgets, candidate_counts=pages.candidate_counts, timer=self.timer
+        )
+        with self.timer.stage("project"):
+            detail, scaffold = tokens.features, dual.scaffold
+            if config.coordinates:
+                embed = self.model.shirg_x.coordinates
+                detail = detail + embed(tokens.boxes).to(detail.dtype)
+                if config.coordinates_on_scaffold:
+                    scaffold = scaffold + embed(dual.scaffold_boxes).to(scaffold.dtype)
+            features = torch.cat([scaffold, detail], dim=1) if config.scaffold else detail
+            boxes = torch.cat([dual.scaffold_boxes, tokens.boxes], dim=1) if config.scaffold else tokens.boxes
+            finished = self.model.get_model().mm_projector(features)
+        ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
+        return ShirgXPrefix(
+            sequences=[row[:end] for row, end in zip(finished, ends, strict=True)],
+            boxes=[row[:end] for row, end in zip(boxes, ends, strict=True)],
+            tokens=tokens,
+            selection=selection,
+        )
+
+    def _budgets(self, pixels: Tensor, counts: Sequence[int]) -> tuple[int, ...]:
+        config = self.config
+        if config.budget != "auto":
+            return (config.budget,) * len(counts)
+        offers = [feasible_budgets(count, config.budgets) for count in counts]
+        tower = self.model.get_vision_tower()
+        with torch.no_grad(), self.timer.stage("budget"):
+            entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
+            feasible = torch.tensor([[budget in offer for budget in config.budgets] for offer in offers])
+            logits = self.model.shirg_x.budget_head(entropy)
+            return predict_budgets(logits, config.budgets, feasible.to(logits.device))
+
+    def _similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
+        source, dual = self.config.similarity, pages.dual
+        if source == "attention":
+            assert dual.attention_received is not None
+            return attention_similarity(dual.attention_received)
+        asked: list[Question] = []
+        for index, question in enumerate(questions):
+            if question is None:
+                raise ValueError(
+                    f"SHIRG-X with similarity {source!r} chooses tokens by the question, but the prompt of image {index} "
+                    "has no user turn with a question; pass questions=, or choose similarity: attention"
+                )
+            asked.append(question)
+        if source == "siglip":
+            assert self._text is not None
+            assert dual.value_embeddings is not None
+            return siglip_similarity(dual.value_embeddings, self._text.embed(self.model.shirg_x.text_tower, asked))
+        words, mask = self._word_embeddings(asked)
+        if source == "learned":
+            return self.model.shirg_x.relevance(dual.detail, words, mask)
+        assert pages.projected is not None
+        return projected_similarity(pages.projected, words, mask)
+
+    def _word_embeddings(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+        """(batch, words, width) embeddings of the questions' words and (batch, words) True where there is one."""
+        rows = [torch.tensor(question.ids) for question in questions]
+        lengths = torch.tensor([len(row) for row in rows])
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.model.device)
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        return self.model.get_model().embed_tokens(ids), mask.to(ids.device)
+
+    def _log(self, pages: EncodedPages, prefix: ShirgXPrefix) -> None:
+        spread = term_spread(prefix.selection.scores, pages.dual.candidates, self.config)
+        logger.debug("kept %s, spread of the weighted terms per image: %s", prefix.tokens.lengths, spread)
+        self.timer.log_report(logging.DEBUG)
+
+    def save(self, directory: str | Path) -> None:
+        """Write SHIRG-X's weights and settings alone, to be given to ``apply_shirg_x(weights=...)``."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        tensors = {key: value.detach().contiguous().cpu() for key, value in self.model.shirg_x.state_dict().items()}
+        save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
+        settings = {"format_version": FORMAT_VERSION, "config": self.config.to_dict()}
+        (directory / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+
+    def remove(self) -> None:
+        """Put the model back exactly as it was.
+
+        Raises:
+            RuntimeError: if that has happened already.
+        """
+        if not self._applied:
+            raise RuntimeError("this SHIRG-X patch has been removed already")
+        self.model.__dict__.pop("encode_images", None)
+        del self.model.shirg_x
+        self.model.config = self._original_config
+        self._applied = False
+
+    def __enter__(self) -> ShirgXHandle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._applied:
+            self.remove()
+
+
+class _TextTower:
+    """SigLIP's text side, for the ``siglip`` source."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, words: PreTrainedTokenizerBase | None, length: int) -> None:
+        self.tokenizer, self.words, self.length = tokenizer, words, length
+
+    def embed(self, tower: SiglipTextModel, questions: Sequence[Question]) -> Tensor:
+        """(batch, dim) embeddings of the questions."""
+        texts = []
+        for question in questions:
+            if question.text is None and self.words is None:
+                raise ValueError(
+                    "similarity: siglip reads the question's text, but only its ids are known; give apply_shirg_x the "
+                    "tokenizer, or pass questions= with text"
+                )
+            texts.append(question.text if question.text is not None else self.words.decode(question.ids))
+        ids = self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+        ).input_ids
+        return tower(ids.to(tower.device)).pooler_output
+
+
+def apply_shirg_x(
+    model: LlavaLladaForMaskedDiffusion,
+    config: ShirgXConfig | None = None,
+    *,
+    weights: str | Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> ShirgXHandle:
+    """Give one model SHIRG-X; every other model in the process stays as it is.
+
+    Args:
+        config: settings; those the checkpoint was saved with when not given, else the defaults.
+        weights: a directory with SHIRG-X's weights; the model's own checkpoint is searched when not given. Without any,
+            the weights start fresh: coordinates add nothing, and ``auto`` keeps the largest budget.
+        tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
+
+    Raises:
+        RuntimeError: if the model is patched already.
+        ValueError: if the weights do not fit the settings, or the tower lacks layers that the similarity reads.
+        FileNotFoundError: if ``weights`` holds none.
+    """
+    if "shirg_x" in model._modules:
+        raise RuntimeError("SHIRG-X is applied to this model already; remove() it first")
+    if config is None:
+        config = ShirgXConfig.from_dict(model.config.shirg_x or {})
+    tensors = _read_weights(Path(weights)) if weights is not None else _weights_of_checkpoint(model)
+    if config.similarity == "auto":
+        learned = any(key.startswith("relevance.") for key in tensors)
+        config = config.replace(similarity="learned" if learned else "projected")
+        logger.info("similarity: auto means %s here", config.similarity)
+    _check_tower(model, config)
+    text = None
+    tower = model.get_vision_tower()
+    module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
+    if tensors:
+        _load_weights(module, tensors)
+    if config.similarity == "siglip":
+        module.text_tower, text = _load_text_tower(model, tokenizer)
+    module.to(device=model.device, dtype=model.dtype).train(model.training)
+    timer = StageTimer(model.device, enabled=config.debug)
+    handle = ShirgXHandle(model, config, text, timer)
+    model.add_module("shirg_x", module)
+    # A copy, so that a config shared with other models or held by the caller does not change under them.
+    model.config = copy.deepcopy(model.config)
+    model.config.shirg_x = config.to_dict()
+    if config.mode == "shirg_x":
+        model.config.image_view = ImageView(size=config.grid * tower.patch_size, pad=config.resize == "pad")
+        model.encode_images = partial(ShirgXHandle.forward_with_shirg_x, handle)
+    return handle
+
+
+def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> None:
+    if config.similarity in ("attention", "siglip") and not model.get_vision_tower().keep_all_layers:
+        raise ValueError(
+            f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
+            "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"
+        )
+
+
+def _weights_of_checkpoint(model: LlavaLladaForMaskedDiffusion) -> dict[str, Tensor]:
+    directory = Path(model.config.name_or_path or "")
+    return _read_weights(directory, required=False) if model.config.name_or_path and directory.is_dir() else {}
+
+
+def _read_weights(directory: Path, *, required: bool = True) -> dict[str, Tensor]:
+    """SHIRG-X's tensors in a directory: saved alone, or among a checkpoint's under ``shirg_x.``."""
+    alone = directory / WEIGHTS_FILE
+    files = [alone] if alone.is_file() else sorted(directory.glob("model*.safetensors"))
+    tensors: dict[str, Tensor] = {}
+    if alone.is_file():
+        _check_format(directory / SETTINGS_FILE)
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as stored:
+                for key in stored.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    if file == alone or key.startswith(_PREFIX):
+                        tensors[key.removeprefix(_PREFIX)] = stored.get_tensor(key)
+        except SafetensorError as error:
+            raise ValueError(f"{file} is not a valid safetensors file ({error}); restore it") from error
+    if required and not tensors:
+        raise FileNotFoundError(f"{directory} holds no SHIRG-X weights ({WEIGHTS_FILE}, or {_PREFIX}* in a checkpoint)")
+    return tensors
+
+
+def _check_format(path: Path) -> None:
+    try:
+        version = json.loads(path.read_text())["format_version"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is missing or broken; it belongs beside {WEIGHTS_FILE}") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}, but this code reads {FORMAT_VERSION}; update one of them")
+
+
+def _load_weights(module: ShirgX, tensors: dict[str, Tensor]) -> None:
+    """Load all of the module's weights; stored ones of a source that is not chosen are left alone."""
+    wanted = module.state_dict()
+    optional = ("relevance.", "text_tower.")
+    missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.startswith(optional))
+    unexpected = sorted(key for key in tensors.keys() - wanted.keys() if not key.startswith(optional))
+    shapes = sorted(key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape)
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"the SHIRG-X weights do not fit the settings: missing {missing}, unexpected {unexpected}, of another shape "
+            f"{shapes}; use the settings they were saved with"
+        )
+    module.load_state_dict({key: value for key, value in tensors.items() if key in wanted}, strict=False)
+
+
+def _load_text_tower(
+    model: LlavaLladaForMaskedDiffusion, words: PreTrainedTokenizerBase | None
+) -> tuple[SiglipTextModel, _TextTower]:
+    directory = vision_directory(model.config)
+    if not (directory / "tokenizer.json").is_file() and not (directory / "tokenizer_config.json").is_file():
+        raise FileNotFoundError(
+            f"similarity: siglip needs SigLIP's text tower and tokenizer, but {directory} holds no tokenizer; point "
+            "mm_vision_tower at the full SigLIP repository"
+        )
+    with quiet_loading():
+        tower, info = SiglipTextModel.from_pretrained(
+            directory, output_loading_info=True, use_safetensors=True, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    if info["missing_keys"]:
+        raise FileNotFoundError(
+            f"similarity: siglip needs SigLIP's text tower, but {directory} lacks {len(info['missing_keys'])} of its "
+            f"tensors, such as {min(info['missing_keys'])}; point mm_vision_tower at the full SigLIP repository"
+        )
+    return tower.requires_grad_(False), _TextTower(tokenizer, words, tower.config.max_position_embeddings)
