@@ -11,24 +11,20 @@ Axis names as in ``shirg``: batch (images), patches, cells, tokens, dim (vision 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, SiglipTextModel
+from transformers import PreTrainedTokenizerBase
 
 from llava.mm_utils import ImageView
-from llava.model.hub import quiet_loading
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
+from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
 from shirg.budget import BudgetHead, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
@@ -38,15 +34,11 @@ from shirg.scoring import term_spread
 from shirg.shirg_selector import Selection, feasible_budgets, select
 from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
 from shirg.tokens import DualScaleTokens, TokenSet
+from shirg.weights import load_weights, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
 logger = logging.getLogger("shirg")
-
-WEIGHTS_FILE = "shirg_x.safetensors"
-SETTINGS_FILE = "shirg_x.json"
-FORMAT_VERSION = 1
-_PREFIX = "shirg_x."
 
 
 class ShirgX(nn.Module):
@@ -92,12 +84,12 @@ class ShirgXHandle:
     """
 
     def __init__(
-        self, model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, text: _TextTower | None, timer: StageTimer
+        self, model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, tokenizer: PreTrainedTokenizerBase | None
     ) -> None:
         self.model = model
         self.config = config
-        self.timer = timer
-        self._text = text
+        self.timer = StageTimer(model.device, enabled=config.debug)
+        self._tokenizer = tokenizer
         self._original_config = model.config
         self._applied = True
 
@@ -174,7 +166,9 @@ class ShirgXHandle:
         """
         config, dual = self.config, pages.dual
         if len(questions) != len(pages.budgets):
-            raise ValueError(f"{len(pages.budgets)} images but {len(questions)} questions were given; give one for each")
+            raise ValueError(
+                f"{len(pages.budgets)} images but {len(questions)} questions were given; give one for each"
+            )
         with torch.no_grad(), self.timer.stage("similarity"):
             similarity = self._similarity(pages, questions)
         tokens, selection = select(
@@ -219,19 +213,29 @@ class ShirgXHandle:
         for index, question in enumerate(questions):
             if question is None:
                 raise ValueError(
-                    f"SHIRG-X with similarity {source!r} chooses tokens by the question, but the prompt of image {index} "
-                    "has no user turn with a question; pass questions=, or choose similarity: attention"
+                    f"SHIRG-X with similarity {source!r} chooses tokens by the question, but the prompt of image "
+                    f"{index} has no user turn with a question; pass questions=, or choose similarity: attention"
                 )
             asked.append(question)
         if source == "siglip":
-            assert self._text is not None
             assert dual.value_embeddings is not None
-            return siglip_similarity(dual.value_embeddings, self._text.embed(self.model.shirg_x.text_tower, asked))
+            text = self.model.shirg_x.text_tower([self._text_of(question) for question in asked])
+            return siglip_similarity(dual.value_embeddings, text)
         words, mask = self._word_embeddings(asked)
         if source == "learned":
             return self.model.shirg_x.relevance(dual.detail, words, mask)
         assert pages.projected is not None
         return projected_similarity(pages.projected, words, mask)
+
+    def _text_of(self, question: Question) -> str:
+        if question.text is not None:
+            return question.text
+        if self._tokenizer is None:
+            raise ValueError(
+                "similarity: siglip reads the question's text, but only its ids are known; give apply_shirg_x the "
+                "tokenizer, or pass questions= with text"
+            )
+        return self._tokenizer.decode(question.ids)
 
     def _word_embeddings(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
         """(batch, words, width) embeddings of the questions' words and (batch, words) True where there is one."""
@@ -248,12 +252,7 @@ class ShirgXHandle:
 
     def save(self, directory: str | Path) -> None:
         """Write SHIRG-X's weights and settings alone, to be given to ``apply_shirg_x(weights=...)``."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        tensors = {key: value.detach().contiguous().cpu() for key, value in self.model.shirg_x.state_dict().items()}
-        save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
-        settings = {"format_version": FORMAT_VERSION, "config": self.config.to_dict()}
-        (directory / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+        save_weights(directory, self.model.shirg_x, self.config)
 
     def remove(self) -> None:
         """Put the model back exactly as it was.
@@ -276,28 +275,6 @@ class ShirgXHandle:
     ) -> None:
         if self._applied:
             self.remove()
-
-
-class _TextTower:
-    """SigLIP's text side, for the ``siglip`` source."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, words: PreTrainedTokenizerBase | None, length: int) -> None:
-        self.tokenizer, self.words, self.length = tokenizer, words, length
-
-    def embed(self, tower: SiglipTextModel, questions: Sequence[Question]) -> Tensor:
-        """(batch, dim) embeddings of the questions."""
-        texts = []
-        for question in questions:
-            if question.text is None and self.words is None:
-                raise ValueError(
-                    "similarity: siglip reads the question's text, but only its ids are known; give apply_shirg_x the "
-                    "tokenizer, or pass questions= with text"
-                )
-            texts.append(question.text if question.text is not None else self.words.decode(question.ids))
-        ids = self.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
-        ).input_ids
-        return tower(ids.to(tower.device)).pooler_output
 
 
 def apply_shirg_x(
@@ -324,29 +301,27 @@ def apply_shirg_x(
         raise RuntimeError("SHIRG-X is applied to this model already; remove() it first")
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
-    tensors = _read_weights(Path(weights)) if weights is not None else _weights_of_checkpoint(model)
+    tensors = read_weights(weights) if weights is not None else _weights_of_checkpoint(model)
     if config.similarity == "auto":
         learned = any(key.startswith("relevance.") for key in tensors)
         config = config.replace(similarity="learned" if learned else "projected")
         logger.info("similarity: auto means %s here", config.similarity)
     _check_tower(model, config)
-    text = None
     tower = model.get_vision_tower()
     module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
-    if tensors:
-        _load_weights(module, tensors)
     if config.similarity == "siglip":
-        module.text_tower, text = _load_text_tower(model, tokenizer)
+        module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
+    if tensors:
+        load_weights(module, tensors)
     module.to(device=model.device, dtype=model.dtype).train(model.training)
-    timer = StageTimer(model.device, enabled=config.debug)
-    handle = ShirgXHandle(model, config, text, timer)
+    handle = ShirgXHandle(model, config, tokenizer)
     model.add_module("shirg_x", module)
     # A copy, so that a config shared with other models or held by the caller does not change under them.
     model.config = copy.deepcopy(model.config)
     model.config.shirg_x = config.to_dict()
     if config.mode == "shirg_x":
         model.config.image_view = ImageView(size=config.grid * tower.patch_size, pad=config.resize == "pad")
-        model.encode_images = partial(ShirgXHandle.forward_with_shirg_x, handle)
+        model.__dict__["encode_images"] = handle.forward_with_shirg_x
     return handle
 
 
@@ -359,71 +334,5 @@ def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> N
 
 
 def _weights_of_checkpoint(model: LlavaLladaForMaskedDiffusion) -> dict[str, Tensor]:
-    directory = Path(model.config.name_or_path or "")
-    return _read_weights(directory, required=False) if model.config.name_or_path and directory.is_dir() else {}
-
-
-def _read_weights(directory: Path, *, required: bool = True) -> dict[str, Tensor]:
-    """SHIRG-X's tensors in a directory: saved alone, or among a checkpoint's under ``shirg_x.``."""
-    alone = directory / WEIGHTS_FILE
-    files = [alone] if alone.is_file() else sorted(directory.glob("model*.safetensors"))
-    tensors: dict[str, Tensor] = {}
-    if alone.is_file():
-        _check_format(directory / SETTINGS_FILE)
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as stored:
-                for key in stored.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    if file == alone or key.startswith(_PREFIX):
-                        tensors[key.removeprefix(_PREFIX)] = stored.get_tensor(key)
-        except SafetensorError as error:
-            raise ValueError(f"{file} is not a valid safetensors file ({error}); restore it") from error
-    if required and not tensors:
-        raise FileNotFoundError(f"{directory} holds no SHIRG-X weights ({WEIGHTS_FILE}, or {_PREFIX}* in a checkpoint)")
-    return tensors
-
-
-def _check_format(path: Path) -> None:
-    try:
-        version = json.loads(path.read_text())["format_version"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is missing or broken; it belongs beside {WEIGHTS_FILE}") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version}, but this code reads {FORMAT_VERSION}; update one of them")
-
-
-def _load_weights(module: ShirgX, tensors: dict[str, Tensor]) -> None:
-    """Load all of the module's weights; stored ones of a source that is not chosen are left alone."""
-    wanted = module.state_dict()
-    optional = ("relevance.", "text_tower.")
-    missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.startswith(optional))
-    unexpected = sorted(key for key in tensors.keys() - wanted.keys() if not key.startswith(optional))
-    shapes = sorted(key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape)
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"the SHIRG-X weights do not fit the settings: missing {missing}, unexpected {unexpected}, of another shape "
-            f"{shapes}; use the settings they were saved with"
-        )
-    module.load_state_dict({key: value for key, value in tensors.items() if key in wanted}, strict=False)
-
-
-def _load_text_tower(
-    model: LlavaLladaForMaskedDiffusion, words: PreTrainedTokenizerBase | None
-) -> tuple[SiglipTextModel, _TextTower]:
-    directory = vision_directory(model.config)
-    if not (directory / "tokenizer.json").is_file() and not (directory / "tokenizer_config.json").is_file():
-        raise FileNotFoundError(
-            f"similarity: siglip needs SigLIP's text tower and tokenizer, but {directory} holds no tokenizer; point "
-            "mm_vision_tower at the full SigLIP repository"
-        )
-    with quiet_loading():
-        tower, info = SiglipTextModel.from_pretrained(
-            directory, output_loading_info=True, use_safetensors=True, local_files_only=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    if info["missing_keys"]:
-        raise FileNotFoundError(
-            f"similarity: siglip needs SigLIP's text tower, but {directory} lacks {len(info['missing_keys'])} of its "
-            f"tensors, such as {min(info['missing_keys'])}; point mm_vision_tower at the full SigLIP repository"
-        )
-    return tower.requires_grad_(False), _TextTower(tokenizer, words, tower.config.max_position_embeddings)
+    name = model.config.name_or_path
+    return read_weights(name, required=False) if name and Path(name).is_dir() else {}

@@ -113,7 +113,8 @@ def _open_file(path: Path) -> BinaryIO:
     except PermissionError as error:
         raise _refusal(name, "permission is denied", "make the file readable for this user") from error
     except (OSError, ValueError) as error:
-        raise _refusal(repr(name), f"the system does not open it ({error})", "check the path") from error
+        reason = getattr(error, "strerror", None) or error
+        raise _refusal(repr(name), f"the system does not open it ({reason})", "check the path") from error
     if file is None:
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise _refusal(name, f"it is {kind}", "give the path of one file")
@@ -156,7 +157,7 @@ def _open_image(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     except Image.UnidentifiedImageError as error:
         raise _refusal(name, *_explain_unidentified(head)) from error
     except Image.DecompressionBombError as error:
-        raise _refusal(name, f"its header claims too many pixels ({error})", "scale it down first") from error
+        raise _refusal(name, "its header claims more pixels than are safe to decode", "scale it down first") from error
     # Pillow's decoders answer hostile bytes with exceptions of many types, none of them documented.
     except Exception as error:
         raise _refusal(name, f"its header is damaged ({error})", "download or export it again") from error
@@ -252,7 +253,7 @@ def _numbers_to_gray(image: Image.Image) -> Image.Image:
             low, high = 0.0, ceiling
             break
     gain = 255 / (high - low) if high > low else 0.0
-    return Image.fromarray(np.rint(numbers * gain - low * gain).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(np.rint((numbers - low) * gain).clip(0, 255).astype(np.uint8))
 
 
 def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:

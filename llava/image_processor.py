@@ -41,7 +41,8 @@ class SigLipImageProcessor:
     def _to_tensor(self, image: Image.Image, height: int, width: int) -> Tensor:
         resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
         pixels = np.asarray(resized, dtype=np.float32) / 255
-        normalized = (pixels - np.float32(self.image_mean)) / np.float32(self.image_std)
+        mean, std = (np.asarray(values, dtype=np.float32) for values in (self.image_mean, self.image_std))
+        normalized = (pixels - mean) / std
         return torch.from_numpy(normalized.transpose(2, 0, 1).copy())
 
     def to_8_bit(self, pixel_values: Tensor) -> Tensor:

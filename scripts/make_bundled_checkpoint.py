@@ -2,8 +2,8 @@
 
     python -m scripts.make_bundled_checkpoint llava/assets/lavida-small
 
-The format, the architecture and the ids' names are those of the released checkpoints; the sizes are small enough to travel
-with the package. It holds all vision layers and SHIRG-X's weights. It is untrained, and its config.json says so.
+The format, the architecture and the ids' names are those of the released checkpoints; the sizes are small enough to
+travel with the package. It holds all vision layers and SHIRG-X's weights. It is untrained, and its config.json says so.
 """
 
 import argparse

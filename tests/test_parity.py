@@ -162,5 +162,3 @@ def test_built_in_template_is_the_tokenizer_s(goldens, loaded):
     ]
     rendered = loaded[0].apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered == goldens["prompt"]["text"]
-
-

@@ -10,10 +10,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from llava.image_processor import SigLipImageProcessor
 from llava.model.hub import quiet_loading, resolve_directory
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
-from llava.image_processor import SigLipImageProcessor
 from llava.question import PromptIds, special_ids_of
 
 logger = logging.getLogger("llava")
@@ -73,7 +73,7 @@ def load_pretrained_model(
     dtype, device = _dtype(torch_dtype), _device(device_map)
     weight_files(directory)
     with quiet_loading():
-        tokenizer = _load_tokenizer(directory)
+        tokenizer = load_tokenizer(directory)
         model, info = LlavaLladaForMaskedDiffusion.from_pretrained(
             directory,
             config=config,
@@ -123,7 +123,13 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaCon
     return config
 
 
-def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint directory; no code of the checkpoint runs.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is broken.
+    """
     if not (directory / "tokenizer.json").is_file():
         raise FileNotFoundError(f"{directory} holds no tokenizer.json; copy the tokenizer's files beside the weights")
     try:
@@ -173,19 +179,18 @@ def _dtype(name: str | torch.dtype | None) -> str | torch.dtype:
 
 
 def _device(device_map: str | torch.device | dict[str, Any]) -> torch.device:
-    if isinstance(device_map, dict):
-        devices = set(device_map.values())
-        if len(devices) != 1:
-            raise ValueError("device_map must name one device; this model is not split over several")
-        device_map = devices.pop()
-    if device_map == "auto":
-        device_map = "cuda:0" if torch.cuda.is_available() else "cpu"
+    devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
+    if len(devices) != 1:
+        raise ValueError("device_map must name one device; this model is not split over several")
+    name = devices.pop()
+    if name == "auto":
+        name = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(device_map)
+        device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device {device_map!r} does not exist; use cpu, cuda or cuda:N") from error
+        raise ValueError(f"device {name!r} does not exist; use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {device_map!r} is not here: {torch.cuda.device_count()} CUDA devices; use cpu")
+        raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices; use cpu")
     return device
 
 
@@ -199,7 +204,7 @@ def _complete_tower(model: LlavaLladaForMaskedDiffusion, info: dict[str, Any]) -
     if not missing:
         return
     directory = vision_directory(model.config)
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for file in sorted(directory.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
             held = {f"{_TOWER}{key}": key for key in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
@@ -230,7 +235,7 @@ def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrained
     for name, value in special_ids_of(tokenizer).items():
         if name not in given:
             setattr(model.config, name, value)
-    rows = model.get_input_embeddings().num_embeddings
+    rows = model.config.embedding_size or model.config.vocab_size
     if len(tokenizer) > rows:
         raise ValueError(
             f"the tokenizer in {directory} has {len(tokenizer)} tokens but the embedding only {rows} rows; "

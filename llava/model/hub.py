@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers.utils import logging
 
 SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -33,7 +33,9 @@ def resolve_directory(
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{name} is no directory here, and fetching it from the hub failed: {reason}") from error
+        raise FileNotFoundError(
+            f"{name} is no directory here, and fetching it from the hub failed: {reason}"
+        ) from error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Axis names: views (of one image), tokens (of one image, finished), dim (language width).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class LlavaMetaModel(nn.Module):
 
     vision_tower: SigLipVisionTower
     mm_projector: nn.Module
+    embed_tokens: Callable[[Tensor], Tensor]
 
     def initialize_vision_modules(self, config: PretrainedConfig) -> None:
         """Build the tower, the projector and the newline token that ``config`` describes.
@@ -99,8 +100,8 @@ class LlavaMetaForCausalLM:
         columns, rows = get_anyres_image_grid_shape(image_size, config.image_grid_pinpoints, side)
         if len(grid) != 1 + columns * rows:
             raise ValueError(
-                f"an image of {image_size[0]}x{image_size[1]} pixels needs {1 + columns * rows} views, got {len(grid)}; "
-                "pass image_sizes as (width, height) of the images that process_images was given"
+                f"an image of {image_size[0]}x{image_size[1]} pixels needs {1 + columns * rows} views, got "
+                f"{len(grid)}; pass image_sizes as (width, height) of the images that process_images was given"
             )
         return join_tiles(grid, columns=columns, rows=rows, image_size=image_size, newline=newline)
 

@@ -1,7 +1,7 @@
 """LaViDa's training objective: predict masked answer tokens, every sample seen with a mask and with its complement.
 
-Masked diffusion as in LLaDA (arXiv 2502.09992), complementary masking as in LaViDa (arXiv 2505.16839, section 3.2): the two
-copies of a sample together train every answer token.
+Masked diffusion as in LLaDA (arXiv 2502.09992), complementary masking as in LaViDa (arXiv 2505.16839, section 3.2): the
+two copies of a sample together train every answer token.
 
 Axis names: batch (samples), length (positions after splicing), vocab.
 """

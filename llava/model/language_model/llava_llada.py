@@ -18,7 +18,6 @@ from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds
 from llava.question import PromptIds, Question
 
-
 _VISION_FIELDS = (
     "model_type",
     "hidden_size",
@@ -93,12 +92,10 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         std = self.config.initializer_range
         if isinstance(module, nn.Linear | nn.Embedding | nn.Conv2d):
             nn.init.normal_(module.weight, std=std)
-            if getattr(module, "bias", None) is not None:
-                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
             nn.init.ones_(module.weight)
-            if getattr(module, "bias", None) is not None:
-                nn.init.zeros_(module.bias)
+        if isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+            nn.init.zeros_(bias)
 
     def get_model(self) -> LlavaLladaModel:
         return self.model
@@ -157,11 +154,11 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
 
         Pass ids with images, or embeddings; ``attention_mask`` belongs to the one that is passed.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("pass either input_ids or inputs_embeds")
-        if input_ids is not None:
+        if input_ids is not None and inputs_embeds is None:
             prepared = self.prepare_inputs(input_ids, attention_mask, images, image_sizes, questions)
             inputs_embeds, attention_mask = prepared.embeds, prepared.attention_mask
+        elif inputs_embeds is None or input_ids is not None:
+            raise ValueError("pass either input_ids or inputs_embeds")
         self._check_context(inputs_embeds.shape[1], 0)
         return CausalLMOutput(logits=self.model.compute_logits(self.model(inputs_embeds, attention_mask)))
 

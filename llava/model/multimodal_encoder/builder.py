@@ -11,8 +11,8 @@ from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower, rea
 def vision_directory(config: PretrainedConfig) -> Path:
     """The directory of the SigLIP repository that the config names.
 
-    A relative path is read against the checkpoint's own directory, so that a checkpoint travels with its tower; anything
-    else is a path or a hub id.
+    A relative path is read against the checkpoint's own directory, so that a checkpoint travels with its tower;
+    anything else is a path or a hub id.
     """
     name = getattr(config, "mm_vision_tower", None) or getattr(config, "vision_tower", None)
     if not name:

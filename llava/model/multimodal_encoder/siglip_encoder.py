@@ -8,6 +8,7 @@ Axis names: batch (views), patches (row by row), dim (vision width), heads.
 
 import math
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,8 @@ class SigLipVisionEmbeddings(nn.Module):
 
     def __init__(self, config: SiglipVisionConfig) -> None:
         super().__init__()
-        self.patch_size = int(config.patch_size)  # type: ignore[arg-type]
-        self.grid = int(config.image_size) // self.patch_size  # type: ignore[arg-type]
+        self.patch_size = int(config.patch_size)
+        self.grid = int(config.image_size) // self.patch_size
         self.patch_embedding = nn.Conv2d(
             config.num_channels, config.hidden_size, kernel_size=self.patch_size, stride=self.patch_size
         )
@@ -134,7 +135,7 @@ class SigLipVisionTower(nn.Module):
 
     @property
     def image_size(self) -> int:
-        return int(self.config.image_size)  # type: ignore[arg-type]
+        return int(self.config.image_size)
 
     @property
     def patch_size(self) -> int:
@@ -165,8 +166,8 @@ class SigLipVisionTower(nn.Module):
     ) -> DualScaleTokens:
         """Sharp tokens and the scaffold that shows the whole page, from one square view per image.
 
-        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. Boxes take
-        the view as the whole image (a stretched page); padding is the caller's to subtract.
+        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. Boxes
+        take the view as the whole image (a stretched page); padding is the caller's to subtract.
 
         Args:
             pixel_values: (batch, 3, size, size), normalized.
@@ -218,7 +219,7 @@ class SigLipVisionTower(nn.Module):
 
     def _attention_received(self, hidden: Tensor) -> Tensor:
         """(batch, patches) float32: mean over heads and queries of the last layer's attention."""
-        layer = self.transformer.encoder.layers[-1]
+        layer = cast(SiglipEncoderLayer, self.transformer.encoder.layers[-1])
         attention = layer.self_attn
         normed = layer.layer_norm1(hidden)
         query, key = (
@@ -259,5 +260,7 @@ def read_vision_config(path: Path) -> SiglipVisionConfig:
     settings, _ = SiglipVisionConfig.get_config_dict(path)
     settings = settings.get("vision_config", settings) if settings.get("model_type") == "siglip" else settings
     if settings.get("model_type", "siglip_vision_model") != "siglip_vision_model":
-        raise ValueError(f"{path / 'config.json'} describes a {settings['model_type']} model, not a SigLIP vision model")
+        raise ValueError(
+            f"{path / 'config.json'} describes a {settings['model_type']} model, not a SigLIP vision model"
+        )
     return SiglipVisionConfig(**settings)

@@ -69,7 +69,9 @@ class DecodingConfig:
         object.__setattr__(self, "remasking", check_remasking(self.remasking))
         check_schedule(self.schedule, self.schedule_kwargs)
         if self.steps_per_block < 1:
-            raise ValueError(f"step_ratio={self.step_ratio} leaves no step for a block of {self.block} tokens; raise it")
+            raise ValueError(
+                f"step_ratio={self.step_ratio} leaves no step for a block of {self.block} tokens; raise it"
+            )
 
     @property
     def block(self) -> int:

@@ -1,7 +1,7 @@
 """Denoising: from a masked answer behind a prompt to its tokens.
 
-LaViDa's decoding (arXiv 2505.16839), with the prompt's keys and values frozen in a cache, logits only where a token may be
-chosen, and no wait for the device inside a step.
+LaViDa's decoding (arXiv 2505.16839), with the prompt's keys and values frozen in a cache, logits only where a token may
+be chosen, and no wait for the device inside a step.
 
 Axis names: batch (samples), prefix (prompt positions), answer (positions to fill), dim, vocab.
 """
@@ -99,9 +99,7 @@ def denoise(
         # A model may predict the mask itself; LaViDa lets such positions be settled together with a later block.
         if block and bool((tokens[:, :start] == mask_id).any()):
             start = 0
-        plan = None
-        if config.threshold is None:
-            plan = num_transfer_tokens(counts, steps, config.schedule, config.schedule_kwargs).to(device)
+        plan = num_transfer_tokens(counts, steps, config.schedule, config.schedule_kwargs).to(device)
         flag = _DelayedFlag(device)
         for step in range(steps):
             logits = predict(tokens, start, end)
@@ -109,12 +107,15 @@ def denoise(
             chosen = sample_tokens(logits, config.temperature, generator)
             scores = confidence(logits, chosen, config.remasking, generator)
             masked = window == mask_id
-            settled = _above(scores, masked, config.threshold) if plan is None else _top(scores, masked, plan[:, step])
+            if config.threshold is not None:
+                settled = _above(scores, masked, config.threshold)
+            else:
+                settled = _top(scores, masked, plan[:, step])
             window.copy_(torch.where(settled, chosen, window))
             done += 1
             if on_step is not None:
                 on_step(DenoisingStep(index=done, planned=sum(steps_of_block), tokens=tokens))
-            if plan is None or config.stop_at_end_of_turn:
+            if config.threshold is not None or config.stop_at_end_of_turn:
                 complete = (window != mask_id).all(1)
                 if config.stop_at_end_of_turn:
                     complete |= _answer_ended(tokens, mask_id, stop)
@@ -155,7 +156,9 @@ def _predictor(
 def _top(scores: Tensor, masked: Tensor, count: Tensor) -> Tensor:
     """The ``count`` (batch,) most confident masked positions of each row; equal scores go to the earlier one."""
     order = scores.masked_fill(~masked, -torch.inf).argsort(dim=-1, descending=True, stable=True)
-    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    ranks = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
     return masked & (ranks < count[:, None])
 
 

@@ -1,11 +1,12 @@
 """LLaDA (arXiv 2502.09992): a bidirectional transformer that predicts masked tokens.
 
-The module tree gives the state-dict keys of the released checkpoints (``transformer.blocks.0.q_proj.weight`` and so on).
+The module tree gives the state-dict keys of the released checkpoints (``transformer.blocks.0.q_proj.weight``, ...).
 
 Axis names: batch (samples), length (positions), dim (model width), heads, head_dim, vocab.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ def rotary_embedding(positions: Tensor, head_dim: int, theta: float) -> Rotary:
 
 
 def apply_rotary(states: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate queries or keys (batch, heads, length, head_dim) by position, in float32; returns the dtype it was given."""
+    """Rotate queries or keys (batch, heads, length, head_dim) by position, in float32; gives back their dtype."""
     cos, sin = rotary
     wide = states.float()
     first, second = wide.chunk(2, dim=-1)
@@ -94,19 +95,21 @@ class LLaDAModel(nn.Module):
     def __init__(self, config: LLaDAConfig) -> None:
         super().__init__()
         self.config = config
+        rows = config.embedding_size or config.vocab_size
         self.transformer = nn.ModuleDict(
             {
-                "wte": nn.Embedding(config.embedding_size, config.d_model),
+                "wte": nn.Embedding(rows, config.d_model),
                 "blocks": nn.ModuleList(LLaDABlock(config) for _ in range(config.n_layers)),
                 "ln_f": nn.RMSNorm(config.d_model, eps=config.rms_norm_eps),
             }
         )
         if not config.weight_tying:
-            self.transformer["ff_out"] = nn.Linear(config.d_model, config.embedding_size, bias=False)
+            self.transformer["ff_out"] = nn.Linear(config.d_model, rows, bias=False)
 
     @property
-    def blocks(self) -> nn.ModuleList:
-        return self.transformer["blocks"]
+    def blocks(self) -> list[LLaDABlock]:
+        """The transformer layers in order."""
+        return list(cast(nn.ModuleList, self.transformer["blocks"]))  # type: ignore[arg-type]
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Word embeddings (batch, length, dim) of token ids (batch, length)."""
@@ -115,7 +118,7 @@ class LLaDAModel(nn.Module):
     def compute_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary, (..., vocab), for final hidden states (..., dim)."""
         head = self.transformer["wte"] if self.config.weight_tying else self.transformer["ff_out"]
-        return F.linear(hidden, head.weight)
+        return F.linear(hidden, cast(Tensor, head.weight))
 
     def forward(
         self, inputs_embeds: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
@@ -143,7 +146,7 @@ class LLaDAModel(nn.Module):
     def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
         """The prefix's keys and values, with ``num_answer`` free slots behind them.
 
-        The prefix sees itself only, and neither the last layer's output nor any logits are computed: nothing reads them.
+        The prefix sees itself only, and neither the last layer's output nor logits are computed: nothing reads them.
 
         Args:
             prefix_embeds: (batch, prefix, dim), padded at the end.
@@ -167,9 +170,7 @@ class LLaDAModel(nn.Module):
         for index, block in enumerate(earlier):
             hidden = block(hidden, rotary, mask, (keys[index], values[index]))
         keys[-1][:, :, :prefix], values[-1][:, :, :prefix] = last.keys_values(last.attn_norm(hidden), rotary)
-        return KVCache(
-            keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, key_mask=key_mask
-        )
+        return KVCache(keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, key_mask=key_mask)
 
     def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
         """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.

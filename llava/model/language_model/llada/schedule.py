@@ -1,7 +1,7 @@
 """How many tokens each denoising step unmasks.
 
-LaViDa's schedules (arXiv 2505.16839, section 3.3; public code ``generate.py``): a curve over [0, 1] is cut into steps, and
-the tokens are dealt out along it, the curve's end first. A convex curve (``shift`` < 1) settles much at once and then
+LaViDa's schedules (arXiv 2505.16839, section 3.3; public code ``generate.py``): a curve over [0, 1] is cut into steps,
+and the tokens are dealt out along it, its end first. A convex curve (``shift`` < 1) settles much at once and then
 slows down; the paper's value is 1/3.
 """
 

@@ -1,0 +1,49 @@
+# Every target needs only make and Python 3.11 or newer: it fetches uv and the locked packages by itself.
+# Yours count: make test UV=/path/to/uv PYTHON=python3.12, and UV_* variables such as UV_PROJECT_ENVIRONMENT.
+
+PYTHON ?= python3
+# A shim can be on the PATH without working, so uv is asked and not only looked for.
+ifndef UV
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
+endif
+ENVIRONMENT := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+READY := $(ENVIRONMENT)/.synced
+RUN := $(UV) run --no-sync
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## answer questions about the bundled pages with the bundled model; heat maps go to demo/
+	$(RUN) lavida demo
+
+test: lint ## lint, check the types and run the tests
+	$(RUN) pytest -q
+
+lint: $(READY) ## check style, format and types; change nothing
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy llava shirg lavida_shirg_integration.py scripts
+
+format: $(READY) ## mend what the linter can mend, and format
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean: ## remove outputs and caches; the environment stays
+	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find llava shirg scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf __pycache__
+
+$(READY): pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --locked --extra dev
+	@touch $@
+
+# Some systems ship Python without venv; there uv goes to the user's own packages and is linked from here.
+.uv/bin/uv:
+	@if $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv; then :; else \
+		rm -rf .uv && mkdir -p .uv/bin && \
+		$(PYTHON) -m pip install --quiet --user uv && \
+		ln -s "$$($(PYTHON) -c 'import uv; print(uv.find_uv_bin())')" $@; \
+	fi || { rm -rf .uv; echo "uv could not be installed; see https://docs.astral.sh/uv and set UV=" >&2; exit 1; }

@@ -1,0 +1,82 @@
+"""How many detail tokens an image needs, judged from how much there is to see in it."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+NUM_BINS = 16
+POOLED_SIDE = 32
+HIDDEN = 32
+
+
+def patch_entropy(
+    pixels: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"], *, patch_size: int
+) -> Float32[Tensor, "batch rows columns"]:
+    """The Shannon entropy of each patch's luma: 0 for a blank patch, 1 when all 16 shades are equally common.
+
+    Pixels are red, green, blue from 0 to 255; floats are rounded to the 8-bit values they stand for, so that undoing a
+    normalization gives the same map. Luma is ITU-R BT.601's.
+
+    Raises:
+        ValueError: if the patches do not tile the image.
+    """
+    height, width = pixels.shape[-2:]
+    if height % patch_size or width % patch_size:
+        raise ValueError(f"patches of {patch_size} pixels do not tile an image of {width} x {height}")
+    red, green, blue = pixels.float().round().unbind(1)
+    # Whole-number weights keep float32 exact, so that a gray on the edge of a bin always falls on the same side.
+    thousandths = 299 * red + 587 * green + 114 * blue
+    shades = (thousandths * NUM_BINS / 256_000).floor().long().clamp(0, NUM_BINS - 1)
+    patches = shades.unflatten(2, (-1, patch_size)).unflatten(1, (-1, patch_size)).transpose(2, 3).flatten(3)
+    counts = torch.zeros(*patches.shape[:3], NUM_BINS, device=pixels.device)
+    counts.scatter_add_(3, patches, torch.ones_like(patches, dtype=counts.dtype))
+    return torch.special.entr(counts / patch_size**2).sum(3) / math.log(NUM_BINS)
+
+
+class BudgetHead(nn.Module):
+    """One logit per budget, from the map of patch entropies.
+
+    Any grid is pooled to 32 x 32, so that one head serves all. The output layer starts at zero: an untrained head is
+    undecided, which ``predict_budgets`` settles by keeping the most detail.
+    """
+
+    def __init__(self, num_budgets: int = 3) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(POOLED_SIDE**2, HIDDEN)
+        self.out = nn.Linear(HIDDEN, num_budgets)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, entropy: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch options"]:
+        """The logits, in the dtype of the weights."""
+        pooled = functional.adaptive_avg_pool2d(entropy, (POOLED_SIDE, POOLED_SIDE)).flatten(1)
+        return self.out(functional.gelu(self.hidden(pooled.to(self.hidden.weight.dtype))))
+
+
+def predict_budgets(
+    logits: Float[Tensor, "batch options"],
+    budgets: Sequence[int],
+    feasible: Bool[Tensor, "batch options"] | None = None,
+) -> tuple[int, ...]:
+    """The budget of each image: the feasible one with the highest logit, the largest where logits are equal.
+
+    Budgets set the shapes of what follows, so they come back as host numbers; this waits for the device once.
+
+    Raises:
+        ValueError: if there is not one logit per budget, or an image has no feasible one.
+    """
+    if logits.shape[1] != len(budgets):
+        raise ValueError(f"the head gives {logits.shape[1]} logits for {len(budgets)} budgets, {tuple(budgets)}")
+    if feasible is not None:
+        logits = logits.masked_fill(~feasible, -math.inf)
+    chosen = []
+    for image, row in enumerate(logits.tolist()):
+        logit, budget = max(zip(row, budgets, strict=True))
+        if logit == -math.inf:
+            raise ValueError(f"none of the budgets {tuple(budgets)} is feasible for image {image}")
+        chosen.append(budget)
+    return tuple(chosen)

@@ -1,0 +1,181 @@
+"""Which tokens survive: score, merge, and keep exactly as many as the budget says."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
+
+from shirg.config import ShirgXConfig
+from shirg.merging import MergedTokens, match_checkerboard, merge_tokens
+from shirg.profiling import StageTimer
+from shirg.scoring import Scores, score_tokens
+from shirg.tokens import DualScaleTokens, TokenSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The decision behind a ``TokenSet``, for drawing, for training and for tests."""
+
+    scores: Scores
+    """Of every patch, before merging."""
+    assignment: Int[Tensor, "batch patches"]
+    """The patch each patch was folded into; itself if it stayed."""
+    kept: Int[Tensor, "batch tokens"]
+    """The patch at whose place each surviving token lies, in raster order, then -1."""
+    lengths: tuple[int, ...]
+    """Surviving tokens of each image."""
+
+
+def select(
+    dual: DualScaleTokens,
+    similarity: Float[Tensor, "batch patches"],
+    config: ShirgXConfig,
+    budgets: Sequence[int],
+    *,
+    candidate_counts: Sequence[int] | None = None,
+    timer: StageTimer | None = None,
+) -> tuple[TokenSet, Selection]:
+    """The ``budgets[i]`` best detail tokens of each image, and how they were chosen.
+
+    The host must know how many candidates an image has. Stretched images have all their patches; for padded ones the
+    counts are an argument, and leaving them out costs the one wait for the device in here.
+
+    Raises:
+        ValueError: if the tokens are not on the configured grid, there is not one budget per image, or an image has
+            fewer candidates than its budget. Filling up here would put made-up tokens into the cached prefix.
+    """
+    if dual.grid != config.grid:
+        raise ValueError(f"the tokens lie on a grid of {dual.grid}, but the configuration says {config.grid}")
+    batch = dual.detail.shape[0]
+    if len(budgets) != batch:
+        raise ValueError(f"{batch} images need as many budgets, got {len(budgets)}")
+    if candidate_counts is None:
+        padded = config.resize == "pad"
+        candidate_counts = dual.candidates.sum(dim=1).tolist() if padded else [config.num_patches] * batch
+    for image, (count, budget) in enumerate(zip(candidate_counts, budgets, strict=True)):
+        if not 1 <= budget <= count:
+            raise ValueError(
+                f"image {image} has {count} candidate patches, so its budget must be from 1 to {count}, got {budget}"
+            )
+
+    timer = timer or StageTimer(dual.detail.device, enabled=False)
+    keep = _on_device(budgets, dual.detail.device)
+    with timer.stage("score"):
+        scores = score_tokens(similarity, dual.boxes, dual.candidates, config)
+    with timer.stage("merge"):
+        merged, assignment = _merge(dual, scores.total, keep, config)
+    with timer.stage("select"):
+        kept = select_top_tokens(
+            merged.scores,
+            keep=keep,
+            candidates=dual.candidates & (merged.areas > 0),
+            largest_keep=max(budgets),
+            grid=config.grid,
+            factor=config.scaffold_factor,
+            min_per_cell=config.min_per_cell,
+        )
+        tokens = _gather_tokens(merged, kept, tuple(budgets))
+    return tokens, Selection(scores=scores, assignment=assignment, kept=kept, lengths=tuple(budgets))
+
+
+def select_top_tokens(
+    scores: Float32[Tensor, "batch patches"],
+    *,
+    keep: Int[Tensor, "batch"],
+    candidates: Bool[Tensor, "batch patches"],
+    largest_keep: int,
+    grid: int,
+    factor: int,
+    min_per_cell: int = 0,
+) -> Int[Tensor, "batch {largest_keep}"]:
+    """Indices of the ``keep`` highest-scoring candidates of each image, in raster order, then -1.
+
+    Raster order keeps the prefix a subsequence of the full one, in the order the language model was trained on. Equal
+    scores go to the earlier patch, which makes the choice independent of device and batch. With ``min_per_cell``, the
+    best so many of every scaffold cell, or all it has, come before any others. An image with fewer candidates than
+    ``keep`` gives all it has, since refusing it here would wait for the device; ``select`` refuses it on the host.
+
+    Raises:
+        ValueError: if more tokens are asked for than there are patches.
+    """
+    patches = scores.shape[1]
+    if largest_keep > patches:
+        raise ValueError(f"cannot keep {largest_keep} of {patches} patches; lower the budget")
+    ranked = scores.masked_fill(~candidates, -math.inf)
+    order = ranked.argsort(dim=1, descending=True, stable=True)
+    if min_per_cell > 0:
+        guaranteed = _best_per_cell(ranked, grid=grid, factor=factor, count=min_per_cell) & candidates
+        # Some devices do not sort booleans.
+        first = guaranteed.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
+        order = order.gather(1, first)
+    top = order[:, :largest_keep]
+    slot = torch.arange(largest_keep, device=scores.device)
+    real = (slot < keep[:, None]) & candidates.gather(1, top)
+    raster = top.masked_fill(~real, patches).sort(dim=1).values
+    return raster.masked_fill(raster == patches, -1)
+
+
+def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:
+    """The budgets that an image with so many candidate patches can fill.
+
+    Raises:
+        ValueError: if it can fill none of them.
+    """
+    feasible = tuple(budget for budget in budgets if budget <= num_candidates)
+    if not feasible:
+        raise ValueError(
+            f"an image with {num_candidates} candidate patches cannot fill the smallest budget, {min(budgets)}; "
+            "use resize: stretch or offer a smaller one"
+        )
+    return feasible
+
+
+def _merge(
+    dual: DualScaleTokens, scores: Float32[Tensor, "batch patches"], keep: Int[Tensor, "batch"], config: ShirgXConfig
+) -> tuple[MergedTokens, Int[Tensor, "batch patches"]]:
+    if not config.merge:
+        index = torch.arange(config.num_patches, device=scores.device).expand(scores.shape).contiguous()
+        return MergedTokens(features=dual.detail, boxes=dual.boxes, scores=scores, areas=torch.ones_like(scores)), index
+    assignment = match_checkerboard(
+        dual.detail,
+        scores,
+        dual.candidates,
+        grid=config.grid,
+        epsilon=config.merge_epsilon,
+        min_cosine=config.merge_cosine,
+        max_merges=dual.candidates.sum(dim=1) - keep,
+    )
+    return merge_tokens(dual.detail, dual.boxes, scores, assignment, grid=config.grid), assignment
+
+
+def _best_per_cell(
+    scores: Float32[Tensor, "batch patches"], *, grid: int, factor: int, count: int
+) -> Bool[Tensor, "batch patches"]:
+    """The ``count`` highest-scoring patches of every scaffold cell; ties go to the earlier patch."""
+    cells = grid // factor
+    # Raster order within a cell agrees with raster order on the page, so a stable sort settles ties alike.
+    blocks = scores.view(-1, cells, factor, cells, factor).transpose(2, 3).flatten(3)
+    order = blocks.argsort(dim=3, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(3, order, torch.arange(factor**2, device=scores.device).expand_as(order))
+    return (rank < count).unflatten(3, (factor, factor)).transpose(2, 3).flatten(1)
+
+
+def _gather_tokens(merged: MergedTokens, kept: Int[Tensor, "batch tokens"], lengths: tuple[int, ...]) -> TokenSet:
+    real = kept >= 0
+    index = kept.clamp(min=0)[..., None]
+    features = merged.features.gather(1, index.expand(-1, -1, merged.features.shape[2]))
+    boxes = merged.boxes.gather(1, index.expand(-1, -1, 4))
+    return TokenSet(
+        features=features.masked_fill(~real[..., None], 0.0),
+        boxes=boxes.masked_fill(~real[..., None], 0.0),
+        areas=merged.areas.gather(1, index[..., 0]).masked_fill(~real, 0.0),
+        lengths=lengths,
+    )
+
+
+def _on_device(numbers: Sequence[int], device: torch.device) -> Int[Tensor, "batch"]:
+    # Copying a list to the device waits for it; filling tensors there does not.
+    return torch.cat([torch.full((1,), number, device=device) for number in numbers])

@@ -1,0 +1,72 @@
+"""The values that flow between the stages: visual tokens together with where they came from."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSet:
+    """The detail tokens that survive selection, one row per image, in raster order.
+
+    Images of one batch may keep different numbers of tokens, so shorter rows end in zeros; ``lengths`` are host
+    numbers, which lets a prompt be assembled without waiting for the device.
+
+    Raises:
+        ValueError: if ``lengths`` does not give every image a number between 0 and the width of the rows.
+    """
+
+    features: Float[Tensor, "batch tokens dim"]
+    """Token features in the dtype of the vision tower."""
+    boxes: Float32[Tensor, "batch tokens 4"]
+    """(x, y, h, w): area-weighted centroid, and extent of the union, each in [0, 1] of the original image."""
+    areas: Float32[Tensor, "batch tokens"]
+    """How many patches each token stands for."""
+    lengths: tuple[int, ...]
+    """Real tokens of each image; the rows beyond are padding."""
+
+    def __post_init__(self) -> None:
+        batch, tokens = self.features.shape[:2]
+        if len(self.lengths) != batch or not all(0 <= length <= tokens for length in self.lengths):
+            raise ValueError(
+                f"lengths must hold one number from 0 to {tokens} for each of {batch} images, got {self.lengths}"
+            )
+
+    def unpad(self) -> list[Float[Tensor, "_ dim"]]:
+        """The features of each image without its padding, as views."""
+        return [row[:length] for row, length in zip(self.features, self.lengths, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualScaleTokens:
+    """What the vision tower sees in a batch of square views: sharp patches, and the coarse scaffold over them.
+
+    The optional inputs belong to single similarity sources; the tower fills in only what the configured one reads.
+
+    Raises:
+        ValueError: if the number of detail tokens is not ``grid * grid``.
+    """
+
+    detail: Float[Tensor, "batch patches dim"]
+    """Patch features in raster order."""
+    scaffold: Float[Tensor, "batch cells dim"]
+    """Mean of each block of patches, in raster order."""
+    boxes: Float32[Tensor, "batch patches 4"]
+    """(x, y, h, w) of every patch, in [0, 1] of the original image."""
+    scaffold_boxes: Float32[Tensor, "batch cells 4"]
+    """(x, y, h, w) of every scaffold cell."""
+    candidates: Bool[Tensor, "batch patches"]
+    """False for patches that show only padding, which are never selected."""
+    grid: int
+    """Patches along one side."""
+    attention_received: Float[Tensor, "batch patches"] | None = None
+    """Mean attention each patch receives in the last vision layer."""
+    value_embeddings: Float[Tensor, "batch patches embedding"] | None = None
+    """Patches sent through the pooling head's value path, comparable with SigLIP's text embeddings."""
+
+    def __post_init__(self) -> None:
+        if self.detail.shape[1] != self.grid**2:
+            raise ValueError(
+                f"a grid of {self.grid} has {self.grid**2} patches, but detail holds {self.detail.shape[1]} tokens"
+            )

@@ -1,0 +1,90 @@
+"""SHIRG-X's own weights on disk: alone in a directory, or among a checkpoint's tensors. Only safetensors."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from shirg.config import ShirgXConfig
+
+WEIGHTS_FILE = "shirg_x.safetensors"
+SETTINGS_FILE = "shirg_x.json"
+FORMAT_VERSION = 1
+CHECKPOINT_PREFIX = "shirg_x."
+
+OPTIONAL = ("relevance.", "text_tower.")
+"""Parts that belong to one similarity source each, and are left alone when another is chosen."""
+
+
+def save_weights(directory: str | Path, module: nn.Module, config: ShirgXConfig) -> None:
+    """Write the module's tensors and the settings they belong to, with a format version."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.detach().contiguous().cpu() for key, value in module.state_dict().items()}
+    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
+    settings = {"format_version": FORMAT_VERSION, "config": config.to_dict()}
+    (directory / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def read_weights(directory: str | Path, *, required: bool = True) -> dict[str, Tensor]:
+    """The tensors that a directory holds, under the module's names; empty if there are none and none are required.
+
+    Raises:
+        FileNotFoundError: if weights are required and there are none.
+        ValueError: if a file is broken or of another format version.
+    """
+    directory = Path(directory)
+    alone = directory / WEIGHTS_FILE
+    if alone.is_file():
+        _check_format(directory / SETTINGS_FILE)
+        tensors = _read_tensors(alone, "")
+    else:
+        tensors = {}
+        for file in sorted(directory.glob("model*.safetensors")):
+            tensors |= _read_tensors(file, CHECKPOINT_PREFIX)
+    if required and not tensors:
+        raise FileNotFoundError(
+            f"{directory} holds no SHIRG-X weights: neither {WEIGHTS_FILE}, nor a checkpoint with {CHECKPOINT_PREFIX}*"
+        )
+    return tensors
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load all of a module's tensors from ``tensors``; parts of sources it does not have are left alone.
+
+    Raises:
+        ValueError: listing the tensors that are missing, unexpected or of another shape.
+    """
+    wanted = module.state_dict()
+    missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.startswith(OPTIONAL))
+    unexpected = sorted(key for key in tensors.keys() - wanted.keys() if not key.startswith(OPTIONAL))
+    reshaped = sorted(key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape)
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"the SHIRG-X weights do not fit the settings: missing {missing}, unexpected {unexpected}, of another "
+            f"shape {reshaped}; use the settings they were saved with"
+        )
+    module.load_state_dict({key: value for key, value in tensors.items() if key in wanted}, strict=False)
+
+
+def _read_tensors(file: Path, prefix: str) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            names = [key for key in stored.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
+            return {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(f"{file} is not a valid safetensors file ({error}); restore it") from error
+
+
+def _check_format(path: Path) -> None:
+    try:
+        version = json.loads(path.read_text())["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is missing or broken; it belongs beside {WEIGHTS_FILE}") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, but this code reads {FORMAT_VERSION}; update one of them"
+        )

@@ -1,0 +1,420 @@
+"""SHIRG-X inside LaViDa: the laws of the patch, on a checkpoint as users load it."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from lavida_shirg_integration import ShirgX, apply_shirg_x
+from llava.conversation import conv_templates
+from llava.mm_utils import process_images, tokenizer_image_token
+from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.builder import load_pretrained_model
+from llava.question import Question
+from shirg import ShirgXConfig
+from tests.test_parity import block_image
+
+GRID = 12
+SMALL = ShirgXConfig(similarity="projected").for_grid(GRID)
+DECODING = {"max_new_tokens": 8, "prefix_lm": True}
+IMAGES = [block_image(90, 70, 1), block_image(300, 100, 2), block_image(64, 200, 3)]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_checkpoint):
+    return load_pretrained_model(tiny_checkpoint, device_map="cpu", vision_kwargs={"keep_all_layers": True})
+
+
+@pytest.fixture
+def model(loaded):
+    """The shared model; every test must leave it as it found it."""
+    model = loaded[1]
+    keys = set(model.state_dict())
+    yield model
+    assert set(model.state_dict()) == keys
+    assert "encode_images" not in vars(model)
+
+
+def ask(loaded, text: str, answer: str | None = None) -> torch.Tensor:
+    conversation = conv_templates["llada"].copy()
+    conversation.append_message("user", f"<image>\n{text}")
+    conversation.append_message("assistant", answer)
+    return tokenizer_image_token(conversation.get_prompt(), loaded[0], return_tensors="pt")
+
+
+def question(loaded, text: str) -> Question:
+    return Question.from_text(text, loaded[0])
+
+
+def views_and_sizes(loaded, model, images=IMAGES):
+    return process_images(images, loaded[2], model.config), [image.size for image in images]
+
+
+def answer(loaded, model, image=IMAGES[0]) -> torch.Tensor:
+    views, sizes = views_and_sizes(loaded, model, [image])
+    return model.generate(ask(loaded, "What is the total?"), views, sizes, **DECODING)
+
+
+def set_coord_out(handle, scale: float = 0.3) -> None:
+    with torch.no_grad():
+        handle.model.shirg_x.coordinates.coord_out.weight.normal_(std=scale)
+
+
+def test_the_patch_changes_the_output_and_undo_restores_it_bit_for_bit(loaded, model):
+    views, sizes = views_and_sizes(loaded, model)
+    before, config = model.encode_images(views, sizes), model.config
+    saved_config = copy.deepcopy(config.to_dict())
+    answered = answer(loaded, model)
+    handle = apply_shirg_x(model, SMALL)
+    patched_views, _ = views_and_sizes(loaded, model)
+    patched = model.encode_images(patched_views, sizes, [question(loaded, "Total?")] * 3)
+    assert patched[0].shape != before[0].shape
+    assert not torch.equal(answer(loaded, model), answered)
+    handle.remove()
+    assert all(torch.equal(old, new) for old, new in zip(before, model.encode_images(views, sizes), strict=True))
+    assert torch.equal(answer(loaded, model), answered)
+    assert model.config is config
+    assert config.to_dict() == saved_config
+    assert not hasattr(config, "image_view")
+    again = apply_shirg_x(model, SMALL)
+    assert_close(model.encode_images(patched_views, sizes, [question(loaded, "Total?")] * 3), patched, atol=0, rtol=0)
+    again.remove()
+
+
+def test_two_patches_do_not_stack_and_a_removed_one_stays_removed(model):
+    handle = apply_shirg_x(model, SMALL)
+    with pytest.raises(RuntimeError, match="already"):
+        apply_shirg_x(model, SMALL)
+    handle.remove()
+    with pytest.raises(RuntimeError, match="already"):
+        handle.remove()
+
+
+def test_an_error_inside_the_context_still_removes_the_patch(model):
+    with pytest.raises(KeyError, match="mine"), apply_shirg_x(model, SMALL):
+        raise KeyError("mine")
+
+
+def test_two_patched_models_do_not_touch_each_other(loaded, model, tiny_checkpoint):
+    other = load_pretrained_model(tiny_checkpoint, device_map="cpu")[1]
+    stock = answer(loaded, other)
+    with apply_shirg_x(model, SMALL.replace(budget=32)), apply_shirg_x(other, SMALL.replace(budget=64)):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        asked = [question(loaded, "Total?")]
+        assert len(model.encode_images(views, sizes, asked)[0]) == 9 + 32
+        assert len(other.encode_images(views, sizes, asked)[0]) == 9 + 64
+        assert other.shirg_x is not model.shirg_x
+    assert torch.equal(answer(loaded, other), stock)
+
+
+def test_a_shared_config_object_does_not_change_under_its_holder(loaded, model):
+    held = model.config
+    with apply_shirg_x(model, SMALL):
+        assert model.config is not held
+        assert process_images(IMAGES[:1], loaded[2], held)[0].shape[-1] == 384
+
+
+@pytest.mark.parametrize("budget", SMALL.budgets)
+@pytest.mark.parametrize("scaffold", [True, False])
+def test_exactly_k_detail_tokens_behind_the_scaffold(loaded, model, budget, scaffold):
+    with apply_shirg_x(model, SMALL.replace(budget=budget, scaffold=scaffold)) as handle:
+        views, sizes = views_and_sizes(loaded, model)
+        pages = handle.encode_pages(views, sizes)
+        prefix = handle.select_tokens(pages, [question(loaded, "Total?")] * 3)
+        assert [len(row) for row in prefix.sequences] == [budget + 9 * scaffold] * 3
+        assert [len(row) for row in prefix.boxes] == [budget + 9 * scaffold] * 3
+        kept = prefix.selection.kept
+        assert kept.shape == (3, budget)
+        assert bool((kept.diff(dim=1) > 0).all()), "raster order"
+
+
+@pytest.mark.parametrize("similarity", ["projected", "attention", "siglip", "learned"])
+@pytest.mark.parametrize("resize", ["stretch", "pad"])
+def test_a_batch_encodes_as_its_images_alone(loaded, model, similarity, resize):
+    config = SMALL.replace(similarity=similarity, resize=resize, budgets=(17, 31), budget=17)
+    asked = [question(loaded, text) for text in ("Total?", "Where is the star?", "Date")]
+    with apply_shirg_x(model, config, tokenizer=loaded[0]) as handle:
+        set_coord_out(handle)
+        views, sizes = views_and_sizes(loaded, model)
+        together = model.encode_images(views, sizes, asked)
+        for index, row in enumerate(together):
+            alone = model.encode_images(views[index : index + 1], sizes[index : index + 1], asked[index : index + 1])
+            assert_close(row, alone[0], atol=1e-4, rtol=0)
+
+
+def test_images_of_one_batch_may_keep_different_numbers(loaded, model):
+    """A budget head that reads the entropy of the page: blank pages keep little, busy ones much."""
+    pages = [block_image(90, 70, 1), IMAGES[0].resize((1, 1)).resize((90, 70))]
+    with apply_shirg_x(model, SMALL) as handle:
+        head = model.shirg_x.budget_head
+        with torch.no_grad():
+            head.hidden.weight.fill_(1.0)
+            head.out.weight[0].fill_(-1.0)
+            head.out.weight[1:].fill_(0.0)
+            head.out.bias.copy_(torch.tensor([50.0, 0.0, -1.0]))
+        views, sizes = views_and_sizes(loaded, model, pages)
+        asked = [question(loaded, "Total?"), question(loaded, "What is this, and where?")]
+        encoded = handle.encode_pages(views, sizes)
+        assert encoded.budgets == (48, 32)
+        prefix = handle.select_tokens(encoded, asked)
+        assert [len(row) for row in prefix.sequences] == [9 + 48, 9 + 32]
+        for index in range(2):
+            alone = handle.encode_pages(views[index : index + 1], sizes[index : index + 1])
+            single = handle.select_tokens(alone, asked[index : index + 1])
+            assert_close(prefix.sequences[index], single.sequences[0], atol=1e-4, rtol=0)
+        prompts = [ask(loaded, "Total?"), ask(loaded, "What is this, and where?")]
+        together = model.generate(prompts, views, sizes, **DECODING)
+        for index, row in enumerate(together):
+            alone_answer = model.generate(
+                prompts[index], views[index : index + 1], sizes[index : index + 1], **DECODING
+            )
+            assert torch.equal(row, alone_answer[0])
+
+
+def selected(handle, loaded, text: str) -> torch.Tensor:
+    views, sizes = views_and_sizes(loaded, handle.model, IMAGES[:1])
+    return handle.select_tokens(handle.encode_pages(views, sizes), [question(loaded, text)]).selection.kept
+
+
+@pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
+def test_the_question_changes_the_selection(loaded, model, similarity):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity, budget=32), tokenizer=loaded[0]) as handle:
+        first = selected(handle, loaded, "What is the total?")
+        assert torch.equal(first, selected(handle, loaded, "What is the total?"))
+        assert not torch.equal(first, selected(handle, loaded, "zzz QQQ 9"))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
+def test_the_answer_never_reaches_the_selection(loaded, model, similarity, training, monkeypatch):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=loaded[0]) as handle:
+        model.train(training)
+        seen = []
+        select_tokens = handle.select_tokens
+        monkeypatch.setattr(handle, "select_tokens", lambda *args: (seen.append(select_tokens(*args)), seen[-1])[1])
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        for text in ("12.50 EUR", "a red star, far to the left of everything", None):
+            model.prepare_inputs(ask(loaded, "What is the total?", text), images=views, image_sizes=sizes)
+        assert all(torch.equal(seen[0].selection.kept, other.selection.kept) for other in seen[1:])
+        assert all(torch.equal(seen[0].sequences[0], other.sequences[0]) for other in seen[1:])
+        model.eval()
+
+
+@pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
+def test_a_prompt_without_a_user_turn_is_refused_where_the_source_reads_it(loaded, model, similarity):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=loaded[0]):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        bare = torch.tensor([3, 5, -200, 7])
+        with pytest.raises(ValueError, match="no user turn"):
+            model.generate(bare, views, sizes, **DECODING)
+        asked = [question(loaded, "Total?")]
+        assert model.generate(bare, views, sizes, asked, **DECODING).shape == (1, 8)
+
+
+def test_attention_needs_no_question(loaded, model):
+    with apply_shirg_x(model, SMALL.replace(similarity="attention")):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        assert model.generate(torch.tensor([3, 5, -200, 7]), views, sizes, **DECODING).shape == (1, 8)
+
+
+def test_siglip_reads_ids_only_with_the_tokenizer(loaded, model):
+    with apply_shirg_x(model, SMALL.replace(similarity="siglip")):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        with pytest.raises(ValueError, match="tokenizer"):
+            model.generate(ask(loaded, "Total?"), views, sizes, **DECODING)
+        assert model.generate(ask(loaded, "Total?"), views, sizes, [question(loaded, "Total?")], **DECODING).shape
+
+
+def test_the_tower_runs_once_and_the_cached_prefix_stays_bit_identical(loaded, model, monkeypatch):
+    calls, caches = [], []
+    tower = model.get_vision_tower()
+    forward, prefill = tower.forward, model.model.prefill
+    monkeypatch.setattr(tower, "forward", lambda pixels: (calls.append(1), forward(pixels))[1])
+
+    def keep(*args, **kwargs):
+        cache = prefill(*args, **kwargs)
+        caches.append((cache, [states.clone() for layer in range(2) for states in cache.prefix(layer)]))
+        return cache
+
+    monkeypatch.setattr(model.model, "prefill", keep)
+    with apply_shirg_x(model, SMALL):
+        answer(loaded, model)
+    assert len(calls) == len(caches) == 1
+    cache, before = caches[0]
+    after = [states for layer in range(2) for states in cache.prefix(layer)]
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_untrained_coordinates_move_nothing_and_trained_ones_do(loaded, model):
+    asked = [question(loaded, "Total?")] * 3
+    with apply_shirg_x(model, SMALL.replace(coordinates=False)):
+        views, sizes = views_and_sizes(loaded, model)
+        without = model.encode_images(views, sizes, asked)
+    with apply_shirg_x(model, SMALL) as handle:
+        untrained = model.encode_images(views, sizes, asked)
+        assert all(torch.equal(old, new) for old, new in zip(without, untrained, strict=True))
+        set_coord_out(handle)
+        trained = model.encode_images(views, sizes, asked)
+        assert not torch.allclose(trained[0][:9], untrained[0][:9])
+        assert not torch.allclose(trained[0][9:], untrained[0][9:])
+    with apply_shirg_x(model, SMALL.replace(coordinates_on_scaffold=False)) as handle:
+        set_coord_out(handle)
+        detail_only = model.encode_images(views, sizes, asked)
+        assert torch.equal(detail_only[0][:9], untrained[0][:9])
+        assert not torch.allclose(detail_only[0][9:], untrained[0][9:])
+
+
+def test_gradients_reach_the_coordinates_and_the_projector(loaded, model):
+    with apply_shirg_x(model, SMALL) as handle:
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+
+        def gradients() -> dict[str, float]:
+            model.zero_grad()
+            model.encode_images(views, sizes, [question(loaded, "Total?")])[0].square().mean().backward()
+            layers = {
+                "coord_linear": model.shirg_x.coordinates.coord_linear,
+                "coord_out": model.shirg_x.coordinates.coord_out,
+                "projector": model.model.mm_projector[0],
+            }
+            return {name: layer.weight.grad.abs().sum().item() for name, layer in layers.items()}
+
+        at_zero = gradients()
+        assert at_zero["coord_linear"] == 0
+        assert at_zero["coord_out"] > 0
+        set_coord_out(handle)
+        assert min(gradients().values()) > 0
+    model.zero_grad()
+
+
+def test_a_planted_relevant_patch_is_kept(loaded, model):
+    """The patch whose projection is a word of the question beats all others."""
+    asked = question(loaded, "star")
+    with apply_shirg_x(model, SMALL.replace(budget=32, merge=False, neighbor_weight=0, center_weight=0)) as handle:
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        pages = handle.encode_pages(views, sizes)
+        word = model.model.embed_tokens(torch.tensor(asked.ids[:1]))
+        for planted in (0, 71, 143):
+            projected = pages.projected.clone()
+            projected[0, planted] = 5 * word[0]
+            prefix = handle.select_tokens(
+                copy.copy(pages).__class__(**{**vars(pages), "projected": projected}), [asked]
+            )
+            assert planted in prefix.selection.kept[0].tolist()
+            assert prefix.selection.scores.similarity[0].argmax() == planted
+
+
+def test_saved_with_the_model_and_found_again(loaded, model, tmp_path):
+    with apply_shirg_x(model, SMALL.replace(similarity="learned", budget=32)) as handle:
+        set_coord_out(handle)
+        model.save_pretrained(tmp_path)
+        loaded[0].save_pretrained(tmp_path)
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        expected = model.encode_images(views, sizes, [question(loaded, "Total?")])[0]
+        learned = handle.config
+    again = load_pretrained_model(tmp_path, device_map="cpu")[1]
+    assert not hasattr(again.config, "image_view"), "a live patch is never saved"
+    with apply_shirg_x(again) as handle:
+        assert handle.config == learned
+        assert torch.equal(again.encode_images(views, sizes, [question(loaded, "Total?")])[0], expected)
+    with apply_shirg_x(again, learned.replace(similarity="auto")) as handle:
+        assert handle.config.similarity == "learned"
+
+
+def test_saved_alone_and_given_to_another_model(loaded, model, tmp_path):
+    with apply_shirg_x(model, SMALL) as handle:
+        set_coord_out(handle)
+        handle.save(tmp_path)
+        weights = copy.deepcopy(model.shirg_x.state_dict())
+    with apply_shirg_x(model, SMALL, weights=tmp_path) as handle:
+        assert all(torch.equal(weights[key], value) for key, value in model.shirg_x.state_dict().items())
+        assert handle.config.similarity == "projected"
+    settings = tmp_path / "shirg_x.json"
+    settings.write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(ValueError, match="version 99"):
+        apply_shirg_x(model, SMALL, weights=tmp_path)
+    settings.unlink()
+    with pytest.raises(ValueError, match=r"shirg_x\.json"):
+        apply_shirg_x(model, SMALL, weights=tmp_path)
+
+
+def test_weights_that_do_not_fit_or_are_not_there_are_refused(loaded, model, tmp_path):
+    with apply_shirg_x(model, SMALL) as handle:
+        handle.save(tmp_path)
+    with pytest.raises(ValueError, match="coord_linear"):
+        apply_shirg_x(model, SMALL.replace(coordinate_dim=64), weights=tmp_path)
+    with pytest.raises(FileNotFoundError, match="no SHIRG-X weights"):
+        apply_shirg_x(model, SMALL, weights=tmp_path / "elsewhere")
+    (tmp_path / "shirg_x.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"shirg_x\.safetensors"):
+        apply_shirg_x(model, SMALL, weights=tmp_path)
+
+
+def test_sources_that_need_more_layers_say_how_to_get_them(tiny_checkpoint):
+    stock = load_pretrained_model(tiny_checkpoint, device_map="cpu")[1]
+    for source in ("attention", "siglip"):
+        with pytest.raises(ValueError, match="keep_all_layers"):
+            apply_shirg_x(stock, SMALL.replace(similarity=source))
+    assert not hasattr(stock, "shirg_x")
+
+
+def test_stock_mode_is_lavida(loaded, model):
+    expected = answer(loaded, model)
+    with apply_shirg_x(model, SMALL.replace(mode="stock")):
+        assert torch.equal(answer(loaded, model), expected)
+
+
+def test_views_made_before_the_patch_are_refused_with_the_mend(loaded, model):
+    views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+    with apply_shirg_x(model, SMALL), pytest.raises(ValueError, match="process_images"):
+        model.encode_images(views, sizes, [question(loaded, "Total?")])
+    with apply_shirg_x(model, SMALL):
+        patched, _ = views_and_sizes(loaded, model, IMAGES[:1])
+    with pytest.raises(ValueError, match="process_images"):
+        model.encode_images(patched, sizes)
+
+
+def test_padded_pages_offer_feasible_budgets_only(loaded, model):
+    config = SMALL.replace(resize="pad", budgets=(20, 64, 144))
+    with apply_shirg_x(model, config) as handle:
+        views, sizes = views_and_sizes(loaded, model, [block_image(240, 40, 4), block_image(90, 90, 5)])
+        pages = handle.encode_pages(views, sizes)
+        assert pages.candidate_counts == (24, 144)
+        assert pages.budgets == (20, 144)
+    with apply_shirg_x(model, config.replace(budget=64)), pytest.raises(ValueError, match=r"24.*64"):
+        model.encode_images(views, sizes, [question(loaded, "Total?")] * 2)
+
+
+def test_debugging_logs_stages_and_the_spread_of_terms(loaded, model, caplog):
+    with caplog.at_level("DEBUG", logger="shirg"), apply_shirg_x(model, SMALL.replace(debug=True)):
+        answer(loaded, model)
+    for word in ("encode", "score", "merge", "select", "project", "spread", "center"):
+        assert word in caplog.text
+
+
+def test_full_size_parameter_counts():
+    vision = {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    }
+    with torch.device("meta"):
+        model = LlavaLladaForMaskedDiffusion(LlavaLladaConfig(mm_vision_config=vision))
+        module = ShirgX(
+            ShirgXConfig(similarity="learned"),
+            vision_dim=model.get_vision_tower().hidden_size,
+            word_dim=model.config.hidden_size,
+        )
+
+    def count(part: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in part.parameters())
+
+    assert count(module.budget_head) == 32_899
+    assert count(module.coordinates.coord_linear) == 640
+    assert count(module.coordinates.coord_out) == 148_608
+    assert count(module.relevance) == 671_744
