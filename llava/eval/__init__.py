@@ -1,0 +1,1 @@
+"""Measurement: speed here, quality beside it."""

@@ -1,0 +1,96 @@
+"""Time every stage of an answer, print a table, and write it as JSON.
+
+python -m scripts.benchmark                                   # the bundled checkpoint
+python -m scripts.benchmark --model DIR --device cuda --dtype bfloat16
+python -m scripts.benchmark --full-size --device cuda         # LaViDa-8B's sizes, random weights
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from llava.eval.latency import Workload, compare_decoding, full_size_model, measure_stages
+from llava.eval.provenance import provenance
+from llava.image_io import load_image
+from llava.model.builder import load_pretrained_model
+from shirg import ShirgXConfig
+
+ASSETS = Path(__file__).parent.parent / "llava" / "assets"
+QUESTION = "What is the total on this invoice?"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ASSETS / "lavida-small", help="checkpoint directory")
+    parser.add_argument("--full-size", action="store_true", help="LaViDa-8B's sizes with random weights, on a GPU")
+    parser.add_argument("--image", type=Path, default=ASSETS / "pages" / "invoice.png")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default=None, help="float32, bfloat16 or float16; the checkpoint's when not given")
+    parser.add_argument("--tokens", type=int, default=32, help="answer positions")
+    parser.add_argument("--steps", type=int, default=32, help="denoising steps")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; all cores when not given")
+    parser.add_argument("--out", type=Path, default=Path("benchmark.json"))
+    return parser.parse_args()
+
+
+def stage_table(rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="one page, one question, batch 1; medians in milliseconds")
+    table.add_column("stage")
+    for name in rows:
+        table.add_column(name, justify="right")
+    for stage in next(iter(rows.values()))["milliseconds"]:
+        table.add_row(stage, *(f"{row['milliseconds'][stage]:.2f}" for row in rows.values()))
+    table.add_section()
+    table.add_row("selection / encode", *(f"{row['selection_of_encode']:.3f}" for row in rows.values()))
+    table.add_row("prefix tokens", *(str(row["prefix_tokens"]) for row in rows.values()))
+    if next(iter(rows.values()))["peak_gb"] is not None:
+        table.add_row("peak memory, GB", *(f"{row['peak_gb']:.2f}" for row in rows.values()))
+    if floors := next(iter(rows.values()))["over_floor"]:
+        for stage in floors:
+            table.add_row(f"{stage} / floor", *(f"{row['over_floor'][stage]:.2f}" for row in rows.values()))
+    return table
+
+
+def main() -> None:
+    args = parse()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    tokenizer, model, _, _ = load_pretrained_model(args.model, device_map=args.device, torch_dtype=args.dtype)
+    work = Workload.of_question(
+        load_image(args.image), QUESTION, tokenizer, num_answer=args.tokens, steps=args.steps, repeats=args.repeats
+    )
+    if args.full_size:
+        model = full_size_model(model.device)
+    saved = {} if args.full_size else model.config.shirg_x or {}
+    config = ShirgXConfig.from_dict({**saved, "similarity": "projected"})
+    rows = {str(budget): measure_stages(model, config.replace(budget=budget), work) for budget in config.budgets}
+    console = Console(file=sys.stderr)
+    console.print(stage_table({f"K = {name}": row for name, row in rows.items()}))
+    comparison = compare_decoding(model, work, prefix_tokens=rows[str(config.budgets[-1])]["prefix_tokens"])
+    speedup = comparison["speedup"]
+    console.print(
+        f"decoding {comparison['milliseconds']['cached']:.0f} ms; straightforward: "
+        f"{speedup['rotated_again']:.2f}x as long with LaViDa's cache, {speedup['recomputed']:.2f}x without any"
+    )
+    result = {
+        "model": "full size, random weights" if args.full_size else str(args.model),
+        "dtype": str(model.dtype),
+        "answer": {"tokens": args.tokens, "steps": args.steps},
+        "config": config.to_dict(),
+        "stages": rows,
+        "decoding": comparison,
+        **provenance(model.device),
+    }
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
