@@ -20,7 +20,7 @@ from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaF
 from shirg import ShirgXConfig
 
 SEED = 20260101
-VOCAB_SIZE = 768
+LARGEST_VOCABULARY = 768
 SPECIAL = {
     "eos_token_id": "<|endoftext|>",
     "bos_token_id": "<|startoftext|>",
@@ -55,7 +55,7 @@ def build_tokenizer(corpus: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     special = [AddedToken(word, special=True, normalized=False) for word in SPECIAL.values()]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=LARGEST_VOCABULARY,
         special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -87,7 +87,7 @@ def main() -> None:
     config = LlavaLladaConfig(
         **LANGUAGE,
         **ids,
-        vocab_size=VOCAB_SIZE,
+        vocab_size=len(tokenizer),
         pad_token_id=ids["eos_token_id"],
         mm_hidden_size=VISION["hidden_size"],
         mm_vision_tower="./siglip",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
+from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import DenoisingStep, denoise
@@ -117,14 +118,15 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     ) -> PromptEmbeds:
         """Embedded prompts of a batch.
 
-        Without ``attention_mask``, end-of-text at a prompt's end is taken for padding when the batch has several rows.
+        Without ``attention_mask``, unlabeled end-of-text at a prompt's end is taken for padding when the batch has
+        several rows.
 
         Raises:
             ValueError: if images and placeholders do not pair up, or a prompt with its images is too long.
         """
         if isinstance(input_ids, Tensor) and input_ids.ndim == 1:
             input_ids = input_ids[None]
-        keep = [self._real_positions(input_ids, attention_mask, row) for row in range(len(input_ids))]
+        keep = [self._real_positions(input_ids, attention_mask, labels, row) for row in range(len(input_ids))]
         prompts = [ids.to(self.device)[mask.to(self.device)] for ids, mask in zip(input_ids, keep, strict=True)]
         kept_labels = None
         if labels is not None:
@@ -132,14 +134,18 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         views = [] if images is None else [view[None] if view.ndim == 3 else view for view in images]
         return self.embed_prompts(prompts, views, image_sizes, questions, kept_labels)
 
-    def _real_positions(self, input_ids: Tensor | Sequence[Tensor], attention_mask: Tensor | None, row: int) -> Tensor:
+    def _real_positions(
+        self, input_ids: Tensor | Sequence[Tensor], attention_mask: Tensor | None, labels: Tensor | None, row: int
+    ) -> Tensor:
         ids = input_ids[row]
         if attention_mask is not None:
             return attention_mask[row].bool()
         if len(input_ids) == 1 or self.config.pad_token_id is None:
             return torch.ones_like(ids, dtype=torch.bool)
-        behind = (ids != self.config.pad_token_id).int().flip(0).cumsum(0).flip(0)
-        return behind > 0
+        real = ids != self.config.pad_token_id
+        if labels is not None:
+            real |= labels[row].to(ids.device) != IGNORE_INDEX
+        return real.int().flip(0).cumsum(0).flip(0) > 0
 
     def forward(
         self,

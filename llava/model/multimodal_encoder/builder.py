@@ -1,15 +1,16 @@
 """Builds the vision tower that a LaViDa config names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PretrainedConfig, SiglipVisionConfig
 
-from llava.model.hub import resolve_directory
+from llava.model.hub import SAFE_FILES, resolve_directory
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower, read_vision_config
 
 
-def vision_directory(config: PretrainedConfig) -> Path:
-    """The directory of the SigLIP repository that the config names.
+def vision_directory(config: PretrainedConfig, *, files: Sequence[str] = SAFE_FILES) -> Path:
+    """The directory of the SigLIP repository that the config names; from a hub only ``files`` are fetched.
 
     A relative path is read against the checkpoint's own directory, so that a checkpoint travels with its tower;
     anything else is a path or a hub id.
@@ -20,7 +21,7 @@ def vision_directory(config: PretrainedConfig) -> Path:
     beside = Path(getattr(config, "name_or_path", "") or ".") / name
     if name.startswith(".") or beside.is_dir():
         return beside
-    return resolve_directory(name)
+    return resolve_directory(name, allow_patterns=files)
 
 
 def build_vision_tower(config: PretrainedConfig, **kwargs: bool) -> SigLipVisionTower:
@@ -29,7 +30,11 @@ def build_vision_tower(config: PretrainedConfig, **kwargs: bool) -> SigLipVision
     The vision sizes come from ``config.mm_vision_config`` when it holds them, else from the SigLIP repository's config.
     """
     settings = getattr(config, "mm_vision_config", None)
-    vision = SiglipVisionConfig(**settings) if settings else read_vision_config(vision_directory(config))
+    vision = (
+        SiglipVisionConfig(**settings)
+        if settings
+        else read_vision_config(vision_directory(config, files=("config.json",)))
+    )
     return SigLipVisionTower(
         vision,
         select_layer=getattr(config, "mm_vision_select_layer", -2),

@@ -42,7 +42,8 @@ class _DelayedFlag:
         """Hand in the newest flag; returns the one before it on CUDA, the newest elsewhere."""
         if not self.on_cuda:
             return bool(flag)
-        previous, self.pending = self.pending, (flag.to("cpu", non_blocking=True), torch.cuda.Event())
+        copy = torch.empty(flag.shape, dtype=flag.dtype, pin_memory=True).copy_(flag, non_blocking=True)
+        previous, self.pending = self.pending, (copy, torch.cuda.Event())
         self.pending[1].record()
         if previous is None:
             return False

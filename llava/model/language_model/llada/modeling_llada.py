@@ -34,9 +34,9 @@ def rotary_embedding(positions: Tensor, head_dim: int, theta: float) -> Rotary:
 def apply_rotary(states: Tensor, rotary: Rotary) -> Tensor:
     """Rotate queries or keys (batch, heads, length, head_dim) by position, in float32; gives back their dtype."""
     cos, sin = rotary
-    wide = states.float()
-    first, second = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(states.dtype)
+    first, second = states.chunk(2, dim=-1)
+    # Products with the float32 angles are float32, whatever the states are.
+    return (states * cos + torch.cat([-second, first], dim=-1) * sin).to(states.dtype)
 
 
 class LLaDABlock(GradientCheckpointingLayer):
@@ -77,8 +77,10 @@ class LLaDABlock(GradientCheckpointingLayer):
         slot ``start`` and attention runs over everything up to their end.
         """
         normed = self.attn_norm(hidden)
-        query = apply_rotary(self._heads(self.q_proj(normed)), rotary)
-        key, value = self.keys_values(normed, rotary)
+        # Queries and keys are rotated together: a step of a few tokens is bound by launches, not by arithmetic.
+        both = torch.cat([self._heads(self.q_proj(normed)), self._heads(self.k_proj(normed))], dim=1)
+        query, key = apply_rotary(both, rotary).chunk(2, dim=1)
+        value = self._heads(self.v_proj(normed))
         if buffers is not None:
             end = start + hidden.shape[1]
             buffers[0][:, :, start:end], buffers[1][:, :, start:end] = key, value
