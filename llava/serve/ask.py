@@ -1,0 +1,47 @@
+"""``lavida ask``: answers to questions about one page."""
+
+import argparse
+
+from llava.serve.display import AnswerDisplay, note, print_json
+from llava.serve.files import check_picture, numbered, write_picture
+from llava.serve.heatmap import draw_heatmap
+from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
+from llava.serve.text import check_question
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the questions in order; the page is encoded once.
+
+    Raises:
+        FileNotFoundError, ValueError: for bad input, in one sentence.
+    """
+    questions = [check_question(question) for question in args.questions]
+    decoding = decoding_of(args, stop=not args.no_stop)
+    names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
+    pictures = [check_picture(name, args.image) for name in names]
+    image = open_page(args)
+    config = shirg_of(args)
+    if pictures and config.mode == "stock":
+        raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
+    session = load_session(args, config)
+    for question in questions:
+        session.check_words(question)
+    page = session.encode(image)
+    display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
+    for index, question in enumerate(questions):
+        if args.json:
+            answer = session.answer(page, question, decoding=decoding, seed=args.seed)
+        else:
+            display.show_question(question)
+            with display.denoising() as on_step:
+                answer = session.answer(page, question, decoding=decoding, seed=args.seed, on_step=on_step)
+            display.show_answer(answer.text, summary(answer))
+        if pictures:
+            assert session.handle is not None
+            drawing = draw_heatmap(image, answer.prefix, session.handle.config, title=question)
+            write_picture(drawing, pictures[index])
+        if args.json:
+            picture = names[index] if names else None
+            print_json({"question": question, "answer": answer.text, **record(args, answer), "heatmap": picture})
+        elif args.verbose and not display.watched:
+            note(summary(answer))

@@ -1,0 +1,138 @@
+"""``lavida demo``: the bundled pages, their questions, and what the model makes of them."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from llava.image_io import load_pages
+from llava.serve.display import stdout_console
+from llava.serve.files import write_picture, write_text
+from llava.serve.gallery import Shown, index_page
+from llava.serve.heatmap import draw_heatmap
+from llava.serve.requests import load_session, model_of
+from llava.serve.session import Session
+from llava.serve.settings import read_checkpoint_config, shirg_settings
+from llava.serve.text import one_line
+
+BUNDLED_PAGES = Path(__file__).parent.parent / "assets" / "pages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One bundled page and what is asked about it."""
+
+    file: str
+    page: int | None
+    entries: tuple[dict[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        return self.file if self.page is None else f"{self.file}, page {self.page}"
+
+    def picture(self, number: int) -> str:
+        """The file name of the heat map of its question of that number."""
+        page = "" if self.page is None else f"-page{self.page}"
+        return f"{self.file.replace('.', '_')}{page}-{number}.png"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the bundled questions, print them beside the right answers, and write the pictures.
+
+    Raises:
+        FileNotFoundError, ValueError: for bad input, in one sentence.
+    """
+    if args.questions < 1:
+        raise ValueError(f"--questions must be at least 1, got {args.questions}")
+    sheets = read_sheets(args.questions)
+    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision))
+    out = _make_directory(args.out)
+    session = load_session(args, config)
+    progress = Console(stderr=True)
+    shown = []
+    for sheet in track(sheets, "pages", console=progress, disable=not progress.is_interactive, transient=True):
+        shown += answer_sheet(session, sheet, out)
+    index = out / "index.html"
+    write_text(index_page(shown, model=model_of(args), untrained=session.untrained), index)
+    console = stdout_console()
+    console.print(_table(shown))
+    right = sum(item.is_right for item in shown)
+    console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
+
+
+def read_sheets(limit: int) -> list[Sheet]:
+    """The bundled pages in order, with at most ``limit`` questions each."""
+    entries = json.loads((BUNDLED_PAGES / "pages.json").read_text(encoding="utf-8"))
+    return [
+        Sheet(file=file, page=page, entries=tuple(group)[:limit])
+        for (file, page), group in groupby(entries, lambda entry: (entry["image"], entry.get("page")))
+    ]
+
+
+def answer_sheet(session: Session, sheet: Sheet, out: Path) -> list[Shown]:
+    """Answer a sheet's questions and write their heat maps into ``out``."""
+    image = load_pages(BUNDLED_PAGES / sheet.file, page=sheet.page)[0]
+    page = session.encode(image)
+    shown = []
+    for number, entry in enumerate(sheet.entries, start=1):
+        answer = session.answer(page, entry["question"])
+        picture = None
+        if session.handle is not None:
+            picture = sheet.picture(number)
+            box = _box(entry["box"], image)
+            drawing = draw_heatmap(image, answer.prefix, session.handle.config, title=entry["question"], answer_box=box)
+            write_picture(drawing, out / picture)
+        shown.append(
+            Shown(
+                page=sheet.title,
+                question=entry["question"],
+                answer=answer.text,
+                expected=entry["answer"],
+                k=answer.prefix.budget,
+                picture=picture,
+            )
+        )
+    return shown
+
+
+def _box(corners: list[int], image: Image.Image) -> tuple[float, float, float, float]:
+    """Pixel corners (left, top, right, bottom) as (x, y, h, w): centroid and extent, each in [0, 1]."""
+    left, top, right, bottom = corners
+    width, height = image.size
+    return (left + right) / 2 / width, (top + bottom) / 2 / height, (bottom - top) / height, (right - left) / width
+
+
+def _make_directory(name: str) -> Path:
+    out = Path(name)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {name} is a file; give a directory")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {name}: there is no directory {out.parent}; make it first")
+    out.mkdir(exist_ok=True)
+    return out
+
+
+def _table(shown: list[Shown]) -> Table:
+    table = Table()
+    for name in ("page", "question", "answer", "right answer"):
+        table.add_column(name, overflow="fold")
+    table.add_column("K", justify="right")
+    for item in shown:
+        cells = (
+            item.page,
+            item.question,
+            one_line(item.answer),
+            item.expected,
+            "" if item.k is None else f"{item.k:,}",
+        )
+        # As Text, because rich would read brackets in a string as its markup.
+        table.add_row(*(Text(cell) for cell in cells), style="green" if item.is_right else "")
+    return table

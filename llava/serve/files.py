@@ -1,0 +1,85 @@
+"""Pages that are read, and pictures that are written, by the command line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pypdfium2
+from PIL import Image
+
+from llava.image_io import load_pages
+
+
+def load_page(path: str, page: int | None) -> tuple[Image.Image, int]:
+    """The page asked for, or the first, and how many the file has (1 when a page is named).
+
+    Only that page is rendered, so that a long document opens as quickly as a short one.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``load_pages``.
+    """
+    image = load_pages(path, page=1 if page is None else page)[0]
+    return image, _count_pages(path) if page is None else 1
+
+
+def _count_pages(path: str) -> int:
+    try:
+        with pypdfium2.PdfDocument(path) as document:
+            return len(document)
+    except pypdfium2.PdfiumError:  # an image
+        return 1
+
+
+def check_picture(path: str, source: str) -> Path:
+    """The path of a picture to be written, once it is clear that it can be.
+
+    Raises:
+        ValueError: if it is no PNG, lies in a missing or read-only directory, is a directory, or is ``source``, the
+            file that the page comes from.
+    """
+    out = Path(path)
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--heatmap writes PNG files, but {path} does not end in .png; rename it")
+    if not out.parent.is_dir():
+        raise ValueError(f"--heatmap {path}: there is no directory {out.parent}; make it first")
+    if out.is_dir():
+        raise ValueError(f"--heatmap {path} is a directory; give the name of a file")
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise ValueError(f"--heatmap {path} would overwrite the image itself; choose another name")
+    if not os.access(out.parent, os.W_OK):
+        raise ValueError(f"--heatmap {path}: {out.parent} is not writable; choose another directory")
+    return out
+
+
+def numbered(path: str, count: int) -> list[str]:
+    """``count`` names made of one: itself, or ``out-1.png``, ``out-2.png``, ... when there are several."""
+    if count == 1:
+        return [path]
+    out = Path(path)
+    return [str(out.with_name(f"{out.stem}-{number}{out.suffix}")) for number in range(1, count + 1)]
+
+
+def write_picture(image: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with _replacing(path) as file:
+        image.save(file, "PNG")
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with _replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of ``path`` when the body succeeds; readers never see half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

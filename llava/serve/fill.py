@@ -1,0 +1,38 @@
+"""``lavida fill``: a template whose gaps the model fills with what a page shows."""
+
+import argparse
+
+from llava.serve.display import AnswerDisplay, note, print_json
+from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
+from llava.serve.text import Template
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fill the template and show it.
+
+    Raises:
+        FileNotFoundError, ValueError: for bad input, in one sentence.
+    """
+    template = Template.parse(args.template)
+    decoding = decoding_of(args, stop=False)
+    if template.num_masked > args.tokens:
+        raise ValueError(
+            f"the gaps of the template take {template.num_masked} tokens, more than the {args.tokens} of the answer; "
+            "raise --tokens or shorten them"
+        )
+    image = open_page(args)
+    config = shirg_of(args)
+    session = load_session(args, config)
+    session.draft(template, args.tokens)
+    page = session.encode(image)
+    if args.json:
+        filled = session.fill(page, template, decoding=decoding, seed=args.seed)
+        text = {"template": template.text, "text": filled.text, "gaps": list(filled.gaps)}
+        print_json({**text, **record(args, filled)})
+        return
+    display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
+    with display.denoising() as on_step:
+        filled = session.fill(page, template, decoding=decoding, seed=args.seed, on_step=on_step)
+    display.show_answer(filled.text, summary(filled))
+    if args.verbose and not display.watched:
+        note(summary(filled))

@@ -1,0 +1,238 @@
+"""``lavida info``: what a checkpoint is, from its config and the headers of its weight files alone."""
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import get_safetensors_metadata
+from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+from rich.table import Table
+from rich.text import Text
+from safetensors import safe_open
+from transformers import SiglipVisionConfig
+
+from lavida_shirg_integration import ShirgX
+from llava.mm_utils import get_anyres_image_grid_shape
+from llava.model.anyres import join_tiles
+from llava.model.builder import load_tokenizer, weight_files
+from llava.model.hub import resolve_directory
+from llava.model.language_model.llava_llada import LlavaLladaConfig
+from llava.model.multimodal_encoder.siglip_encoder import read_vision_config
+from llava.question import special_ids_of
+from llava.serve.display import print_json, stdout_console
+from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.serve.text import one_line
+from shirg.config import ShirgXConfig
+
+PARTS = {
+    "vision tower": "model.vision_tower.",
+    "projector": "model.mm_projector.",
+    "embeddings": "model.transformer.wte.",
+    "output head": "model.transformer.ff_out.",
+    "language model": "model.transformer.",
+    "newline token": "model.image_newline",
+    "SHIRG-X": "shirg_x.",
+    "other": "",
+}
+"""Beginnings of tensor names; the first that fits decides."""
+
+SPECIAL_IDS = (
+    "mask_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "start_header_id",
+    "end_header_id",
+    "eot_token_id",
+)
+LANDSCAPE, SQUARE = (640, 480), (768, 768)
+_BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorHeader:
+    """A stored tensor without its numbers."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.parameters * _BITS.get(self.dtype, 8) // 8
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what is known of a model.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such checkpoint, or it is broken.
+    """
+    model = str(BUNDLED_MODEL) if args.model is None else args.model
+    config = read_checkpoint_config(model, args.revision)
+    facts = describe(model, config, read_headers(model, config, args.revision))
+    if args.json:
+        print_json(facts)
+    else:
+        stdout_console().print(_table(facts))
+
+
+def read_headers(model: str, config: LlavaLladaConfig, revision: str | None) -> dict[str, TensorHeader]:
+    """Name, type and shape of every stored tensor; of a hub repository only the headers are fetched."""
+    try:
+        files = weight_files(_directory(config))
+    except FileNotFoundError:
+        if Path(model).expanduser().is_dir():
+            raise
+        return _remote_headers(model, revision)
+    headers = {}
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
+                stored = tensors.get_slice(name)
+                headers[name] = TensorHeader(dtype=stored.get_dtype(), shape=tuple(stored.get_shape()))
+    return headers
+
+
+def _remote_headers(model: str, revision: str | None) -> dict[str, TensorHeader]:
+    try:
+        metadata = get_safetensors_metadata(model, revision=revision)
+    except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
+        raise ValueError(f"{model} on the hub holds no readable safetensors files: {error}") from error
+    return {
+        name: TensorHeader(dtype=tensor.dtype, shape=tuple(tensor.shape))
+        for file in metadata.files_metadata.values()
+        for name, tensor in file.tensors.items()
+    }
+
+
+def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorHeader]) -> dict[str, Any]:
+    """The facts as plain values."""
+    parts, num_bytes, dtypes = Counter[str](), Counter[str](), Counter[str]()
+    for name, header in headers.items():
+        part = next(part for part, beginning in PARTS.items() if name.startswith(beginning))
+        parts[part] += header.parameters
+        num_bytes[part] += header.num_bytes
+        dtypes[header.dtype] += header.parameters
+    vision, shirg = _vision_config(config), shirg_settings(config)
+    return {
+        "model": model,
+        "untrained": bool(getattr(config, "untrained", False)),
+        "dtypes": dict(dtypes.most_common()),
+        "parameters": {part: parts[part] for part in PARTS if part in parts},
+        "bytes": {part: num_bytes[part] for part in PARTS if part in parts},
+        "total_parameters": parts.total(),
+        "total_bytes": num_bytes.total(),
+        "fresh_shirg_x_parameters": 0 if "SHIRG-X" in parts else _fresh_parameters(config, vision, shirg),
+        "language": {
+            "width": config.d_model,
+            "layers": config.n_layers,
+            "heads": config.n_heads,
+            "mlp": config.mlp_hidden_size,
+            "vocabulary": config.vocab_size,
+            "context": config.max_sequence_length,
+        },
+        "vision": {
+            "width": vision.hidden_size,
+            "layers": vision.num_hidden_layers,
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+        },
+        "special_ids": _special_ids(config),
+        "image_tokens": {
+            "landscape": stock_tokens(config, vision, LANDSCAPE),
+            "square": stock_tokens(config, vision, SQUARE),
+            "shirg_x": {str(budget): budget + shirg.scaffold * shirg.scaffold_tokens for budget in shirg.budgets},
+        },
+    }
+
+
+def stock_tokens(config: LlavaLladaConfig, vision: SiglipVisionConfig, size: tuple[int, int]) -> int:
+    """Tokens that LaViDa's own encoding makes of an image of (width, height) pixels."""
+    image_size, patch_size = int(vision.image_size), int(vision.patch_size)
+    side = math.ceil(image_size // patch_size / config.mm_pooler_ratio)
+    if config.image_aspect_ratio != "anyres":
+        return side**2 + ("unpad" in (config.mm_patch_merge_type or ""))
+    columns, rows = get_anyres_image_grid_shape(size, config.image_grid_pinpoints, image_size)
+    views = torch.zeros(1 + columns * rows, side, side, 1)
+    if "unpad" not in (config.mm_patch_merge_type or ""):
+        return len(views) * side**2
+    return len(join_tiles(views, columns=columns, rows=rows, image_size=size, newline=torch.zeros(1)))
+
+
+def _directory(config: LlavaLladaConfig) -> Path:
+    return Path(config.name_or_path or ".")
+
+
+def _special_ids(config: LlavaLladaConfig) -> dict[str, int | None]:
+    """As loading settles them: the config's, and the tokenizer's where the config gives none."""
+    directory = _directory(config)
+    given = json.loads((directory / "config.json").read_text())
+    found = special_ids_of(load_tokenizer(directory))
+    return {
+        name: getattr(config, name) if name in given else found.get(name, getattr(config, name)) for name in SPECIAL_IDS
+    }
+
+
+def _vision_config(config: LlavaLladaConfig) -> SiglipVisionConfig:
+    if config.mm_vision_config:
+        return SiglipVisionConfig(**config.mm_vision_config)
+    name = config.mm_vision_tower or ""
+    beside = _directory(config) / name
+    return read_vision_config(beside if beside.is_dir() else resolve_directory(name, allow_patterns=("*.json",)))
+
+
+def _fresh_parameters(config: LlavaLladaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
+    with torch.device("meta"):
+        module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.d_model)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _table(facts: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=Text(f"LaViDa: {one_line(facts['model'])}"), title_justify="left", show_header=False, expand=False
+    )
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(justify="right")
+    for part, count in facts["parameters"].items():
+        table.add_row("" if table.row_count else "parameters", part, f"{count:,}")
+    fresh = facts["fresh_shirg_x_parameters"]
+    table.add_row("", "all", f"{facts['total_parameters']:,}", end_section=not fresh)
+    if fresh:
+        table.add_row("", "SHIRG-X, not in the checkpoint", f"{fresh:,}", end_section=True)
+    table.add_row(
+        "weights", ", ".join(facts["dtypes"]), _size(facts["total_bytes"]), end_section=not facts["untrained"]
+    )
+    if facts["untrained"]:
+        table.add_row("", "untrained: the answers mean nothing", "", end_section=True)
+    _add_rows(table, "language model", facts["language"])
+    _add_rows(table, "vision tower", facts["vision"])
+    _add_rows(table, "special ids", facts["special_ids"])
+    tokens = facts["image_tokens"]
+    stock = {f"LaViDa, {width} x {height}": tokens[key] for key, (width, height) in _SIZES.items()}
+    _add_rows(table, "image tokens", stock | {f"SHIRG-X, K = {k}": count for k, count in tokens["shirg_x"].items()})
+    return table
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
+
+
+_SIZES = {"landscape": LANDSCAPE, "square": SQUARE}
+
+
+def _add_rows(table: Table, title: str, values: Mapping[str, int | Sequence[int] | None]) -> None:
+    for number, (name, value) in enumerate(values.items()):
+        shown = f"{value:,}" if isinstance(value, int) else str(value)
+        last = number == len(values) - 1
+        table.add_row(title if number == 0 else "", name.replace("_", " "), shown, end_section=last)

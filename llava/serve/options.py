@@ -1,0 +1,208 @@
+"""The words of the command line: commands, options and examples. Nothing heavy is imported here."""
+
+import argparse
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+DESCRIPTION = """\
+Ask LaViDa about documents, charts and pictures.
+
+LaViDa reads an image with SigLIP and fills in a masked answer with LLaDA.
+SHIRG-X lets it see small print: of 2,304 sharp patches it keeps the 512 to
+1,024 that matter for the question, beside a coarse view of the whole page."""
+
+EXAMPLES = """\
+examples:
+  lavida ask invoice.png "What is the total due?"
+  lavida fill invoice.png "Total: [8], date: [8]"
+  lavida select invoice.png "What is the total due?" --heatmap kept.png
+  lavida info jacklishufan/lavida-llada-v1.0-instruct
+  lavida demo
+
+`lavida COMMAND --help` shows a command's options."""
+
+ASK_EXAMPLES = """\
+examples:
+  lavida ask invoice.png "What is the total due?"
+  lavida ask report.pdf --page 3 "Which year is best?" "Which is worst?" --heatmap kept.png
+  lavida ask chart.png "What is shown?" --tokens 64 --steps 16 --schedule shift
+  lavida ask page.png "Who signed?" --model jacklishufan/lavida-llada-v1.0-instruct --dtype bfloat16 --json
+
+The page is encoded once for all its questions. In a pipe, each answer is one
+line; --json gives one object per question, whose encoding time is the page's.
+Several heat maps are numbered: kept-1.png, kept-2.png."""
+
+FILL_EXAMPLES = """\
+examples:
+  lavida fill invoice.png "Total: [8] EUR, date: [10]"
+  lavida fill sign.jpg "Heron Lake: [mask] miles" --threshold 0.9
+
+[n] is a gap of n tokens, [mask] one of 4. The model writes into the gaps and
+leaves the rest as it is."""
+
+SELECT_EXAMPLES = """\
+examples:
+  lavida select invoice.png "What is the total due?" --heatmap kept.png
+  lavida select invoice.png "What is the total due?" --budget 512 --similarity attention --json
+
+Nothing is answered: the page is encoded and its tokens are chosen. A score
+term whose spread is far below the others' hardly changes the choice."""
+
+INFO_EXAMPLES = """\
+examples:
+  lavida info
+  lavida info checkpoints/my-lavida
+  lavida info jacklishufan/lavida-llada-v1.0-instruct
+
+Only the config and the headers of the weight files are read, of a hub repository too."""
+
+DEMO_EXAMPLES = """\
+examples:
+  lavida demo
+  lavida demo --out /tmp/demo --questions 4
+
+Writes a heat map for every question and demo/index.html, which shows them all."""
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises instead of printing its usage and leaving, so that every refusal takes the same way out."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def build_parser() -> Parser:
+    """The parser of ``lavida``; ``command`` is None when no command is given."""
+    parser = Parser(prog="lavida", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"lavida {version('lavida-shirg')}")
+    parser.set_defaults(command=None, debug=False, verbose=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    ask = _command(commands, "ask", "answer questions about an image or a PDF page", ASK_EXAMPLES)
+    _add_image(ask)
+    ask.add_argument(
+        "questions", metavar="QUESTION", nargs="+", help="what you want to know; several share one encoding"
+    )
+    ask.add_argument("--heatmap", metavar="OUT.png", help="draw which patches were kept for the question")
+    _add_json(ask)
+    _add_model(ask)
+    _add_selection(ask, optional=True)
+    ask.add_argument(
+        "--no-stop", action="store_true", help="denoise all positions, also those behind the end of the answer"
+    )
+    _add_decoding(ask)
+
+    fill = _command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
+    _add_image(fill)
+    fill.add_argument("template", metavar="TEMPLATE", help="text with gaps such as [8]")
+    _add_json(fill)
+    _add_model(fill)
+    _add_selection(fill, optional=True)
+    _add_decoding(fill)
+
+    select = _command(commands, "select", "show which patches SHIRG-X keeps for a question", SELECT_EXAMPLES)
+    _add_image(select)
+    select.add_argument("question", metavar="QUESTION", help="what the patches are chosen for")
+    select.add_argument("--heatmap", metavar="OUT.png", help="draw the choice over the page")
+    _add_json(select)
+    _add_model(select)
+    _add_selection(select, optional=False)
+
+    info = _command(commands, "info", "sizes, ids and token counts of a model, without loading it", INFO_EXAMPLES)
+    info.add_argument("model", metavar="MODEL", nargs="?", help="directory or hub id; the bundled model if left out")
+    info.add_argument("--revision", help="branch, tag or commit on the hub")
+    _add_json(info)
+    _add_logging(info)
+
+    demo = _command(commands, "demo", "answer questions about the bundled pages", DEMO_EXAMPLES)
+    demo.add_argument("--out", metavar="DIR", default="demo", help="where the pictures go (default: demo)")
+    demo.add_argument("--questions", metavar="N", type=int, default=2, help="at most so many per page (default: 2)")
+    _add_model(demo)
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str, examples: str) -> Parser:
+    parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", epilog=examples)
+    parser.set_defaults(command=name)
+    return parser
+
+
+def _add_image(parser: Parser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="an image or PDF file")
+    parser.add_argument("--page", metavar="N", type=int, help="page of a PDF, counted from 1 (default: the first)")
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line, and nothing else")
+
+
+def _add_model(parser: Parser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="DIR|HUB_ID", help="checkpoint (default: the small bundled one)")
+    group.add_argument("--revision", help="branch, tag or commit on the hub")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: a GPU if there is one)")
+    group.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="precision of the weights (default: the checkpoint's)",
+    )
+    _add_logging(group)
+
+
+def _add_logging(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--verbose", action="store_true", help="say on stderr what is done and how long it takes")
+    parser.add_argument("--debug", action="store_true", help="the same in detail, and tracebacks of unexpected errors")
+
+
+def _add_selection(parser: Parser, *, optional: bool) -> None:
+    group = parser.add_argument_group("token selection (SHIRG-X)")
+    if optional:
+        group.add_argument("--no-shirg", action="store_true", help="encode images as LaViDa does, without SHIRG-X")
+    group.add_argument("--config", metavar="YAML", help="settings (default: the checkpoint's)")
+    group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
+    group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
+
+
+def _budget(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+_budget.__name__ = "budget"  # argparse names the type in its messages
+
+
+def _add_decoding(parser: Parser) -> None:
+    group = parser.add_argument_group("denoising")
+    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
+    group.add_argument("--steps", metavar="N", type=int, help="denoising steps (default: one per token)")
+    group.add_argument(
+        "--schedule",
+        metavar="NAME",
+        default="shift",
+        help="how steps share the tokens: shift, uniform, cosine or logit_normal (default: shift)",
+    )
+    group.add_argument("--shift", metavar="X", type=float, help="curvature of the shift schedule (default: 1/3)")
+    group.add_argument(
+        "--threshold", metavar="P", type=float, help="settle all tokens surer than P, without a schedule"
+    )
+    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")
+    group.add_argument("--temperature", metavar="T", type=float, default=0.0, help="0 always takes the likeliest token")
+    group.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="for temperature and random remasking (default: 0)"
+    )
+    group.add_argument(
+        "--remasking",
+        metavar="RULE",
+        default="low_confidence",
+        help="which token is settled first: low_confidence, entropy, margin or random (default: low_confidence)",
+    )
+    group.add_argument(
+        "--no-cache", action="store_true", help="recompute the prompt in every step: slower, as LaViDa was trained"
+    )

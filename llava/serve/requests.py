@@ -1,0 +1,128 @@
+"""From the words of the command line to settings, with everything cheap checked before a model is loaded."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+from transformers.utils import logging
+
+from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.serve.display import note, working
+from llava.serve.files import load_page
+from llava.serve.session import Denoised, Session
+from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from shirg.config import ShirgXConfig
+
+MAX_SEED = 2**63 - 1
+_OPTION_OF = {"max_new_tokens": "--tokens", "block_length": "--block-length", "schedule_kwargs['shift']": "--shift"}
+
+
+def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
+    """How to denoise.
+
+    Raises:
+        ValueError: naming the option that is wrong.
+    """
+    if not 0 <= args.seed <= MAX_SEED:
+        raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
+    if args.threshold is not None and args.steps is not None:
+        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
+    try:
+        return DecodingConfig(
+            max_new_tokens=args.tokens,
+            block_length=args.block_length,
+            steps=args.steps,
+            schedule=args.schedule,
+            schedule_kwargs=None if args.shift is None else {"shift": args.shift},
+            remasking=args.remasking,
+            temperature=args.temperature,
+            threshold=args.threshold,
+            prefix_lm=not args.no_cache,
+            stop_at_end_of_turn=stop,
+        )
+    except ValueError as error:
+        message = str(error)
+        for name, option in _OPTION_OF.items():
+            message = message.replace(name, option)
+        raise ValueError(message) from error
+
+
+def shirg_of(args: argparse.Namespace) -> ShirgXConfig:
+    """How to choose tokens: the checkpoint's way, or a file's, with the options' changes.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint or settings file.
+        ValueError: if options contradict each other, or settings are wrong.
+    """
+    changes = {name: value for name in ("budget", "similarity") if (value := getattr(args, name)) is not None}
+    if getattr(args, "no_shirg", False):
+        heatmap = getattr(args, "heatmap", None)
+        for name, value in {**changes, "config": args.config, "heatmap": heatmap}.items():
+            if value is not None:
+                raise ValueError(f"--{name} belongs to SHIRG-X, which --no-shirg switches off; leave one of them out")
+        return ShirgXConfig(mode="stock")
+    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision), args.config, **changes)
+    if args.debug:
+        config = config.replace(debug=True)
+    return config
+
+
+def model_of(args: argparse.Namespace) -> str:
+    """The checkpoint asked for, or the bundled one."""
+    return str(BUNDLED_MODEL) if args.model is None else args.model
+
+
+def open_page(args: argparse.Namespace) -> Image.Image:
+    """The picture asked about, after a note if it is one page of several."""
+    image, count = load_page(args.image, args.page)
+    if count > 1:
+        note(f"{args.image} has {count} pages; this reads the first, --page N another")
+    return image
+
+
+def load_session(args: argparse.Namespace, shirg: ShirgXConfig) -> Session:
+    """The model, loaded; a note says so when its answers mean nothing."""
+    with working("loading the model"), _no_progress_bar():
+        session = Session.load(
+            model_of(args), shirg=shirg, revision=args.revision, device=args.device, dtype=args.dtype
+        )
+    if session.untrained:
+        note(f"the model {model_of(args)} is untrained, so its answers mean nothing")
+    return session
+
+
+def record(args: argparse.Namespace, run: Denoised) -> dict[str, Any]:
+    """What every JSON object about a denoising tells."""
+    return {
+        "image": args.image,
+        "page": args.page,
+        "model": model_of(args),
+        "k": run.prefix.budget,
+        "scaffold_tokens": run.prefix.scaffold_tokens,
+        "image_tokens": len(run.prefix.tokens),
+        "steps": run.steps,
+        "seconds": {stage: round(seconds, 6) for stage, seconds in run.seconds.items()},
+    }
+
+
+def summary(run: Denoised) -> str:
+    """The same in a few words."""
+    prefix, seconds = run.prefix, run.seconds
+    tokens = f"{len(prefix.tokens):,} image tokens"
+    if prefix.budget is not None:
+        tokens = f"K = {prefix.budget:,} + {prefix.scaffold_tokens:,} scaffold tokens"
+    stages = ", ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items())
+    return f"{tokens}; {run.steps} steps; {stages}"
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()

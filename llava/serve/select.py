@@ -1,0 +1,84 @@
+"""``lavida select``: which patches of a page survive for a question, without answering it."""
+
+import argparse
+from typing import Any
+
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from llava.serve.display import print_json, stdout_console
+from llava.serve.files import check_picture, write_picture
+from llava.serve.heatmap import draw_heatmap
+from llava.serve.requests import load_session, model_of, open_page, shirg_of
+from llava.serve.session import Page, VisualPrefix
+from llava.serve.text import check_question, one_line
+from shirg.config import ShirgXConfig
+from shirg.scoring import term_spread
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the counts behind a selection, and draw it.
+
+    Raises:
+        FileNotFoundError, ValueError: for bad input, in one sentence.
+    """
+    question = check_question(args.question)
+    picture = check_picture(args.heatmap, args.image) if args.heatmap is not None else None
+    image = open_page(args)
+    config = shirg_of(args)
+    if config.mode == "stock":
+        raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
+    session = load_session(args, config)
+    session.check_words(question)
+    page = session.encode(image)
+    prefix = session.select(page, question)
+    assert session.handle is not None
+    counts = describe(page, prefix, session.handle.config)
+    if picture is not None:
+        write_picture(draw_heatmap(image, prefix, session.handle.config, title=question), picture)
+    if args.json:
+        place = {"image": args.image, "page": args.page, "model": model_of(args)}
+        print_json({"question": question, **place, **counts, "heatmap": args.heatmap})
+    else:
+        stdout_console().print(_table(question, counts, args.heatmap))
+
+
+def describe(page: Page, prefix: VisualPrefix, config: ShirgXConfig) -> dict[str, Any]:
+    """Counts of one selection, and the standard deviation of each weighted score term over the candidates."""
+    assert page.encoded is not None
+    assert prefix.shirg is not None
+    selection = prefix.shirg.selection
+    assignment, kept = selection.assignment[0], selection.kept[0]
+    moved = assignment != torch.arange(len(assignment), device=assignment.device)
+    spread = term_spread(selection.scores, page.encoded.dual.candidates, config)
+    return {
+        "candidates": page.encoded.candidate_counts[0],
+        "anchors": int(selection.scores.anchors[0].sum()),
+        "merged": int(moved.sum()),
+        "kept": prefix.budget,
+        "kept_patches": int(torch.isin(assignment, kept).sum()),
+        "scaffold": prefix.scaffold_tokens,
+        "budget": config.budget,
+        "budgets": list(config.budgets),
+        "similarity": config.similarity,
+        "spread": {term: round(float(values[0]), 6) for term, values in spread.items()},
+    }
+
+
+def _table(question: str, counts: dict[str, Any], heatmap: str | None) -> Table:
+    table = Table(title=Text(one_line(question)), title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    budgets = ", ".join(f"{budget:,}" for budget in counts["budgets"])
+    table.add_row("candidates", f"{counts['candidates']:,} patches")
+    table.add_row("anchors", f"{counts['anchors']:,}")
+    table.add_row("merged", f"{counts['merged']:,} patches folded into a neighbor")
+    table.add_row("budget", f"{counts['budget']} of {budgets}")
+    table.add_row("kept", f"{counts['kept']:,} detail tokens, made of {counts['kept_patches']:,} patches")
+    table.add_row("scaffold", f"{counts['scaffold']:,} tokens")
+    table.add_row("similarity", counts["similarity"])
+    table.add_row("spread", ", ".join(f"{term} {value:.4f}" for term, value in counts["spread"].items()))
+    if heatmap is not None:
+        table.add_row("heat map", Text(one_line(heatmap)))
+    return table

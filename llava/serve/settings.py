@@ -1,0 +1,39 @@
+"""What a checkpoint's own config says, and what a caller changes of it, before any weight is read."""
+
+from pathlib import Path
+from typing import Any
+
+from llava.model.builder import read_config
+from llava.model.hub import resolve_directory
+from llava.model.language_model.llava_llada import LlavaLladaConfig
+from shirg.config import ShirgXConfig
+
+BUNDLED_MODEL = Path(__file__).parent.parent / "assets" / "lavida-small"
+SCORING_LAYERS = ("attention", "siglip")
+"""Similarity sources that read the vision layers which LaViDa leaves out."""
+
+
+def read_checkpoint_config(model: str | Path, revision: str | None = None) -> LlavaLladaConfig:
+    """The config of a checkpoint; of a hub repository, only JSON files are fetched.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if it is not LaViDa's.
+    """
+    return read_config(resolve_directory(model, revision=revision, allow_patterns=("*.json",)), {})
+
+
+def shirg_settings(config: LlavaLladaConfig, file: str | Path | None = None, **changes: Any) -> ShirgXConfig:
+    """SHIRG-X's settings: those of a YAML file, else the checkpoint's, else the defaults, with some changed.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if settings are unknown, out of range, or contradict each other.
+    """
+    if file is not None:
+        return ShirgXConfig.from_yaml(file).replace(**changes)
+    try:
+        settings = ShirgXConfig.from_dict(config.shirg_x or {})
+    except ValueError as error:
+        raise ValueError(f"{config.name_or_path}/config.json, shirg_x: {error}") from error
+    return settings.replace(**changes)

@@ -1,0 +1,89 @@
+"""Text that people write and text that goes to a terminal."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from llava.constants import DEFAULT_IMAGE_TOKEN
+
+DEFAULT_GAP = 4
+_GAP = re.compile(r"\[(\d+|mask)\]")
+
+
+def printable(text: str) -> str:
+    """The text with control characters replaced: a model's answer or a file's name must not steer a terminal."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" else char
+        for char in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The printable text on one line."""
+    return printable(" ".join(text.split()))
+
+
+def check_question(text: str) -> str:
+    """The question without surrounding space.
+
+    Raises:
+        ValueError: if nothing is asked, it holds the image's placeholder, or it is no valid text.
+    """
+    question = text.strip()
+    if not question:
+        raise ValueError(f"the question {text!r} is empty; ask something")
+    _check_words(question, "question")
+    return question
+
+
+def _check_words(text: str, kind: str) -> None:
+    if DEFAULT_IMAGE_TOKEN in text:
+        raise ValueError(f"the {kind} holds {DEFAULT_IMAGE_TOKEN}, which stands for the image itself; leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {kind} {text!r} is not valid UTF-8; check the terminal's encoding") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A text with gaps for the model to fill."""
+
+    text: str
+    pieces: tuple[str | int, ...]
+    """Words that stay, and the number of tokens of each gap."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Template":
+        """Read gaps written as ``[8]`` (tokens) or ``[mask]``.
+
+        Raises:
+            ValueError: if there is no gap, or one without tokens.
+        """
+        words_and_gaps = _GAP.split(text)
+        if len(words_and_gaps) == 1:
+            raise ValueError(f"the template {text!r} has no gap; mark one with [n], n tokens long, or [mask]")
+        _check_words(text, "template")
+        pieces: list[str | int] = []
+        for index, piece in enumerate(words_and_gaps):
+            if index % 2 == 0:
+                if piece:
+                    pieces.append(piece)
+            elif piece == "mask":
+                pieces.append(DEFAULT_GAP)
+            elif (size := int(piece)) > 0:
+                pieces.append(size)
+            else:
+                raise ValueError(f"the template {text!r} has a gap of 0 tokens; write at least [1]")
+        return cls(text=text, pieces=tuple(pieces))
+
+    @property
+    def num_masked(self) -> int:
+        """Tokens of all gaps."""
+        return sum(piece for piece in self.pieces if isinstance(piece, int))
+
+    @property
+    def instruction(self) -> str:
+        """What the model is asked; it names the template's words, so that token selection looks for them."""
+        blanked = "".join("____" if isinstance(piece, int) else piece for piece in self.pieces)
+        return f"Fill in the blanks with what the image shows: {blanked.strip()}"

@@ -1,0 +1,652 @@
+"""The command line on sound input: what is printed, what is written, and what it costs."""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+
+from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.conversation import conv_templates
+from llava.image_io import load_image
+from llava.mm_utils import process_images, tokenizer_image_token
+from llava.model.builder import load_pretrained_model
+from llava.model.language_model.llada.generate import DenoisingStep
+from llava.serve import cli, demo, files, gallery, info, options
+from llava.serve.cli import main
+from llava.serve.display import AnswerDisplay
+from llava.serve.session import DECODING, Session
+from llava.serve.text import Template, one_line, printable
+from shirg.config import ShirgXConfig
+from tests.cli_helpers import QUICK_SHIRG_X, edit_config, quick_checkpoint, write_page
+from tests.test_image_io_pdf import write_pdf
+
+QUESTIONS = ["What is the total?", "Who signed?", "When was that?"]
+Call = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def quick(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quick_checkpoint(tiny_checkpoint, tmp_path_factory.mktemp("quick") / "all")
+
+
+@pytest.fixture(scope="module")
+def session(quick: Path) -> Session:
+    return Session.load(quick, device="cpu")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    return write_page(tmp_path / "page.png")
+
+
+@pytest.fixture
+def call(quick: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command with the quick model; returns stdout and stderr of a success."""
+
+    def run(command: str, *words: str | Path) -> tuple[str, str]:
+        code = main([command, *map(str, words), *([] if command == "info" else ["--model", str(quick)])])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out, err
+
+    return run
+
+
+@pytest.fixture
+def tower_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of every way into the vision tower that is taken."""
+    from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
+
+    calls: list[str] = []
+    for name in ("forward", "extract_shirg_x_tokens"):
+        original = getattr(SigLipVisionTower, name)
+
+        def counted(self: Any, *args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(SigLipVisionTower, name, counted)
+    return calls
+
+
+def generate(checkpoint: Path, page: Path, question: str, **decoding: Any) -> list[int]:
+    """Answer ids of LaViDa's own way: prompt, views, ``model.generate``."""
+    tokenizer, model, processor, _ = load_pretrained_model(checkpoint, device_map="cpu")
+    conversation = conv_templates["llada"].copy()
+    conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
+    conversation.append_message("assistant", None)
+    ids = tokenizer_image_token(conversation.get_prompt(), tokenizer, return_tensors="pt")
+    image = load_image(page)
+    views = process_images([image], processor, model.config)
+    return model.generate(ids, views, [image.size], **decoding)[0].tolist()
+
+
+class TestAsk:
+    def test_in_a_pipe_answers_are_lines_in_order(self, call: Call, page: Path, session: Session) -> None:
+        out, err = call("ask", page, *QUESTIONS)
+        answers = session.ask(load_image(page), QUESTIONS)
+        assert out.splitlines() == [one_line(answer.text) for answer in answers]
+        assert err == ""
+
+    def test_json_tells_all_and_nothing_else_is_on_stdout(self, call: Call, page: Path, quick: Path) -> None:
+        out, _ = call("ask", page, *QUESTIONS, "--json", "--budget", "48", "--verbose")
+        records = [json.loads(line) for line in out.splitlines()]
+        assert [record["question"] for record in records] == QUESTIONS
+        for record in records:
+            assert set(record) == {
+                *("question", "answer", "image", "page", "model", "k"),
+                *("scaffold_tokens", "image_tokens", "steps", "seconds", "heatmap"),
+            }
+            assert (record["image"], record["model"]) == (str(page), str(quick))
+            assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
+            assert 1 <= record["steps"] <= 32
+            assert set(record["seconds"]) == {"encode", "select", "denoise"}
+            assert min(record["seconds"].values()) >= 0
+            assert record["heatmap"] is None
+
+    @pytest.mark.parametrize("way", [[], ["--no-shirg"], ["--similarity", "attention"]], ids=" ".join)
+    def test_the_page_is_encoded_once(self, call: Call, page: Path, tower_calls: list[str], way: list[str]) -> None:
+        call("ask", page, *QUESTIONS, "--tokens", "2", *way)
+        expected = ["forward"] if "--no-shirg" in way else ["extract_shirg_x_tokens", "forward"]
+        assert tower_calls == expected
+
+    def test_without_shirg_x_it_is_lavida(self, call: Call, page: Path, quick: Path, session: Session) -> None:
+        out, _ = call("ask", page, QUESTIONS[0], "--no-shirg", "--json", "--no-stop", "--tokens", "8")
+        expected = generate(quick, page, QUESTIONS[0], max_new_tokens=8, schedule="shift", prefix_lm=True)
+        record = json.loads(out)
+        assert record["answer"] == session.decode(expected).strip()
+        assert (record["k"], record["scaffold_tokens"]) == (None, None)
+        assert record["image_tokens"] > 196
+
+    def test_denoising_options_reach_the_model(self, page: Path, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = []
+
+        def answer(self: Session, page: Any, question: str, **settings: Any) -> Any:
+            seen.append(settings)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Session, "answer", answer)
+        typed = (
+            "--tokens 24 --block-length 8 --steps 6 --schedule shift --shift 0.5 --temperature 0.25 --seed 9 "
+            "--remasking entropy --no-stop --no-cache --json"
+        )
+        assert main(["ask", str(page), "why?", "--model", str(quick), *typed.split()]) == 130
+        decoding = seen[0]["decoding"]
+        assert seen[0]["seed"] == 9
+        assert (decoding.max_new_tokens, decoding.block_length, decoding.steps) == (24, 8, 6)
+        assert (decoding.schedule, decoding.schedule_kwargs) == ("shift", {"shift": 0.5})
+        assert (decoding.temperature, decoding.remasking) == (0.25, "entropy")
+        assert (decoding.stop_at_end_of_turn, decoding.prefix_lm) == (False, False)
+
+    def test_defaults_are_those_of_a_session(self, page: Path) -> None:
+        from llava.serve.requests import decoding_of
+
+        args = options.build_parser().parse_args(["ask", str(page), "why?"])
+        assert decoding_of(args, stop=not args.no_stop) == DECODING
+
+    def test_fewer_steps_are_taken_and_counted(self, call: Call, page: Path) -> None:
+        out, _ = call("ask", page, "why?", "--json", "--no-stop", "--steps", "5")
+        assert json.loads(out)["steps"] == 5
+
+    def test_one_heat_map_keeps_its_name(self, call: Call, page: Path, tmp_path: Path) -> None:
+        call("ask", page, "Is $x^ a price?", "--heatmap", tmp_path / "kept.png", "--tokens", "2")
+        with Image.open(tmp_path / "kept.png") as picture:
+            assert picture.format == "PNG"
+            assert picture.width > 500
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.png", "page.png"]
+
+    def test_several_heat_maps_are_numbered(self, call: Call, page: Path, tmp_path: Path) -> None:
+        out, _ = call("ask", page, *QUESTIONS, "--heatmap", tmp_path / "kept.png", "--tokens", "2", "--json")
+        names = [str(tmp_path / f"kept-{number}.png") for number in (1, 2, 3)]
+        assert [json.loads(line)["heatmap"] for line in out.splitlines()] == names
+        assert all(Path(name).stat().st_size > 1000 for name in names)
+
+    def test_the_first_page_is_read_with_a_note(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        document = write_pdf(tmp_path / "three.pdf", [(90, 70), (50, 70), (30, 70)])
+        sizes = []
+        encode = Session.encode
+        monkeypatch.setattr(Session, "encode", lambda self, image: sizes.append(image.size) or encode(self, image))
+        _, note = call("ask", document, "why?", "--tokens", "2")
+        _, silent = call("ask", document, "why?", "--tokens", "2", "--page", "2")
+        assert note == f"lavida: {document} has 3 pages; this reads the first, --page N another\n"
+        assert silent == ""
+        assert [width > height for width, height in sizes] == [True, False]
+
+    def test_an_untrained_model_says_so(self, page: Path, quick: Path, tmp_path: Path, capsys: Any) -> None:
+        copy = quick_checkpoint(quick, tmp_path / "copy")
+        edit_config(copy, untrained=True)
+        assert main(["ask", str(page), "why?", "--tokens", "2", "--model", str(copy)]) == 0
+        err = capsys.readouterr().err
+        assert err == f"lavida: the model {copy} is untrained, so its answers mean nothing\n"
+
+    def test_verbose_tells_the_stages(self, call: Call, page: Path) -> None:
+        _, err = call("ask", page, "why?", "--tokens", "2", "--verbose")
+        assert "similarity: auto means projected" in err
+        assert "K = 64 + 9 scaffold tokens; 2 steps; encode" in err
+
+    def test_a_file_of_settings_comes_before_the_checkpoint_s(self, call: Call, page: Path, tmp_path: Path) -> None:
+        (tmp_path / "a.yaml").write_text("{grid: 8, scaffold_factor: 2, budgets: [11, 13], budget: 11}")
+        first, _ = call("ask", page, "why?", "--json", "--tokens", "2", "--config", tmp_path / "a.yaml")
+        second, _ = call(
+            "ask", page, "why?", "--json", "--tokens", "2", "--config", tmp_path / "a.yaml", "--budget", "13"
+        )
+        for out, kept in ((first, 11), (second, 13)):
+            assert (json.loads(out)["k"], json.loads(out)["scaffold_tokens"]) == (kept, 16)
+
+
+class TestSession:
+    def test_shirg_x_answers_are_those_of_the_patched_model(self, session: Session, page: Path) -> None:
+        image = load_image(page)
+        answer = session.ask(image, QUESTIONS[:1])[0]
+        ids, question = session._prompt(QUESTIONS[0])
+        views = process_images([image], session.image_processor, session.model.config)
+        tokens = session.model.generate(ids, views, [image.size], decoding=DECODING)
+        assert answer.tokens == tuple(tokens[0].tolist())
+        assert question.text == QUESTIONS[0]
+
+    def test_a_question_does_not_depend_on_those_before(self, session: Session, page: Path) -> None:
+        decoding = replace(DECODING, temperature=1.0, max_new_tokens=8)
+        image = load_image(page)
+        together = session.ask(image, QUESTIONS, decoding=decoding, seed=5)
+        alone = session.ask(image, QUESTIONS[2:], decoding=decoding, seed=5)
+        other = session.ask(image, QUESTIONS[2:], decoding=decoding, seed=6)
+        assert together[2].tokens == alone[0].tokens != other[0].tokens
+
+    def test_attention_selects_once_and_questions_select_anew(self, quick: Path, session: Session, page: Path) -> None:
+        image = load_image(page)
+        fixed = Session.load(quick, shirg=ShirgXConfig(**QUICK_SHIRG_X, similarity="attention"), device="cpu")
+        once = fixed.encode(image)
+        assert fixed.select(once, QUESTIONS[0]) is fixed.select(once, QUESTIONS[1]) is once.prefix
+        anew = session.encode(image)
+        first, second = (session.select(anew, question).tokens for question in QUESTIONS[:2])
+        assert not torch.equal(first, second)
+
+    def test_encoding_leaves_no_gradient_behind(self, session: Session, page: Path) -> None:
+        encoded = session.encode(load_image(page)).encoded
+        assert encoded is not None
+        assert not encoded.dual.detail.requires_grad
+
+    def test_an_answer_ends_at_its_end_of_turn(self, session: Session) -> None:
+        words = session.tokenizer("yes").input_ids
+        assert session.decode([*words, session.model.config.eot_token_id, *words]) == "yes"
+        assert session.decode([*words, session.model.config.eos_token_id]) == "yes"
+
+
+class TestFill:
+    def test_words_stay_and_gaps_are_filled(self, call: Call, page: Path) -> None:
+        out, _ = call("fill", page, "Total: [4] EUR, date: [mask]!", "--json")
+        record = json.loads(out)
+        first, second = record["gaps"]
+        assert record["text"] == f"Total: {first} EUR, date: {second}!"
+        assert record["template"] == "Total: [4] EUR, date: [mask]!"
+        assert record["steps"] == 8
+        assert first
+
+    def test_in_a_pipe_it_is_one_line(self, call: Call, page: Path) -> None:
+        out, err = call("fill", page, "[2] of [3]")
+        assert " of " in out
+        assert (out.count("\n"), err) == (1, "")
+
+    def test_the_draft_ends_like_an_answer(self, session: Session) -> None:
+        config = session.model.config
+        draft, spans = session.draft(Template.parse("a[3]b"), 8)
+        (a,), (b,) = session.tokenizer("a").input_ids, session.tokenizer("b").input_ids
+        mask, end = config.mask_token_id, [config.eot_token_id, config.eos_token_id, config.eos_token_id]
+        assert draft.tolist() == [[a, mask, mask, mask, b, *end]]
+        assert spans == [range(1), range(1, 4), range(4, 5)]
+
+    def test_a_template_may_take_the_whole_answer(self, session: Session) -> None:
+        draft, _ = session.draft(Template.parse("a[3]b"), 5)
+        assert draft.shape == (1, 5)
+        with pytest.raises(ValueError, match="takes 5 tokens, more than the 4"):
+            session.draft(Template.parse("a[3]b"), 4)
+
+    def test_an_end_of_turn_in_a_gap_does_not_end_the_template(
+        self, session: Session, page: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        end = session.model.config.eot_token_id
+
+        def logits(hidden: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.one_hot(torch.full(hidden.shape[:-1], end), 512).float()
+
+        monkeypatch.setattr(session.model.model, "compute_logits", logits)
+        filled = session.fill(session.encode(load_image(page)), Template.parse("from [2] to [3] in all"))
+        assert filled.text == "from  to  in all"
+        assert filled.gaps == ("", "")
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(st.one_of(st.integers(1, 99), st.text("ab :]", min_size=1, max_size=5)), min_size=1))
+    def test_templates_are_read_as_they_were_written(self, pieces: list[int | str]) -> None:
+        text = "".join(f"[{piece}]" if isinstance(piece, int) else piece for piece in pieces)
+        sizes = [piece for piece in pieces if isinstance(piece, int)]
+        if not sizes:
+            with pytest.raises(ValueError, match="no gap"):
+                Template.parse(text)
+            return
+        template = Template.parse(text)
+        assert [piece for piece in template.pieces if isinstance(piece, int)] == sizes
+        assert template.num_masked == sum(sizes)
+        assert "".join(f"[{piece}]" if isinstance(piece, int) else piece for piece in template.pieces) == text
+
+
+class TestSelect:
+    def test_counts_agree_with_each_other(self, call: Call, page: Path, tmp_path: Path) -> None:
+        out, _ = call("select", page, "why?", "--json", "--budget", "32", "--heatmap", tmp_path / "kept.png")
+        record = json.loads(out)
+        assert (record["candidates"], record["kept"], record["scaffold"], record["budget"]) == (144, 32, 9, 32)
+        assert record["budgets"] == [32, 48, 64]
+        assert 0 <= record["anchors"] <= 4
+        assert 32 <= record["kept_patches"] <= min(144, 32 + record["merged"])
+        assert set(record["spread"]) == {"similarity", "neighbor", "center"}
+        assert record["similarity"] == "projected"
+        assert (tmp_path / "kept.png").exists()
+
+    def test_without_merging_every_token_is_one_patch(self, call: Call, page: Path, tmp_path: Path) -> None:
+        (tmp_path / "a.yaml").write_text("{grid: 12, budgets: [32], merge: false, scaffold: false, center_weight: 0}")
+        record = json.loads(call("select", page, "why?", "--json", "--config", tmp_path / "a.yaml")[0])
+        assert (record["merged"], record["kept_patches"], record["scaffold"]) == (0, 32, 0)
+        assert record["spread"]["center"] == 0
+        assert record["spread"]["similarity"] > 0
+
+    def test_people_get_a_table(self, call: Call, page: Path) -> None:
+        out, _ = call("select", page, "Is [/red] a tag?")
+        assert "Is [/red] a tag?" in out
+        assert "144 patches" in out
+        assert "auto of 32, 48, 64" in out
+
+    def test_no_answer_is_denoised(self, call: Call, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Session, "answer", None)
+        call("select", page, "why?")
+
+
+class TestInfo:
+    def test_facts_are_those_of_the_loaded_model(self, call: Call, quick: Path, session: Session) -> None:
+        facts = json.loads(call("info", quick, "--json")[0])
+        _, model, _, context = load_pretrained_model(quick, device_map="cpu")
+        assert facts["total_parameters"] == sum(facts["parameters"].values()) == model.num_parameters()
+        assert facts["total_bytes"] == 4 * model.num_parameters()
+        assert facts["dtypes"] == {"F32": model.num_parameters()}
+        assert facts["parameters"]["projector"] == sum(p.numel() for p in model.model.mm_projector.parameters())
+        assert facts["parameters"]["vision tower"] == sum(p.numel() for p in model.model.vision_tower.parameters())
+        assert facts["parameters"]["newline token"] == 64
+        assert facts["parameters"]["embeddings"] == facts["parameters"]["output head"] == 512 * 64
+        assert facts["fresh_shirg_x_parameters"] == sum(p.numel() for p in session.model.shirg_x.parameters())
+        assert facts["language"]["context"] == context
+        assert facts["special_ids"] == {name: getattr(model.config, name) for name in info.SPECIAL_IDS}
+        assert facts["image_tokens"]["shirg_x"] == {"32": 41, "48": 57, "64": 73}
+
+    def test_stock_counts_are_what_encoding_gives(self, call: Call, quick: Path) -> None:
+        facts = json.loads(call("info", quick, "--json")[0])
+        _, model, processor, _ = load_pretrained_model(quick, device_map="cpu")
+        for name, size in (("landscape", info.LANDSCAPE), ("square", info.SQUARE)):
+            views = process_images([Image.new("RGB", size)], processor, model.config)
+            assert facts["image_tokens"][name] == len(model.encode_images(views, [size])[0])
+        assert (facts["image_tokens"]["landscape"], facts["image_tokens"]["square"]) == (834, 1008)
+
+    @pytest.mark.parametrize(("merge", "aspect"), [("flat", "anyres"), ("spatial_unpad", "pad"), ("flat", "pad")])
+    def test_stock_counts_of_other_layouts(
+        self, call: Call, quick: Path, tmp_path: Path, merge: str, aspect: str
+    ) -> None:
+        copy = quick_checkpoint(quick, tmp_path / "copy")
+        edit_config(copy, mm_patch_merge_type=merge, image_aspect_ratio=aspect)
+        config = info.read_checkpoint_config(copy)
+        with torch.device("meta"):
+            model = info_model(config)
+        processor = model.get_vision_tower().image_processor
+        views = process_images([Image.new("RGB", (640, 480))], processor, config)
+        expected = len(model.encode_images([view.to("meta") for view in views], [(640, 480)])[0])
+        assert json.loads(call("info", copy, "--json")[0])["image_tokens"]["landscape"] == expected
+
+    def test_saved_shirg_x_weights_are_counted(self, call: Call, session: Session, tmp_path: Path) -> None:
+        session.model.save_pretrained(tmp_path / "saved")
+        session.tokenizer.save_pretrained(tmp_path / "saved")
+        facts = json.loads(call("info", tmp_path / "saved", "--json")[0])
+        assert facts["parameters"]["SHIRG-X"] == sum(p.numel() for p in session.model.shirg_x.parameters())
+        assert facts["fresh_shirg_x_parameters"] == 0
+
+    def test_weights_are_not_read(self, call: Call, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("llava.serve.session.load_pretrained_model", None)
+        out, _ = call("info", quick)
+        assert "vision tower" in out
+        assert "SHIRG-X, K = 48" in out
+        assert "1.0 MB" in out
+
+    def test_of_a_hub_repository_only_headers_are_fetched(
+        self, call: Call, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetched = []
+
+        def fetch(name: str, *, allow_patterns: list[str], **_: Any) -> str:
+            fetched.append((name, allow_patterns))
+            return str(partial)
+
+        def headers(name: str, *, revision: str | None) -> Any:
+            tensors = {
+                "model.mm_projector.0.weight": argparse.Namespace(dtype="BF16", shape=[3, 5]),
+                "shirg_x.coordinates.coord_linear.weight": argparse.Namespace(dtype="F32", shape=[7]),
+            }
+            return argparse.Namespace(files_metadata={"a.safetensors": argparse.Namespace(tensors=tensors)})
+
+        partial = quick_checkpoint(quick, tmp_path / "copy")
+        for file in partial.glob("*.safetensors"):
+            file.unlink()
+        monkeypatch.setattr("llava.model.hub.snapshot_download", fetch)
+        monkeypatch.setattr(info, "get_safetensors_metadata", headers)
+        facts = json.loads(call("info", "somebody/lavida", "--json")[0])
+        assert fetched == [("somebody/lavida", ["*.json"])]
+        assert facts["parameters"] == {"projector": 15, "SHIRG-X": 7}
+        assert facts["bytes"] == {"projector": 30, "SHIRG-X": 28}
+
+
+def info_model(config: Any) -> Any:
+    from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+
+    return LlavaLladaForMaskedDiffusion(config)
+
+
+class TestDemo:
+    def test_questions_answers_pictures_and_an_index(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pages = tmp_path / "pages"
+        pages.mkdir()
+        write_page(pages / "photo.png")
+        write_pdf(pages / "letter.pdf", [(90, 70), (70, 90)])
+        entry = {"answer": "42 <b>", "box": [10, 20, 40, 30]}
+        entries = [
+            {"image": "photo.png", "question": "How many?", **entry},
+            {"image": "photo.png", "question": "How many [/red] & blue?", **entry},
+            {"image": "photo.png", "question": "left out", **entry},
+            {"image": "letter.pdf", "page": 2, "question": "Who wrote?", **entry},
+        ]
+        (pages / "pages.json").write_text(json.dumps(entries))
+        monkeypatch.setattr(demo, "BUNDLED_PAGES", pages)
+        out, _ = call("demo", "--out", tmp_path / "out")
+        assert "How many [/red] & blue?" in " ".join(out.replace("│", " ").split())
+        assert "letter.pdf" in out
+        assert "left out" not in out
+        assert f"0 of 3 right; the heat maps are in {tmp_path / 'out' / 'index.html'}" in out
+        written = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert written == ["index.html", "letter_pdf-page2-1.png", "photo_png-1.png", "photo_png-2.png"]
+        html = (tmp_path / "out" / "index.html").read_text()
+        assert all(f'src="{name}"' in html for name in written[1:])
+        assert "[/red] &amp; blue?" in html
+        assert "42 &lt;b&gt;" in html
+        assert "http" not in html
+
+    def test_bundled_pages_hold_enough_questions(self) -> None:
+        sheets = demo.read_sheets(2)
+        assert sum(len(sheet.entries) for sheet in sheets) >= 6
+        assert all((demo.BUNDLED_PAGES / sheet.file).is_file() for sheet in sheets)
+        assert len({sheet.picture(1) for sheet in sheets}) == len(sheets)
+
+    def test_boxes_become_centroid_and_extent(self) -> None:
+        assert demo._box([10, 20, 40, 30], Image.new("RGB", (200, 50))) == (0.125, 0.5, 0.2, 0.15)
+
+    def test_a_right_answer_is_marked(self) -> None:
+        shown = gallery.Shown(
+            page="p", question="q", answer="Heron  lake", expected="heron Lake", k=48, picture="a.png"
+        )
+        html = gallery.index_page([shown, replace(shown, answer="no")], model="m", untrained=True)
+        assert "1 of 2 answers right" in html
+        assert '<td class="right">Heron  lake</td>' in html
+        assert "<td>no</td>" in html
+        assert "untrained" in html
+        assert html.count("<h2>") == 1
+
+
+class TestDisplay:
+    @pytest.fixture
+    def watched(self, session: Session) -> AnswerDisplay:
+        console = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None, legacy_windows=False)
+        return AnswerDisplay(session.decode, mask_id=500, console=console)
+
+    def test_masked_positions_are_blocks_among_the_words(self, watched: AnswerDisplay, session: Session) -> None:
+        words = session.tokenizer("yes").input_ids
+        drawn = watched.draw([500, 500, *words, 500], 3, 7)
+        assert drawn.plain == "▒▒yes▒  step 3 of 7"
+        styles = {drawn.plain[span.start : span.end]: span.style for span in drawn.spans}
+        assert (styles["▒▒"], styles.get("yes")) == ("dim", None)
+
+    def test_a_terminal_sees_the_answer_form(self, watched: AnswerDisplay, session: Session) -> None:
+        with watched.denoising() as on_step:
+            assert on_step is not None
+            on_step(DenoisingStep(index=1, planned=2, tokens=torch.tensor([[500, 500]])))
+        watched.show_answer("forty-two", "2 steps")
+        shown = watched.console.file.getvalue()
+        assert shown.index("▒▒  step 1 of 2") < shown.index("forty-two") < shown.index("2 steps")
+
+    def test_in_a_pipe_nothing_moves(self, session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+        display = AnswerDisplay(session.decode, mask_id=500)
+        with display.denoising() as on_step:
+            assert on_step is None
+        display.show_question("why?")
+        display.show_answer("two\nlines\x1b[2J", "2 steps")
+        assert capsys.readouterr().out == "two lines�[2J\n"
+
+    def test_a_stream_without_letters_for_it_gets_question_marks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", narrow)
+        AnswerDisplay(lambda tokens: "", mask_id=500).show_answer("café", "")
+        assert narrow.buffer.getvalue() == b"caf?\n"
+
+    @given(st.text())
+    @settings(max_examples=60, deadline=None)
+    def test_no_control_character_gets_through(self, text: str) -> None:
+        shown = printable(text)
+        assert len(shown) == len(text)
+        assert all(char in "\n\t" or (char >= " " and not "\x7f" <= char < "\xa0") for char in shown)
+        assert printable(shown) == shown
+        assert "\n" not in one_line(text)
+
+
+class TestFiles:
+    def test_a_failed_picture_leaves_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        out = tmp_path / "a.png"
+        out.write_text("old")
+
+        def fail(self: Image.Image, file: Any, form: str) -> None:
+            file.write(b"half")
+            raise OSError("disk full")
+
+        monkeypatch.setattr(Image.Image, "save", fail)
+        with pytest.raises(OSError, match="disk full"):
+            files.write_picture(Image.new("RGB", (3, 5)), out)
+        assert out.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [out]
+
+    def test_a_written_file_has_ordinary_permissions(self, tmp_path: Path) -> None:
+        files.write_text("new", tmp_path / "a.txt")
+        (tmp_path / "b.txt").write_text("")
+        assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+    def test_only_the_page_that_is_read_is_rendered(self, tmp_path: Path) -> None:
+        long = write_pdf(tmp_path / "long.pdf", [(90, 70)] * 23)
+        assert files.load_page(str(long), None)[1] == 23
+        assert files.load_page(str(long), 23)[1] == 1
+
+
+class TestMain:
+    def run(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, *words: str) -> int:
+        def fail(args: argparse.Namespace) -> None:
+            raise error
+
+        monkeypatch.setattr(info, "run", fail)
+        return main(["info", *words])
+
+    def test_unexpected_errors_are_one_line(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        assert self.run(monkeypatch, KeyError("total\nsum")) == 1
+        err = capsys.readouterr().err
+        assert err == "lavida: error: unexpected KeyError: 'total\\nsum'; run again with --debug to see where\n"
+
+    def test_debug_shows_where(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        assert self.run(monkeypatch, KeyError("total"), "--debug") == 1
+        err = capsys.readouterr().err
+        assert "Traceback" in err
+        assert err.endswith("\nlavida: error: unexpected KeyError: 'total'\n")
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            MemoryError(),
+            RuntimeError("you can't allocate memory: 9"),
+        ],
+    )
+    def test_out_of_memory_names_the_mends(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    ) -> None:
+        assert self.run(monkeypatch, error) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("lavida: error: out of memory")
+        assert "--budget" in err
+        assert "--dtype" in err
+        assert err.count("\n") == 1
+
+    def test_an_error_without_words_is_named(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        assert self.run(monkeypatch, FileNotFoundError()) == 2
+        assert capsys.readouterr().err == "lavida: error: FileNotFoundError\n"
+
+    def test_interruption_is_quiet(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        assert self.run(monkeypatch, KeyboardInterrupt()) == 130
+        assert capsys.readouterr() == ("", "")
+
+    def test_logging_is_left_as_it_was(self, call: Call, quick: Path) -> None:
+        loggers = [cli.logging.getLogger(name) for name in ("llava", "shirg")]
+        before = [(logger.level, list(logger.handlers)) for logger in loggers]
+        call("info", quick, "--debug")
+        assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
+
+    def test_without_a_command_it_helps(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([]) == 0
+        assert "lavida ask invoice.png" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("command", ["ask", "fill", "select", "info", "demo"])
+    def test_every_command_has_examples(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert f"examples:\n  lavida {command}" in capsys.readouterr().out
+
+    def test_examples_can_be_typed(self) -> None:
+        import shlex
+
+        parser = options.build_parser()
+        texts = [value for name, value in vars(options).items() if name.endswith("EXAMPLES")]
+        lines = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  lavida ")]
+        assert len(lines) >= 15
+        for line in lines:
+            assert parser.parse_args(shlex.split(line)[1:]).command == line.split()[1]
+
+
+def installed(*words: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lavida")), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **settings)
+
+
+def test_the_installed_command_answers_and_helps_quickly() -> None:
+    done = installed("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("lavida 0.")
+    done = installed("ask", "no_such.png", "why?", "--tokens", "many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lavida: error: ")
+
+
+def run_python(code: str, **settings: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", code], check=False, timeout=60, **settings)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'rich', 'PIL'}"
+    code = f"import sys, llava.serve.cli as cli; cli.main([]); sys.exit(bool({heavy} & set(sys.modules)))"
+    assert run_python(code, capture_output=True).returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = """
+import sys, types
+from llava.serve import cli
+command = types.SimpleNamespace(run=lambda args: print("answer"))
+cli.importlib = types.SimpleNamespace(import_module=lambda name: command)
+sys.exit(cli.main(["info"]))
+"""
+    done = run_python(code, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
