@@ -81,6 +81,19 @@ def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Im
         return [_decode(file, name)]
 
 
+def count_pages(path: str | PathLike[str]) -> int:
+    """How many pages a PDF has; 1 for an image. No page is rendered, so a long document answers as fast as a short one.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``load_pages``, as far as opening the file tells.
+    """
+    with _open_file(Path(path)) as file:
+        if not _is_pdf(_head(file)):
+            return 1
+        with _PDFIUM_LOCK, _open_pdf(file, str(path)) as document:
+            return len(document)
+
+
 def decode_base64_image(text: str) -> Image.Image:
     """The picture in base64 text, plain or as a ``data:`` URL, under the rules of ``load_image``.
 
@@ -256,12 +269,15 @@ def _numbers_to_gray(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint((numbers - low) * gain).clip(0, 255).astype(np.uint8))
 
 
-def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:
+def _open_pdf(file: BinaryIO, name: str) -> pypdfium2.PdfDocument:
     try:
-        document = pypdfium2.PdfDocument(file)
+        return pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
         raise _refusal(name, *_explain_pdf_error(file)) from error
-    with document:
+
+
+def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:
+    with _open_pdf(file, name) as document:
         count = len(document)
         if page is not None and not 1 <= page <= count:
             raise _refusal(name, f"the PDF has no page {page}", f"choose a page from 1 to {count}")

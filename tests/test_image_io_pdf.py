@@ -6,7 +6,7 @@ import pypdfium2
 import pytest
 
 from llava import image_io
-from llava.image_io import PDF_LONG_SIDE, load_pages
+from llava.image_io import PDF_LONG_SIDE, count_pages, load_pages
 from tests.test_image_io import HEIGHT, WIDTH, encode, refusal, smooth_picture
 
 
@@ -122,6 +122,16 @@ def test_an_image_is_its_only_page(tmp_path: Path) -> None:
     smooth_picture().save(path)
     assert len(load_pages(path)) == len(load_pages(path, page=1)) == 1
     assert "page 2" in refusal(lambda: load_pages(path, page=2), str(path))
+
+
+def test_pages_are_counted_without_rendering_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pypdfium2.PdfPage, "render", None)
+    assert count_pages(write_pdf(tmp_path / "a.pdf", [(100, 100)] * 23)) == 23
+    smooth_picture().save(tmp_path / "a.png")
+    assert count_pages(tmp_path / "a.png") == 1
+    broken = tmp_path / "b.pdf"
+    broken.write_bytes(b"%PDF-1.7\nnothing")
+    assert "damaged" in refusal(lambda: count_pages(broken), str(broken))
 
 
 def test_an_image_that_mentions_pdf_is_still_an_image(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import pypdfium2
 from PIL import Image
 
-from llava.image_io import load_pages
+from llava.image_io import count_pages, load_pages
 
 
 def load_page(path: str, page: int | None) -> tuple[Image.Image, int]:
@@ -21,15 +20,7 @@ def load_page(path: str, page: int | None) -> tuple[Image.Image, int]:
         FileNotFoundError, ValueError: as ``load_pages``.
     """
     image = load_pages(path, page=1 if page is None else page)[0]
-    return image, _count_pages(path) if page is None else 1
-
-
-def _count_pages(path: str) -> int:
-    try:
-        with pypdfium2.PdfDocument(path) as document:
-            return len(document)
-    except pypdfium2.PdfiumError:  # an image
-        return 1
+    return image, count_pages(path) if page is None else 1
 
 
 def check_picture(path: str, source: str) -> Path:
