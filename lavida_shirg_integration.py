@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from llava.mm_utils import ImageView
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
+from llava.model.transfer import to_device
 from llava.question import Question
 from shirg.budget import BudgetHead, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
@@ -50,6 +52,13 @@ class ShirgX(nn.Module):
         self.budget_head = BudgetHead(len(config.budgets))
         if config.similarity == "learned":
             self.relevance = LearnedRelevance(vision_dim, word_dim, config.relevance_dim)
+        # SigLIP's text tower is read from SigLIP's repository, so it is not saved a second time.
+        self.register_state_dict_post_hook(_drop_text_tower)
+
+
+def _drop_text_tower(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    for key in [key for key in state if key.startswith(f"{prefix}text_tower.")]:
+        del state[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +87,8 @@ class ShirgXPrefix:
 
 class ShirgXHandle:
     """A live patch: the stages of the encoding, and the way back.
+
+    While it lives, ``model.config`` is a copy; what is changed in it is gone with the patch.
 
     ``encode_pages`` and ``select_tokens`` are the two halves of what the patched ``encode_images`` does, for callers
     that ask several questions of a page or want to see the decision.
@@ -145,12 +156,11 @@ class ShirgXHandle:
             )
         if boxes is not None and candidates is not None:
             scaffold_boxes, _ = padded_grid_boxes(config.grid // config.scaffold_factor, image_sizes)
-            device = pixels.device
             dual = replace(
                 dual,
-                boxes=boxes.to(device),
-                scaffold_boxes=scaffold_boxes.to(device),
-                candidates=candidates.to(device),
+                boxes=to_device(boxes, pixels.device),
+                scaffold_boxes=to_device(scaffold_boxes, pixels.device),
+                candidates=to_device(candidates, pixels.device),
             )
         projected = None
         if config.similarity == "projected":
@@ -241,9 +251,10 @@ class ShirgXHandle:
         """(batch, words, width) embeddings of the questions' words and (batch, words) True where there is one."""
         rows = [torch.tensor(question.ids) for question in questions]
         lengths = torch.tensor([len(row) for row in rows])
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.model.device)
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        return self.model.get_model().embed_tokens(ids), mask.to(ids.device)
+        device = self.model.device
+        return self.model.get_model().embed_tokens(to_device(ids, device)), to_device(mask, device)
 
     def _log(self, pages: EncodedPages, prefix: ShirgXPrefix) -> None:
         spread = term_spread(prefix.selection.scores, pages.dual.candidates, self.config)
@@ -281,15 +292,15 @@ def apply_shirg_x(
     model: LlavaLladaForMaskedDiffusion,
     config: ShirgXConfig | None = None,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | Literal[False] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> ShirgXHandle:
     """Give one model SHIRG-X; every other model in the process stays as it is.
 
     Args:
         config: settings; those the checkpoint was saved with when not given, else the defaults.
-        weights: a directory with SHIRG-X's weights; the model's own checkpoint is searched when not given. Without any,
-            the weights start fresh: coordinates add nothing, and ``auto`` keeps the largest budget.
+        weights: a directory with SHIRG-X's weights; the model's own checkpoint is searched when not given, and False
+            starts fresh. Fresh coordinates add nothing, and a fresh budget head keeps the largest budget.
         tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
 
     Raises:
@@ -301,7 +312,7 @@ def apply_shirg_x(
         raise RuntimeError("SHIRG-X is applied to this model already; remove() it first")
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
-    tensors = read_weights(weights) if weights is not None else _weights_of_checkpoint(model)
+    tensors = _find_weights(model, weights)
     if config.similarity == "auto":
         learned = any(key.startswith("relevance.") for key in tensors)
         config = config.replace(similarity="learned" if learned else "projected")
@@ -313,6 +324,10 @@ def apply_shirg_x(
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:
         load_weights(module, tensors)
+    if config.similarity == "learned" and not any(key.startswith("relevance.") for key in tensors):
+        if weights:
+            raise ValueError(f"{weights} holds no weights of the learned similarity; choose another, or other weights")
+        logger.warning("similarity: learned has no weights yet, so its ranking means nothing until it is trained")
     module.to(device=model.device, dtype=model.dtype).train(model.training)
     handle = ShirgXHandle(model, config, tokenizer)
     model.add_module("shirg_x", module)
@@ -333,6 +348,12 @@ def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> N
         )
 
 
-def _weights_of_checkpoint(model: LlavaLladaForMaskedDiffusion) -> dict[str, Tensor]:
+def _find_weights(
+    model: LlavaLladaForMaskedDiffusion, weights: str | Path | Literal[False] | None
+) -> dict[str, Tensor]:
+    if weights is False:
+        return {}
+    if weights is not None:
+        return read_weights(weights)
     name = model.config.name_or_path
     return read_weights(name, required=False) if name and Path(name).is_dir() else {}

@@ -8,3 +8,8 @@ IMAGE_TOKEN_INDEX = -200
 
 DEFAULT_IMAGE_TOKEN = "<image>"
 """The placeholder as users write it in a prompt."""
+
+DEFAULT_IMAGE_PATCH_TOKEN = "<im_patch>"
+DEFAULT_IM_START_TOKEN = "<im_start>"
+DEFAULT_IM_END_TOKEN = "<im_end>"
+"""Words that LLaVA can put around images; LaViDa's checkpoints do not use them, but its callers import the names."""

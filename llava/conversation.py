@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from types import MappingProxyType
 
 SYSTEM = (
@@ -17,6 +18,12 @@ END_HEADER = "<|end_header_id|>"
 END_OF_TURN = "<|eot_id|>"
 
 
+class SeparatorStyle(Enum):
+    """How turns are set apart; LaViDa's callers compare ``conversation.sep_style`` with this."""
+
+    LLADA = auto()
+
+
 @dataclass(kw_only=True)
 class Conversation:
     """Turns of a conversation and the text they make; the text needs no tokenizer.
@@ -27,6 +34,8 @@ class Conversation:
     system: str = SYSTEM
     roles: tuple[str, str] = ("user", "assistant")
     messages: list[tuple[str, str | None]] = field(default_factory=list)
+    sep_style: SeparatorStyle = SeparatorStyle.LLADA
+    sep: str = END_OF_TURN
 
     def append_message(self, role: str, message: str | None) -> None:
         """Add a turn; None as the message opens the turn that the model is to write.

@@ -180,6 +180,20 @@ def tokenizer_image_token(
     return torch.tensor(ids, dtype=torch.long) if return_tensors == "pt" else ids
 
 
+class KeywordsStoppingCriteria:
+    """True once a generated text holds one of the keywords; LLaVA's callers build it for every answer.
+
+    Masked diffusion does not write left to right: stopping is ``stop_at_end_of_turn`` in ``generate``.
+    """
+
+    def __init__(self, keywords: Sequence[str], tokenizer: Any, input_ids: Tensor) -> None:
+        self.keywords, self.tokenizer, self.start = tuple(keywords), tokenizer, input_ids.shape[-1]
+
+    def __call__(self, output_ids: Tensor, scores: Tensor | None = None, **_: Any) -> bool:
+        texts = [self.tokenizer.decode(row[self.start :]) for row in output_ids]
+        return all(any(keyword in text for keyword in self.keywords) for text in texts)
+
+
 def get_model_name_from_path(model_path: str) -> str:
     """The last part of a path or hub id, with its parent in front when it is a training checkpoint's folder."""
     path = Path(model_path.rstrip("/"))

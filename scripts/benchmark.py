@@ -67,7 +67,7 @@ def main() -> None:
         load_image(args.image), QUESTION, tokenizer, num_answer=args.tokens, steps=args.steps, repeats=args.repeats
     )
     if args.full_size:
-        model = full_size_model(model.device)
+        model = full_size_model(model.device, getattr(torch, args.dtype or "bfloat16"))
     saved = {} if args.full_size else model.config.shirg_x or {}
     config = ShirgXConfig.from_dict({**saved, "similarity": "projected"})
     rows = {str(budget): measure_stages(model, config.replace(budget=budget), work) for budget in config.budgets}
@@ -77,7 +77,8 @@ def main() -> None:
     speedup = comparison["speedup"]
     console.print(
         f"decoding {comparison['milliseconds']['cached']:.0f} ms; straightforward: "
-        f"{speedup['rotated_again']:.2f}x as long with LaViDa's cache, {speedup['recomputed']:.2f}x without any"
+        f"{speedup['rotated_again']:.2f}x as long with LaViDa's cache, {speedup['recomputed']:.2f}x without any; "
+        f"equal tokens {min(comparison['equal_tokens'].values()):.0%}"
     )
     result = {
         "model": "full size, random weights" if args.full_size else str(args.model),

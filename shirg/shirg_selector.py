@@ -63,7 +63,7 @@ def select(
 
     timer = timer or StageTimer(dual.detail.device, enabled=False)
     keep = _on_device(budgets, dual.detail.device)
-    with timer.stage("score"):
+    with torch.no_grad(), timer.stage("score"):
         scores = score_tokens(similarity, dual.boxes, dual.candidates, config)
     with timer.stage("merge"):
         merged, assignment = _merge(dual, scores.total, keep, config)
@@ -140,7 +140,7 @@ def _merge(
         index = torch.arange(config.num_patches, device=scores.device).expand(scores.shape).contiguous()
         return MergedTokens(features=dual.detail, boxes=dual.boxes, scores=scores, areas=torch.ones_like(scores)), index
     assignment = match_checkerboard(
-        dual.detail,
+        dual.detail.detach(),
         scores,
         dual.candidates,
         grid=config.grid,

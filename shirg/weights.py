@@ -15,8 +15,8 @@ SETTINGS_FILE = "shirg_x.json"
 FORMAT_VERSION = 1
 CHECKPOINT_PREFIX = "shirg_x."
 
-OPTIONAL = ("relevance.", "text_tower.")
-"""Parts that belong to one similarity source each, and are left alone when another is chosen."""
+OPTIONAL = "relevance."
+"""The part that belongs to one similarity source, and is left alone when another is chosen."""
 
 
 def save_weights(directory: str | Path, module: nn.Module, config: ShirgXConfig) -> None:
@@ -53,7 +53,7 @@ def read_weights(directory: str | Path, *, required: bool = True) -> dict[str, T
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load all of a module's tensors from ``tensors``; parts of sources it does not have are left alone.
+    """Load all of a module's tensors from ``tensors``; a source that it does not have is left alone.
 
     Raises:
         ValueError: listing the tensors that are missing, unexpected or of another shape.

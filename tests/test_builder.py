@@ -170,7 +170,7 @@ def test_special_ids_come_from_the_config_then_from_the_tokenizer(copied):
         ({"device_map": "gpu"}, "gpu"),
         ({"device_map": {"a": "cpu", "b": "meta"}}, "one device"),
         ({"vision_kwargs": {"mm_vision_towers": "x"}}, "mm_vision_towers"),
-        ({"multimodal": True}, "multimodal"),
+        ({"multimodel": True}, "multimodel"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(tiny_checkpoint, arguments, named):

@@ -211,7 +211,7 @@ def test_a_prompt_without_a_user_turn_is_refused_where_the_source_reads_it(loade
         with pytest.raises(ValueError, match="no user turn"):
             model.generate(bare, views, sizes, **DECODING)
         asked = [question(loaded, "Total?")]
-        assert model.generate(bare, views, sizes, asked, **DECODING).shape == (1, 8)
+        assert model.generate(bare, views, sizes, questions=asked, **DECODING).shape == (1, 8)
 
 
 def test_attention_needs_no_question(loaded, model):
@@ -225,7 +225,9 @@ def test_siglip_reads_ids_only_with_the_tokenizer(loaded, model):
         views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
         with pytest.raises(ValueError, match="tokenizer"):
             model.generate(ask(loaded, "Total?"), views, sizes, **DECODING)
-        assert model.generate(ask(loaded, "Total?"), views, sizes, [question(loaded, "Total?")], **DECODING).shape
+        assert model.generate(
+            ask(loaded, "Total?"), views, sizes, questions=[question(loaded, "Total?")], **DECODING
+        ).shape
 
 
 def test_the_tower_runs_once_and_the_cached_prefix_stays_bit_identical(loaded, model, monkeypatch):

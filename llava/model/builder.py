@@ -29,7 +29,9 @@ _VISION_SETTINGS = (
     "mm_spatial_pool_mode",
     "mm_vision_select_layer",
 )
-_IGNORED_VISION_SETTINGS = ("mm_resampler_type", "use_mm_proj")
+_IGNORED_VISION_SETTINGS = ("mm_resampler_type", "use_mm_proj", "mm_spatial_pool_stride")
+_IDLE_OPTIONS = ("attn_implementation", "multimodal", "resize_embeddings", "customized_config")
+"""What LaViDa's callers pass along; attention is always fused, and embeddings are never resized."""
 _TOWER = "model.vision_tower.vision_tower."
 
 
@@ -65,11 +67,13 @@ def load_pretrained_model(
         raise ValueError(f"model_base={model_base!r} is not supported; merge the adapter and load the full checkpoint")
     if load_8bit or load_4bit:
         raise ValueError("load_8bit and load_4bit are not supported; use torch_dtype='bfloat16'")
-    kwargs.pop("attn_implementation", None)
+    for name in _IDLE_OPTIONS:
+        kwargs.pop(name, None)
+    overrides = {**(kwargs.pop("overwrite_config", None) or {}), **(vision_kwargs or {})}
     if kwargs:
         raise ValueError(f"load_pretrained_model does not take {', '.join(sorted(kwargs))}")
     directory = resolve_directory(model_path, revision=revision)
-    config = read_config(directory, vision_kwargs or {})
+    config = read_config(directory, overrides)
     dtype, device = _dtype(torch_dtype), _device(device_map)
     weight_files(directory)
     with quiet_loading():

@@ -32,7 +32,7 @@ def resolve_directory(
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(
             f"{name} is no directory here, and fetching it from the hub failed: {reason}"
         ) from error

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
+from llava.constants import IMAGE_TOKEN_INDEX
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.anyres import join_tiles, pool_views
 from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.splice import PromptEmbeds, check_image_count, count_images, splice_images
+from llava.model.transfer import to_device
 from llava.question import PromptIds, Question
 
 
@@ -38,7 +40,7 @@ class LlavaMetaModel(nn.Module):
                 f"{self.vision_tower.hidden_size}; check mm_vision_tower"
             )
         self.mm_projector = build_vision_projector(config)
-        if "unpad" in (config.mm_patch_merge_type or ""):
+        if config.mm_patch_merge_type == "spatial_unpad":
             self.image_newline = nn.Parameter(torch.randn(config.hidden_size) * config.hidden_size**-0.5)
 
     def get_vision_tower(self) -> SigLipVisionTower:
@@ -116,7 +118,7 @@ class LlavaMetaForCausalLM:
         """Embedded prompts with the images' tokens in place of their placeholders.
 
         Args:
-            prompts: ids of each prompt without padding; -200 stands for an image.
+            prompts: ids of each prompt without padding, on the host; -200 stands for an image.
             images: pixel views of every image, in the order of the placeholders over all prompts.
             image_sizes: (width, height) of each original image.
             questions: one per image; cut out of its prompt's last user turn when not given.
@@ -124,18 +126,29 @@ class LlavaMetaForCausalLM:
         Raises:
             ValueError: if placeholders, images, sizes and questions do not pair up.
         """
-        embed = self.get_model().embed_tokens
         check_image_count(prompts, len(images))
+        words = self.embed_words(prompts)
         if not len(images):
-            return splice_images(prompts, [], embed, labels)
+            return splice_images(prompts, words, [], labels)
         for name, values in (("image_sizes", image_sizes), ("questions", questions)):
             if values is not None and len(values) != len(images):
                 raise ValueError(f"{len(images)} images but {len(values)} {name} were given; give one for each image")
         if image_sizes is None:
             raise ValueError("image_sizes is missing; give (width, height) of each image")
         if questions is None:
-            questions = [self._cut_question(ids) for ids in prompts for _ in range(count_images(ids))]
-        return splice_images(prompts, self.encode_images(images, image_sizes, questions), embed, labels)
+            questions = []
+            for ids in prompts:
+                questions += [self._cut_question(ids)] * count_images(ids)
+        return splice_images(prompts, words, self.encode_images(images, image_sizes, questions), labels)
+
+    def embed_words(self, prompts: Sequence[Tensor]) -> list[Tensor]:
+        """Word embeddings (positions, dim) of each prompt's ids, with any embedding at the placeholders."""
+        embed, device = self.get_model().embed_tokens, self.get_vision_tower().device
+        return [embed(to_device(ids.masked_fill(ids == IMAGE_TOKEN_INDEX, 0), device)) for ids in prompts]
+
+    def splice(self, prompts: Sequence[Tensor], sequences: Sequence[Tensor]) -> PromptEmbeds:
+        """Embedded prompts with images that are encoded already, each (tokens, dim)."""
+        return splice_images(prompts, self.embed_words(prompts), sequences)
 
     def _cut_question(self, ids: Tensor) -> Question | None:
         return self.prompt_ids.cut_question(ids.tolist()) if self.prompt_ids.user_role else None

@@ -3,13 +3,15 @@
 Axis names: batch (prompts), length (positions after splicing), dim (language width).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.model.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,8 @@ class PromptEmbeds:
         length = self.embeds.shape[1]
         if min(self.lengths) == length:
             return None
-        slots = torch.arange(length, device=self.embeds.device)
-        return slots < torch.tensor(self.lengths, device=self.embeds.device)[:, None]
+        mask = torch.arange(length) < torch.tensor(self.lengths)[:, None]
+        return to_device(mask, self.embeds.device)
 
 
 def count_images(ids: Tensor) -> int:
@@ -54,16 +56,16 @@ def check_image_count(prompts: Sequence[Tensor], num_images: int) -> None:
 
 def splice_images(
     prompts: Sequence[Tensor],
+    words: Sequence[Tensor],
     images: Sequence[Tensor],
-    embed: Callable[[Tensor], Tensor],
     labels: Sequence[Tensor] | None = None,
 ) -> PromptEmbeds:
     """Prompts whose placeholders are replaced by the images' token sequences, in order.
 
     Args:
-        prompts: ids of each prompt, (positions,) without padding.
+        prompts: ids of each prompt, (positions,) without padding, on the host: where images go is decided there.
+        words: embeddings of the same ids, each (positions, dim); what stands at a placeholder is not used.
         images: projected tokens (tokens, dim) of every image, in the order of the placeholders over all prompts.
-        embed: word embeddings of ids.
         labels: as ``prompts``, one label for each id.
 
     Raises:
@@ -74,18 +76,16 @@ def splice_images(
     rows: list[Tensor] = []
     label_rows: list[Tensor] = []
     for index, ids in enumerate(prompts):
-        is_image = ids == IMAGE_TOKEN_INDEX
-        words = embed(ids.masked_fill(is_image, 0))
         row_labels = None if labels is None else labels[index]
         parts: list[Tensor] = []
         label_parts: list[Tensor] = []
         start = 0
-        for place in [*is_image.nonzero().flatten().tolist(), len(ids)]:
-            parts.append(words[start:place])
+        for place in [*(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist(), len(ids)]:
+            parts.append(words[index][start:place])
             if row_labels is not None:
                 label_parts.append(row_labels[start:place])
             if place < len(ids):
-                image = next(remaining).to(words)
+                image = next(remaining).to(words[index])
                 parts.append(image)
                 if row_labels is not None:
                     label_parts.append(row_labels.new_full((len(image),), IGNORE_INDEX))
@@ -93,10 +93,9 @@ def splice_images(
         rows.append(torch.cat(parts))
         if label_parts:
             label_rows.append(torch.cat(label_parts))
+    padded_labels = None
+    if label_rows:
+        padded_labels = pad_sequence(label_rows, batch_first=True, padding_value=IGNORE_INDEX)
     return PromptEmbeds(
-        embeds=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
-        lengths=tuple(len(row) for row in rows),
-        labels=torch.nn.utils.rnn.pad_sequence(label_rows, batch_first=True, padding_value=IGNORE_INDEX)
-        if label_rows
-        else None,
+        embeds=pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows), labels=padded_labels
     )

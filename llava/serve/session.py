@@ -24,7 +24,6 @@ from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import DenoisingStep
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
-from llava.model.splice import splice_images
 from llava.question import Question
 from llava.serve.settings import BUNDLED_MODEL, SCORING_LAYERS, read_checkpoint_config, shirg_settings
 from llava.serve.text import Template, check_question
@@ -276,7 +275,7 @@ class Session:
         cut = self.model.prompt_ids.cut_question(ids.tolist())
         if cut is None:
             raise ValueError(f"the question {question!r} holds no words; ask something")
-        return ids.to(self.model.device), replace(cut, text=question)
+        return ids, replace(cut, text=question)
 
     def _choose(self, encoded: EncodedPages, question: Question | None) -> VisualPrefix:
         assert self.handle is not None
@@ -306,7 +305,7 @@ class Session:
 
         ids, _ = self._prompt(question)
         tokens = self.model.denoise(
-            splice_images([ids], [prefix.tokens], self.model.get_model().embed_tokens),
+            self.model.splice([ids], [prefix.tokens]),
             decoding,
             draft_tokens=draft,
             generator=torch.Generator(self.model.device).manual_seed(seed),

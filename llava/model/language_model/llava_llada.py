@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from llava.constants import IGNORE_INDEX
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import DenoisingStep, denoise
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds
+from llava.model.transfer import to_device
 from llava.question import PromptIds, Question
 
 _VISION_FIELDS = (
@@ -118,34 +119,53 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     ) -> PromptEmbeds:
         """Embedded prompts of a batch.
 
-        Without ``attention_mask``, unlabeled end-of-text at a prompt's end is taken for padding when the batch has
-        several rows.
+        Without ``attention_mask``, unlabeled end-of-text at the end of a row is taken for padding where ``input_ids``
+        is one tensor of several rows; a list of prompts has none.
 
         Raises:
             ValueError: if images and placeholders do not pair up, or a prompt with its images is too long.
         """
-        if isinstance(input_ids, Tensor) and input_ids.ndim == 1:
-            input_ids = input_ids[None]
-        keep = [self._real_positions(input_ids, attention_mask, labels, row) for row in range(len(input_ids))]
-        prompts = [ids.to(self.device)[mask.to(self.device)] for ids, mask in zip(input_ids, keep, strict=True)]
+        rows, keep = self._rows_on_host(input_ids, attention_mask, labels)
+        prompts = [ids[mask] for ids, mask in zip(rows, keep, strict=True)]
         kept_labels = None
         if labels is not None:
-            kept_labels = [row[mask.to(row.device)].to(self.device) for row, mask in zip(labels, keep, strict=True)]
+            kept_labels = [to_device(row.cpu()[mask], self.device) for row, mask in zip(labels, keep, strict=True)]
         views = [] if images is None else [view[None] if view.ndim == 3 else view for view in images]
         return self.embed_prompts(prompts, views, image_sizes, questions, kept_labels)
 
-    def _real_positions(
-        self, input_ids: Tensor | Sequence[Tensor], attention_mask: Tensor | None, labels: Tensor | None, row: int
-    ) -> Tensor:
-        ids = input_ids[row]
+    def _rows_on_host(
+        self, input_ids: Tensor | Sequence[Tensor], attention_mask: Tensor | None, labels: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Ids of each prompt, and True on its real positions; where images go is decided on the host."""
+        if isinstance(input_ids, Tensor) and input_ids.ndim == 1:
+            input_ids = input_ids[None]
+        rows = [ids.cpu() for ids in input_ids]
+        if not rows or not all(len(ids) for ids in rows):
+            raise ValueError("there is no prompt to answer, or an empty one; give token ids")
+        for name, others in (("attention_mask", attention_mask), ("labels", labels)):
+            if others is not None and [len(other) for other in others] != [len(ids) for ids in rows]:
+                raise ValueError(f"{name} must have one value for each id, in rows of {[len(ids) for ids in rows]}")
+        for ids in rows:
+            self.check_ids(ids[ids != IMAGE_TOKEN_INDEX], "the prompt")
         if attention_mask is not None:
-            return attention_mask[row].bool()
-        if len(input_ids) == 1 or self.config.pad_token_id is None:
-            return torch.ones_like(ids, dtype=torch.bool)
-        real = ids != self.config.pad_token_id
+            return rows, [mask.bool().cpu() for mask in attention_mask]
+        if len(rows) == 1 or not isinstance(input_ids, Tensor) or self.config.pad_token_id is None:
+            return rows, [torch.ones_like(ids, dtype=torch.bool) for ids in rows]
+        real = [ids != self.config.pad_token_id for ids in rows]
         if labels is not None:
-            real |= labels[row].to(ids.device) != IGNORE_INDEX
-        return real.int().flip(0).cumsum(0).flip(0) > 0
+            real = [mask | (row.cpu() != IGNORE_INDEX) for mask, row in zip(real, labels, strict=True)]
+        return rows, [mask.int().flip(0).cumsum(0).flip(0) > 0 for mask in real]
+
+    def check_ids(self, ids: Tensor, what: str) -> None:
+        """Refuse ids that have no embedding: on a GPU, looking them up would end the process.
+
+        Raises:
+            ValueError: naming the first such id.
+        """
+        num_rows = self.config.embedding_size or self.config.vocab_size
+        wrong = ids[(ids < 0) | (ids >= num_rows)]
+        if len(wrong):
+            raise ValueError(f"{what} holds id {int(wrong[0])}, but this model's ids run from 0 to {num_rows - 1}")
 
     def forward(
         self,
@@ -174,8 +194,9 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         inputs: Tensor | Sequence[Tensor],
         images: Sequence[Tensor] | Tensor | None = None,
         image_sizes: Sequence[tuple[int, int]] | None = None,
-        questions: Sequence[Question | None] | None = None,
+        modalities: Sequence[str] | None = None,
         *,
+        questions: Sequence[Question | None] | None = None,
         attention_mask: Tensor | None = None,
         draft_tokens: Tensor | None = None,
         mask_id: int | None = None,
@@ -191,6 +212,7 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             inputs: prompt ids (batch, length) or a list of (length,); -200 stands for an image.
             images: pixel views of every image, in the order of the placeholders.
             image_sizes: (width, height) of each original image.
+            modalities: accepted for LaViDa's callers, who pass ``["image"]``.
             questions: one per image, for question-conditioned token selection; cut out of the prompt when not given.
             draft_tokens: (batch, at most max_new_tokens) ids with masks where tokens are wanted: infilling.
             decoding: settings as one object, or give its fields as keywords (LaViDa's way).
@@ -227,6 +249,8 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """As ``generate``, from prompts that are already embedded."""
         self._check_context(max(prepared.lengths), decoding.max_new_tokens)
+        if draft_tokens is not None:
+            self.check_ids(draft_tokens.flatten().cpu(), "the draft")
         history: list[Tensor] = []
 
         def observe(step: DenoisingStep) -> None:
@@ -236,14 +260,15 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
                 on_step(step)
 
         eos = self.config.eos_token_id
+        ends = [eos] if isinstance(eos, int) else list(eos or ())
         tokens = denoise(
             self.model,
             prepared.embeds,
             prepared.lengths,
             decoding,
             mask_id=self.config.mask_token_id if mask_id is None else mask_id,
-            stop_ids=(self.config.eot_token_id, eos),
-            fill_id=eos,
+            stop_ids=(self.config.eot_token_id, *ends),
+            fill_id=ends[0] if ends else self.config.eot_token_id,
             draft_tokens=draft_tokens,
             generator=generator,
             on_step=observe if verbose or on_step is not None else None,
@@ -261,12 +286,22 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Write the model under the released names; a relative ``mm_vision_tower`` is kept pointing where it points."""
         name, source = self.config.mm_vision_tower, self.config.name_or_path
-        if name and name.startswith(".") and source:
+        if name and source and (Path(source) / name).is_dir():
             self.config.mm_vision_tower = os.path.relpath(Path(source) / name, save_directory)
         try:
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.mm_vision_tower = name
+
+
+_IDLE_SETTINGS: dict[str, tuple[Any, ...]] = {
+    "do_sample": (False, None),
+    "num_beams": (1, None),
+    "top_p": (1, 1.0, None),
+    "top_k": (0, None),
+    "stopping_criteria": ([], None),
+}
+_IGNORED_SETTINGS = ("tokenizer", "use_cache", "pad_token_id", "eos_token_id", "position_ids")
 
 
 def _drop_unused_settings(settings: dict[str, Any]) -> None:
@@ -275,12 +310,11 @@ def _drop_unused_settings(settings: dict[str, Any]) -> None:
     Raises:
         ValueError: if such a setting asks for something that masked diffusion does not have.
     """
-    settings.pop("tokenizer", None)
-    for name, idle in (("do_sample", (False, None)), ("num_beams", (1, None)), ("top_p", (1, 1.0, None))):
+    for name in _IGNORED_SETTINGS:
+        settings.pop(name, None)
+    for name, idle in _IDLE_SETTINGS.items():
         if settings.pop(name, None) not in idle:
             raise ValueError(f"{name} does not exist in masked-diffusion decoding; sample with temperature > 0")
-    settings.pop("use_cache", None)
-    settings.pop("modalities", None)
 
 
 AutoConfig.register(LlavaLladaConfig.model_type, LlavaLladaConfig)

@@ -15,28 +15,27 @@ def vision_directory(config: PretrainedConfig, *, files: Sequence[str] = SAFE_FI
     A relative path is read against the checkpoint's own directory, so that a checkpoint travels with its tower;
     anything else is a path or a hub id.
     """
-    name = getattr(config, "mm_vision_tower", None) or getattr(config, "vision_tower", None)
+    name = config.mm_vision_tower
     if not name:
         raise ValueError("the config names no vision tower; set mm_vision_tower to a SigLIP directory or hub id")
-    beside = Path(getattr(config, "name_or_path", "") or ".") / name
-    if name.startswith(".") or beside.is_dir():
+    home = config.name_or_path
+    beside = Path(home or ".") / name
+    if name.startswith(".") or (home and beside.is_dir()):
         return beside
     return resolve_directory(name, allow_patterns=files)
 
 
-def build_vision_tower(config: PretrainedConfig, **kwargs: bool) -> SigLipVisionTower:
+def build_vision_tower(config: PretrainedConfig) -> SigLipVisionTower:
     """An uninitialized tower for a LaViDa config.
 
     The vision sizes come from ``config.mm_vision_config`` when it holds them, else from the SigLIP repository's config.
     """
-    settings = getattr(config, "mm_vision_config", None)
-    vision = (
-        SiglipVisionConfig(**settings)
-        if settings
-        else read_vision_config(vision_directory(config, files=("config.json",)))
-    )
+    if config.mm_vision_config:
+        vision = SiglipVisionConfig(**config.mm_vision_config)
+    else:
+        vision = read_vision_config(vision_directory(config, files=("config.json",)))
     return SigLipVisionTower(
         vision,
-        select_layer=getattr(config, "mm_vision_select_layer", -2),
-        keep_all_layers=kwargs.get("keep_all_layers", getattr(config, "mm_keep_all_layers", False)),
+        select_layer=config.mm_vision_select_layer,
+        keep_all_layers=config.mm_keep_all_layers,
     )

@@ -46,9 +46,10 @@ class SigLipVisionEmbeddings(nn.Module):
         if torch.is_grad_enabled() and table.requires_grad:
             return self._interpolate(grid)
         state = (grid, table.data_ptr(), table._version, table.device, table.dtype)
-        if self._interpolated is None or self._interpolated[0] != state:
-            self._interpolated = (state, self._interpolate(grid).detach())
-        return self._interpolated[1]
+        kept = self._interpolated
+        if kept is None or kept[0] != state:
+            kept = self._interpolated = (state, self._interpolate(grid).detach())
+        return kept[1]
 
     def _interpolate(self, grid: int) -> Tensor:
         table = self.position_embedding.weight
@@ -217,6 +218,7 @@ class SigLipVisionTower(nn.Module):
             features = layer(features, None)
         return features
 
+    @torch.no_grad()
     def _attention_received(self, hidden: Tensor) -> Tensor:
         """(batch, patches) float32: mean over heads and queries of the last layer's attention."""
         layer = cast(SiglipEncoderLayer, self.transformer.encoder.layers[-1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, SiglipTextModel
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, SiglipTextModel
 
 from llava.model.hub import quiet_loading
 
@@ -25,10 +25,8 @@ class SigLipTextTower(nn.Module):
             FileNotFoundError: if the directory lacks the tokenizer or tensors of the text tower.
         """
         mend = "point mm_vision_tower at the full SigLIP repository"
-        if not any(
-            (directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "spiece.model")
-        ):
-            raise FileNotFoundError(f"{directory} holds no tokenizer for SigLIP's text tower; {mend}")
+        if not (directory / "tokenizer.json").is_file():
+            raise FileNotFoundError(f"{directory} holds no tokenizer.json for SigLIP's text tower; {mend}")
         with quiet_loading():
             try:
                 model, info = SiglipTextModel.from_pretrained(
@@ -36,7 +34,10 @@ class SigLipTextTower(nn.Module):
                 )
             except OSError as error:
                 raise FileNotFoundError(f"{directory} holds no weights for SigLIP's text tower; {mend}") from error
-            tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+            # Whatever class the repository names: SiglipTokenizer would want the sentencepiece library for nothing.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model.config.pad_token_id)
         if missing := info["missing_keys"]:
             raise FileNotFoundError(
                 f"{directory} lacks {len(missing)} tensors of SigLIP's text tower, such as {min(missing)}; {mend}"

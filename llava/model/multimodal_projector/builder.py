@@ -14,7 +14,7 @@ def build_vision_projector(config: PretrainedConfig) -> nn.Module:
     Raises:
         ValueError: for a type that does not exist.
     """
-    kind = getattr(config, "mm_projector_type", "linear")
+    kind = config.mm_projector_type
     layers: list[nn.Module] = [nn.Linear(config.mm_hidden_size, config.hidden_size)]
     if kind == "linear":
         return layers[0]

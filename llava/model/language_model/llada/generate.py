@@ -51,6 +51,41 @@ class _DelayedFlag:
         return bool(previous[0])
 
 
+class _Ending:
+    """Tells when a block needs no more steps, for settings that can finish before their plan."""
+
+    def __init__(self, config: DecodingConfig, mask_id: int, stop_ids: Sequence[int], device: torch.device) -> None:
+        self.config, self.mask_id = config, mask_id
+        self.stop = torch.tensor(list(stop_ids), device=device)
+        self.flag = _DelayedFlag(device)
+
+    def all_ended(self, tokens: Tensor) -> Tensor:
+        """Whether every sample has an end of turn with no mask before it."""
+        first_open = (torch.isin(tokens, self.stop) | (tokens == self.mask_id)).int().argmax(1, keepdim=True)
+        return torch.isin(tokens.gather(1, first_open), self.stop).all()
+
+    def after_step(self, tokens: Tensor, window: Tensor) -> bool:
+        """Whether the block is done. A step too many changes nothing: what is settled stays."""
+        if self.config.threshold is None and not self.config.stop_at_end_of_turn:
+            return False
+        done = (window != self.mask_id).all()
+        if self.config.stop_at_end_of_turn:
+            done |= self.all_ended(tokens)
+        # A threshold saves whole steps, each worth far more than a wait between two of them.
+        return bool(done) if self.config.threshold is not None else self.flag.update(done)
+
+    def before_block(self, tokens: Tensor) -> bool:
+        """Whether the blocks that are left can be skipped."""
+        return self.config.stop_at_end_of_turn and bool(self.all_ended(tokens))
+
+    def fill(self, tokens: Tensor, fill_id: int) -> Tensor:
+        """The tokens, with ``fill_id`` behind the first end of turn if decoding stops there."""
+        if not self.config.stop_at_end_of_turn:
+            return tokens
+        is_stop = torch.isin(tokens, self.stop).int()
+        return tokens.masked_fill(is_stop.cumsum(1) - is_stop > 0, fill_id)
+
+
 @torch.no_grad()
 def denoise(
     model: LLaDAModel,
@@ -89,40 +124,35 @@ def denoise(
     num_masked = (tokens == mask_id).unflatten(1, (-1, config.block)).sum(-1).T.tolist()
     steps_of_block = [min(config.max_steps_per_block, max(counts)) for counts in num_masked]
     predict = _predictor(model, prefix_embeds, prefix_lengths, config)
-    stop = torch.tensor(list(stop_ids), device=device)
+    ending = _Ending(config, mask_id, stop_ids, device)
     done = 0
     for block, (counts, steps) in enumerate(zip(num_masked, steps_of_block, strict=True)):
         start, end = block * config.block, (block + 1) * config.block
         if steps == 0:
             continue
-        if done and config.stop_at_end_of_turn and bool(_answer_ended(tokens, mask_id, stop).all()):
+        if done and ending.before_block(tokens):
             break
         # A model may predict the mask itself; LaViDa lets such positions be settled together with a later block.
         if block and bool((tokens[:, :start] == mask_id).any()):
             start = 0
         plan = num_transfer_tokens(counts, steps, config.schedule, config.schedule_kwargs).to(device)
-        flag = _DelayedFlag(device)
         for step in range(steps):
             logits = predict(tokens, start, end)
             window = tokens[:, start:end]
             chosen = sample_tokens(logits, config.temperature, generator)
             scores = confidence(logits, chosen, config.remasking, generator)
             masked = window == mask_id
-            if config.threshold is not None:
-                settled = _above(scores, masked, config.threshold)
-            else:
+            if config.threshold is None:
                 settled = _top(scores, masked, plan[:, step])
+            else:
+                settled = _above(scores, masked, config.threshold)
             window.copy_(torch.where(settled, chosen, window))
             done += 1
             if on_step is not None:
                 on_step(DenoisingStep(index=done, planned=sum(steps_of_block), tokens=tokens))
-            if config.threshold is not None or config.stop_at_end_of_turn:
-                complete = (window != mask_id).all(1)
-                if config.stop_at_end_of_turn:
-                    complete |= _answer_ended(tokens, mask_id, stop)
-                if flag.update(complete.all()):
-                    break
-    return _fill_after_end(tokens, stop, fill_id) if config.stop_at_end_of_turn else tokens
+            if ending.after_step(tokens, window):
+                break
+    return ending.fill(tokens, fill_id)
 
 
 def _predictor(
@@ -168,15 +198,3 @@ def _above(log_odds: Tensor, masked: Tensor, threshold: float) -> Tensor:
     log_odds = log_odds.masked_fill(~masked, -torch.inf)
     best = torch.zeros_like(masked).scatter_(1, log_odds.argmax(1, keepdim=True), True)
     return masked & (best | (log_odds > math.log(threshold / (1 - threshold))))
-
-
-def _answer_ended(tokens: Tensor, mask_id: int, stop: Tensor) -> Tensor:
-    """(batch,) True where an end of turn stands and no mask comes before it."""
-    first_open = (torch.isin(tokens, stop) | (tokens == mask_id)).int().argmax(1, keepdim=True)
-    return torch.isin(tokens.gather(1, first_open), stop)[:, 0]
-
-
-def _fill_after_end(tokens: Tensor, stop: Tensor, fill_id: int) -> Tensor:
-    is_stop = torch.isin(tokens, stop)
-    behind = is_stop.int().cumsum(1) - is_stop.int() > 0
-    return tokens.masked_fill(behind, fill_id)

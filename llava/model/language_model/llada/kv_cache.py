@@ -20,11 +20,12 @@ class KVCache:
     """Per layer, (batch, heads, slots, head_dim)."""
     values: tuple[Tensor, ...]
     prefix_length: int
-    """Slots that the longest prefix fills; shorter ones leave slots that ``key_mask`` hides."""
+    """Slots that the longest prefix fills; shorter ones leave slots that ``bias`` hides."""
     prefix_lengths: Tensor
     """(batch,) int64: real prefix positions of each sample."""
-    key_mask: Tensor | None
-    """(batch, slots) bool, False on padding; None when no sample is padded."""
+    bias: Tensor | None
+    """(batch, 1, 1, slots) to add to attention scores, -inf on padding, in the keys' dtype; None if nothing is
+    padded. Made once, since a boolean mask would be turned into this in every layer of every step."""
 
     def prefix(self, layer: int) -> tuple[Tensor, Tensor]:
         """Views of one layer's prefix keys and values, each (batch, heads, prefix, head_dim)."""

@@ -6,11 +6,13 @@ Axis names: batch (samples), length (positions), dim (model width), heads, head_
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
@@ -161,18 +163,21 @@ class LLaDAModel(nn.Module):
         keys = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in self.blocks)
         values = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in self.blocks)
         prefix_lengths = torch.tensor(list(lengths), device=device)
-        key_mask = None
+        bias = None
         if min(lengths) < prefix:
             slots = torch.arange(prefix + num_answer, device=device)
-            key_mask = (slots < prefix_lengths[:, None]) | (slots >= prefix)
-        mask = None if key_mask is None else key_mask[:, None, None, :prefix]
+            padding = (slots >= prefix_lengths[:, None]) & (slots < prefix)
+            # Fused attention wants rows of a bias to start at multiples of 8 elements.
+            bias = torch.zeros(batch, 1, 1, -(-len(slots) // 8) * 8, device=device, dtype=dtype)[..., : len(slots)]
+            bias.masked_fill_(padding[:, None, None], -torch.inf)
+        mask = None if bias is None else bias[..., :prefix]
         rotary = self._rotary(torch.arange(prefix, device=device)[None])
         hidden = prefix_embeds
         *earlier, last = self.blocks
         for index, block in enumerate(earlier):
             hidden = block(hidden, rotary, mask, (keys[index], values[index]))
         keys[-1][:, :, :prefix], values[-1][:, :, :prefix] = last.keys_values(last.attn_norm(hidden), rotary)
-        return KVCache(keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, key_mask=key_mask)
+        return KVCache(keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, bias=bias)
 
     def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
         """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.
@@ -181,7 +186,7 @@ class LLaDAModel(nn.Module):
         ``cache.answer_positions`` and is the same in every step, so the caller computes it once.
         """
         end = cache.prefix_length + answer_embeds.shape[1]
-        mask = None if cache.key_mask is None else cache.key_mask[:, None, None, :end]
+        mask = None if cache.bias is None else cache.bias[..., :end]
         hidden = answer_embeds
         for block, buffers in zip(self.blocks, zip(cache.keys, cache.values, strict=True), strict=True):
             hidden = block(hidden, rotary, mask, buffers, cache.prefix_length)
@@ -189,6 +194,12 @@ class LLaDAModel(nn.Module):
 
     def _rotary(self, positions: Tensor) -> Rotary:
         return rotary_embedding(positions, self.config.d_model // self.config.n_heads, self.config.rope_theta)
+
+    def set_activation_checkpointing(self, strategy: str | None) -> None:
+        """LaViDa's switch: any strategy recomputes whole layers in the backward pass, None keeps their activations."""
+        for block in self.blocks:
+            block.gradient_checkpointing = strategy is not None
+            block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def answer_rotary(self, cache: KVCache, num_answer: int) -> Rotary:
         """Rotary angles of the answer behind each sample's own prefix."""
