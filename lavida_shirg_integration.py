@@ -206,7 +206,10 @@ class ShirgXHandle:
         config = self.config
         if config.budget != "auto":
             return (config.budget,) * len(counts)
-        offers = [feasible_budgets(count, config.budgets) for count in counts]
+        try:
+            offers = [feasible_budgets(count, config.budgets) for count in counts]
+        except ValueError as error:
+            raise ValueError(f"image {counts.index(min(counts))}: {error}") from error
         tower = self.model.get_vision_tower()
         with torch.no_grad(), self.timer.stage("budget"):
             entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)

@@ -13,6 +13,7 @@ from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from tests.conftest import PARITY
+from tests.test_parity import block_image
 
 INDEX = "model.safetensors.index.json"
 
@@ -111,12 +112,11 @@ def test_the_full_size_model_has_exactly_the_released_names_and_shapes():
 def test_the_embedding_is_never_shrunk_to_the_tokenizer(copied):
     path = copied / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
-    kept = dict(list(tokenizer["model"]["vocab"].items())[:300])
-    tokenizer["model"]["vocab"] = kept
-    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["content"] in kept]
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {word: index for word, index in vocabulary.items() if "unused" not in word}
     path.write_text(json.dumps(tokenizer))
     loaded, model, _, _ = load_pretrained_model(copied, device_map="cpu")
-    assert len(loaded) < 512
+    assert len(loaded) == 256 + 6
     assert model.get_input_embeddings().num_embeddings == 512
 
 
@@ -223,3 +223,94 @@ def test_importing_and_loading_needs_neither_deepspeed_nor_network(tiny_checkpoi
         "assert not {'deepspeed', 'peft', 'datasets', 'pickle5'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("mm_vision_select_layer", "x"),
+        ("mm_patch_merge_type", "spatial_unpadded"),
+        ("mm_vision_tower", 5),
+        ("mm_projector_type", None),
+        ("mm_hidden_size", "48"),
+        ("mm_pooler_ratio", None),
+        ("mm_spatial_pool_mode", "medain"),
+        ("mm_keep_all_layers", "false"),
+        ("mm_vision_config", {"hidden_size": "a"}),
+        ("image_grid_pinpoints", "[(384,)]"),
+        ("torch_dtype", "floatzz"),
+        ("rope_theta", "5e5"),
+        ("rms_norm_eps", None),
+        ("mask_token_id", 99999),
+        ("mask_token_id", None),
+        ("eos_token_id", [510, 999]),
+    ],
+)
+def test_a_wrong_setting_of_the_config_is_named(copied, setting, value):
+    edit_config(copied, **{setting: value})
+    with pytest.raises(ValueError, match=setting if setting != "torch_dtype" else "floatzz"):
+        load_pretrained_model(copied, device_map="cpu")
+
+
+def test_several_ends_of_text_all_end_an_answer(copied):
+    edit_config(copied, eos_token_id=[509, 510])
+    model = load_pretrained_model(copied, device_map="cpu")[1]
+    assert model.generate(torch.tensor([3, 5]), max_new_tokens=4, stop_at_end_of_turn=True).shape == (1, 4)
+
+
+def test_lavida_s_callers_import_and_call_as_they_do(tiny_checkpoint):
+    from llava.constants import DEFAULT_IM_END_TOKEN, DEFAULT_IM_START_TOKEN, DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
+    from llava.conversation import SeparatorStyle, conv_templates
+    from llava.mm_utils import KeywordsStoppingCriteria, get_model_name_from_path, process_images, tokenizer_image_token
+
+    vision_kwargs = {
+        "mm_vision_tower": "../siglip-tiny-patch14-384",
+        "mm_resampler_type": None,
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_hidden_size": 48,
+        "use_mm_proj": True,
+    }
+    tokenizer, model, image_processor, _ = load_pretrained_model(
+        str(tiny_checkpoint),
+        None,
+        get_model_name_from_path(str(tiny_checkpoint)),
+        device_map="cpu",
+        vision_kwargs=vision_kwargs,
+        torch_dtype="bfloat16",
+        multimodal=True,
+        overwrite_config={"mm_spatial_pool_stride": 2, "mm_spatial_pool_mode": "bilinear"},
+        attn_implementation="sdpa",
+    )
+    model.eval()
+    model.tie_weights()
+    model.model.set_activation_checkpointing(None)
+    conversation = conv_templates["llada"].copy()
+    assert conversation.sep_style is SeparatorStyle.LLADA
+    conversation.append_message(conversation.roles[0], f"{DEFAULT_IMAGE_TOKEN}\nTotal?")
+    conversation.append_message(conversation.roles[1], None)
+    prompt = conversation.get_prompt()
+    ids = tokenizer_image_token(prompt, tokenizer, IMAGE_TOKEN_INDEX, return_tensors="pt").unsqueeze(0)
+    image = block_image(90, 70, 1)
+    views = [view.to(torch.bfloat16) for view in process_images([image], image_processor, model.config)]
+    answer, history = model.generate(
+        ids,
+        views,
+        [image.size],
+        ["image"],
+        do_sample=False,
+        temperature=0.0,
+        max_new_tokens=8,
+        block_length=8,
+        step_ratio=0.5,
+        tokenizer=tokenizer,
+        pad_token_id=tokenizer.pad_token_id,
+        prefix_lm=True,
+        verbose=True,
+        schedule="shift",
+    )
+    assert answer.shape == (1, 8)
+    assert len(history) == 4
+    stopping = KeywordsStoppingCriteria(["12"], tokenizer, ids[:, :0])
+    assert stopping(torch.tensor([tokenizer("in 12").input_ids]))
+    assert not stopping(torch.tensor([tokenizer("in 13").input_ids]))
+    assert {DEFAULT_IM_START_TOKEN, DEFAULT_IM_END_TOKEN} == {"<im_start>", "<im_end>"}

@@ -109,6 +109,69 @@ def test_stopping_keeps_the_answer_and_fills_what_follows(loaded):
     assert len(steps) <= 8
 
 
+def test_stopping_waits_for_nothing_but_what_stands_before_the_end(loaded):
+    """A drafted end behind one gap: done as soon as that gap is settled."""
+    draft = torch.tensor([[MASK, MASK, 77]])
+    free = []
+    run(
+        loaded,
+        DecodingConfig(max_new_tokens=16, prefix_lm=True),
+        draft=draft,
+        watch=lambda s: free.append(s.tokens.clone()),
+    )
+    needed = next(index for index, tokens in enumerate(free, start=1) if not (tokens[0, :2] == MASK).any())
+    assert needed < 15, "otherwise this test shows nothing"
+    steps = []
+    settings = DecodingConfig(max_new_tokens=16, prefix_lm=True, stop_at_end_of_turn=True)
+    tokens = run(loaded, settings, stop=(77,), fill=510, draft=draft, watch=lambda step: steps.append(step))
+    assert len(steps) == needed
+    assert tokens[0, 3:].tolist() == [510] * 13
+
+
+def test_blocks_behind_the_end_are_skipped(loaded):
+    draft = torch.tensor([[MASK, MASK, MASK, 77]])
+    steps = []
+    settings = DecodingConfig(max_new_tokens=16, block_length=4, prefix_lm=True, stop_at_end_of_turn=True)
+    run(loaded, settings, stop=(77,), fill=510, draft=draft, watch=lambda step: steps.append(step))
+    assert len(steps) == 3
+
+
+def test_the_model_s_own_ids_end_an_answer(loaded, monkeypatch):
+    model = loaded[1]
+    settings = {"max_new_tokens": 12, "prefix_lm": True, "mask_id": 499}
+    full = model.generate(prompt(8, 7), **settings)[0].tolist()
+    for name in ("eot_token_id", "eos_token_id"):
+        with monkeypatch.context() as patched:
+            patched.setattr(model.config, name, full[4])
+            stopped = model.generate(prompt(8, 7), **settings, stop_at_end_of_turn=True)[0].tolist()
+            end = full.index(full[4])
+            assert stopped == full[: end + 1] + [model.config.eos_token_id] * (11 - end)
+
+
+def test_a_list_of_prompts_is_never_taken_for_padded(loaded):
+    model = loaded[1]
+    ending = torch.tensor([3, 5, 7, 510, 510])
+    together = model.prepare_inputs([ending, torch.tensor([4, 6])])
+    assert together.lengths == (5, 2)
+    assert model.prepare_inputs(torch.stack([ending, ending.flip(0)])).lengths == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "named"),
+    [
+        ([], {}, "no prompt"),
+        (torch.zeros(1, 0, dtype=torch.long), {}, "empty"),
+        (torch.tensor([[3, -7]]), {}, "-7"),
+        (torch.tensor([[3, 512]]), {}, "512"),
+        (torch.tensor([[3, 5]]), {"draft_tokens": torch.tensor([[9999]])}, "9999"),
+        (torch.tensor([[3, 5]]), {"attention_mask": torch.ones(1, 3)}, "attention_mask"),
+    ],
+)
+def test_ids_without_embedding_and_rows_that_do_not_fit_are_named(loaded, inputs, arguments, named):
+    with pytest.raises(ValueError, match=named):
+        loaded[1].generate(inputs, max_new_tokens=4, **arguments)
+
+
 def test_a_threshold_near_one_settles_the_surest_token_each_step(loaded):
     one_by_one = run(loaded, DecodingConfig(max_new_tokens=12, prefix_lm=True))
     steps = []

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
+from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
 from shirg import ShirgXConfig
+from shirg.coordinates import padded_grid_boxes
 from tests.test_parity import block_image
 
 GRID = 12
@@ -387,6 +390,125 @@ def test_padded_pages_offer_feasible_budgets_only(loaded, model):
         assert pages.budgets == (20, 144)
     with apply_shirg_x(model, config.replace(budget=64)), pytest.raises(ValueError, match=r"24.*64"):
         model.encode_images(views, sizes, [question(loaded, "Total?")] * 2)
+
+
+def test_padded_pages_keep_their_shape_their_places_and_never_padding(loaded, model):
+    wide = block_image(240, 40, 4)
+    with apply_shirg_x(model, SMALL.replace(resize="pad", budgets=(20,), budget=20)) as handle:
+        views, sizes = views_and_sizes(loaded, model, [wide])
+        rows = views[0][0].mean(0)
+        assert rows[:60].std() < 0.01
+        assert rows[75:90].std() > 0.2
+        pages = handle.encode_pages(views, sizes)
+        boxes, candidates = padded_grid_boxes(GRID, sizes)
+        scaffold_boxes, _ = padded_grid_boxes(GRID // 4, sizes)
+        assert torch.equal(pages.dual.boxes, boxes)
+        assert torch.equal(pages.dual.scaffold_boxes, scaffold_boxes)
+        assert torch.equal(pages.dual.candidates, candidates)
+        prefix = handle.select_tokens(pages, [question(loaded, "Total?")])
+        assert bool(candidates[0][prefix.selection.kept[0]].all())
+        assert torch.equal(prefix.boxes[0][:9], scaffold_boxes[0])
+        assert torch.equal(prefix.boxes[0][9:], prefix.tokens.boxes[0])
+
+
+def test_scaffold_tokens_are_told_their_own_places(loaded, model):
+    with apply_shirg_x(model, SMALL) as handle:
+        set_coord_out(handle)
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        pages = handle.encode_pages(views, sizes)
+        prefix = handle.select_tokens(pages, [question(loaded, "Total?")])
+        embed = model.shirg_x.coordinates
+        scaffold = pages.dual.scaffold[0] + embed(pages.dual.scaffold_boxes)[0]
+        detail = prefix.tokens.features[0] + embed(prefix.tokens.boxes)[0]
+        expected = model.model.mm_projector(torch.cat([scaffold, detail]))
+        assert_close(prefix.sequences[0], expected, atol=1e-5, rtol=0)
+
+
+def test_every_image_of_a_prompt_gets_the_question(loaded, model):
+    conversation = conv_templates["llada"].copy()
+    conversation.append_message("user", "<image>\n<image>\nWhich has a star?")
+    conversation.append_message("assistant", None)
+    ids = tokenizer_image_token(conversation.get_prompt(), loaded[0], return_tensors="pt")
+    with apply_shirg_x(model, SMALL.replace(budget=32)):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:2])
+        prepared = model.prepare_inputs(
+            [ids, ask(loaded, "Total?")], images=[*views, views[0]], image_sizes=[*sizes, sizes[0]]
+        )
+        asked = [question(loaded, "Which has a star?")] * 2
+        expected = torch.cat(model.encode_images(views, sizes, asked))
+        start = ids.tolist().index(-200)
+        assert_close(prepared.embeds[0, start : start + 2 * 41], expected, atol=1e-5, rtol=0)
+
+
+def test_siglip_reads_the_same_question_from_ids_and_from_text_and_is_frozen(loaded, model, tmp_path):
+    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), tokenizer=loaded[0]) as handle:
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        pages = handle.encode_pages(views, sizes)
+        asked = question(loaded, "What is the total?")
+        from_text = handle.select_tokens(pages, [asked]).selection.scores.similarity
+        from_ids = handle.select_tokens(pages, [Question(ids=asked.ids)]).selection.scores.similarity
+        assert torch.equal(from_text, from_ids)
+        assert not any(parameter.requires_grad for parameter in model.shirg_x.text_tower.parameters())
+        handle.save(tmp_path)
+        assert not any("text_tower" in key for key in model.state_dict())
+    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), weights=tmp_path, tokenizer=loaded[0]) as handle:
+        again = handle.select_tokens(pages, [asked]).selection.scores.similarity
+        assert torch.equal(from_text, again)
+
+
+def test_siglip_s_tokenizer_is_read_whatever_class_it_names(tiny_checkpoint, tmp_path):
+    shutil.copytree(tiny_checkpoint.parent / "siglip-tiny-patch14-384", tmp_path / "siglip")
+    config = tmp_path / "siglip" / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "tokenizer_class": "SiglipTokenizer"}))
+    tower = SigLipTextTower.from_directory(tmp_path / "siglip")
+    expected = SigLipTextTower.from_directory(tiny_checkpoint.parent / "siglip-tiny-patch14-384")
+    assert torch.equal(tower(["What?"]), expected(["What?"]))
+    (tmp_path / "siglip" / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+        SigLipTextTower.from_directory(tmp_path / "siglip")
+
+
+def test_decisions_carry_no_gradient_but_the_tokens_do(loaded, model):
+    with apply_shirg_x(model, SMALL.replace(similarity="attention")) as handle:
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        pages = handle.encode_pages(views, sizes)
+        prefix = handle.select_tokens(pages, [None])
+        assert pages.dual.detail.requires_grad
+        assert prefix.tokens.features.requires_grad
+        assert not pages.dual.attention_received.requires_grad
+        assert not prefix.selection.scores.total.requires_grad
+
+
+def test_learned_without_weights_warns_or_refuses(loaded, model, tmp_path, caplog):
+    learned = SMALL.replace(similarity="learned")
+    with caplog.at_level("WARNING", logger="shirg"), apply_shirg_x(model, learned):
+        assert "no weights yet" in caplog.text
+    with apply_shirg_x(model, SMALL) as handle:
+        handle.save(tmp_path)
+    with pytest.raises(ValueError, match="learned"):
+        apply_shirg_x(model, learned, weights=tmp_path)
+
+
+def test_starting_fresh_on_a_checkpoint_that_holds_weights(loaded, model, tmp_path):
+    with apply_shirg_x(model, SMALL) as handle:
+        set_coord_out(handle)
+        model.save_pretrained(tmp_path)
+        loaded[0].save_pretrained(tmp_path)
+    again = load_pretrained_model(tmp_path, device_map="cpu")[1]
+    other = SMALL.replace(budgets=(32, 64))
+    with pytest.raises(ValueError, match="budget_head"):
+        apply_shirg_x(again, other)
+    with apply_shirg_x(again, other, weights=False):
+        assert not again.shirg_x.coordinates.coord_out.weight.any()
+
+
+def test_the_patch_follows_the_model_s_mode(model):
+    model.train()
+    with apply_shirg_x(model, SMALL):
+        assert model.shirg_x.training
+    model.eval()
+    with apply_shirg_x(model, SMALL):
+        assert not model.shirg_x.training
 
 
 def test_debugging_logs_stages_and_the_spread_of_terms(loaded, model, caplog):

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from llava.image_processor import SigLipImageProcessor
 from llava.model.hub import quiet_loading, resolve_directory
+from llava.model.language_model.llada.configuration_llada import check_special_ids
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.question import PromptIds, special_ids_of
@@ -112,7 +113,7 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaCon
         kind = settings.get("model_type") if isinstance(settings, dict) else type(settings).__name__
         raise ValueError(f"{path} describes {kind!r}, not a LaViDa model (model_type {LlavaLladaConfig.model_type!r})")
     overrides = dict(vision_kwargs)
-    keep_all_layers = bool(overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False)))
+    keep_all_layers = overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False))
     for name in _IGNORED_VISION_SETTINGS:
         overrides.pop(name, None)
     if unknown := sorted(set(overrides) - set(_VISION_SETTINGS)):
@@ -121,8 +122,10 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaCon
         settings.pop("mm_vision_config", None)
     try:
         config = LlavaLladaConfig.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
-    except (StrictDataclassError, TypeError) as error:
+    except (StrictDataclassError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     config.name_or_path = str(directory)
     return config
 
@@ -239,7 +242,10 @@ def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrained
     for name, value in special_ids_of(tokenizer).items():
         if name not in given:
             setattr(model.config, name, value)
+    check_special_ids(model.config)
     rows = model.config.embedding_size or model.config.vocab_size
+    if "infill_token_id" not in given and (model.config.infill_token_id or 0) >= rows:
+        model.config.infill_token_id = None
     if len(tokenizer) > rows:
         raise ValueError(
             f"the tokenizer in {directory} has {len(tokenizer)} tokens but the embedding only {rows} rows; "

@@ -11,7 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
-from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.mm_utils import parse_pinpoints
+from llava.model.anyres import POOL_MODES
+from llava.model.language_model.llada.configuration_llada import LLaDAConfig, check_count
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import DenoisingStep, denoise
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
@@ -35,6 +37,13 @@ _VISION_FIELDS = (
 )
 
 
+_CHOICES = {
+    "mm_patch_merge_type": ("spatial_unpad", "flat", None),
+    "mm_spatial_pool_mode": POOL_MODES,
+    "mm_keep_all_layers": (True, False),
+}
+
+
 class LlavaLladaConfig(LLaDAConfig):
     """LLaDA's configuration and LaViDa's vision entries; other entries of a checkpoint are kept as they are."""
 
@@ -55,6 +64,23 @@ class LlavaLladaConfig(LLaDAConfig):
     image_grid_pinpoints: str | list = "[(384, 768), (768, 384), (768, 768), (1152, 384), (384, 1152)]"
     shirg_x: dict | None = None
     """Settings of SHIRG-X that the checkpoint was saved with; applied by ``apply_shirg_x`` only."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        for name in ("mm_hidden_size", "mm_pooler_ratio"):
+            check_count(self, name)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"config: {name}={getattr(self, name)!r} does not exist; use one of {choices}")
+        if type(self.mm_vision_select_layer) is not int:
+            raise ValueError(
+                f"config: mm_vision_select_layer must be a whole number, got {self.mm_vision_select_layer!r}"
+            )
+        for name in ("mm_vision_tower", "mm_projector_type"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"config: {name} must be a text, got {getattr(self, name)!r}")
+        if self.image_aspect_ratio == "anyres":
+            parse_pinpoints(self.image_grid_pinpoints)
 
     def to_dict(self) -> dict[str, Any]:
         """What is saved: everything but ``image_view``, which belongs to a live patch."""

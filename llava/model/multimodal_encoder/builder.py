@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PretrainedConfig, SiglipVisionConfig
 
 from llava.model.hub import SAFE_FILES, resolve_directory
@@ -31,7 +32,10 @@ def build_vision_tower(config: PretrainedConfig) -> SigLipVisionTower:
     The vision sizes come from ``config.mm_vision_config`` when it holds them, else from the SigLIP repository's config.
     """
     if config.mm_vision_config:
-        vision = SiglipVisionConfig(**config.mm_vision_config)
+        try:
+            vision = SiglipVisionConfig(**config.mm_vision_config)
+        except (StrictDataclassError, TypeError) as error:
+            raise ValueError(f"config: mm_vision_config is wrong: {' '.join(str(error).split())}") from error
     else:
         vision = read_vision_config(vision_directory(config, files=("config.json",)))
     return SigLipVisionTower(

@@ -1,5 +1,6 @@
 """Configuration of LLaDA (arXiv 2502.09992), with the key names of the released checkpoints' ``config.json``."""
 
+import math
 from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
@@ -55,7 +56,7 @@ class LLaDAConfig(PretrainedConfig):
     start_header_id: int = 126346
     end_header_id: int = 126347
     eot_token_id: int = 126348
-    infill_token_id: int = 126085
+    infill_token_id: int | None = 126085
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.embedding_size is None:
@@ -78,14 +79,44 @@ _ONLY_CHOICE = {
 }
 
 
+def check_count(config: PretrainedConfig, name: str) -> None:
+    """Refuse a setting that is not a positive whole number.
+
+    Raises:
+        ValueError: naming the setting and its value.
+    """
+    value = getattr(config, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"config: {name} must be a positive whole number, got {value!r}")
+
+
+def check_special_ids(config: LLaDAConfig) -> None:
+    """Refuse special ids that are missing or have no embedding; called once the tokenizer's ids are filled in.
+
+    Raises:
+        ValueError: naming the id and the range.
+    """
+    rows = config.embedding_size or config.vocab_size
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    for name, value in [
+        ("mask_token_id", config.mask_token_id),
+        ("eot_token_id", config.eot_token_id),
+        *(("eos_token_id", end) for end in ends),
+    ]:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < rows:
+            raise ValueError(f"config: {name} must be an id from 0 to {rows - 1}, got {value!r}")
+
+
 def _check_architecture(config: LLaDAConfig) -> None:
     for name, choices in _ONLY_CHOICE.items():
         if getattr(config, name) not in choices:
             raise ValueError(f"LLaDA config: {name}={getattr(config, name)!r} is not supported; use {choices[0]!r}")
     for name in ("d_model", "n_heads", "n_layers", "mlp_hidden_size", "vocab_size", "max_sequence_length"):
+        check_count(config, name)
+    for name in ("rms_norm_eps", "rope_theta", "initializer_range"):
         value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"LLaDA config: {name} must be a positive whole number, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"config: {name} must be a positive number, got {value!r}")
     if config.n_kv_heads not in (None, config.n_heads):
         raise ValueError(f"LLaDA config: n_kv_heads={config.n_kv_heads} is not supported; it must equal n_heads")
     if config.d_model % config.n_heads or (config.d_model // config.n_heads) % 2:
