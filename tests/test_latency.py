@@ -7,9 +7,10 @@ import torch
 from transformers import SiglipVisionConfig
 
 from llava.eval.floors import language_weights, peaks_of, prefill_flops, vision_flops
-from llava.eval.latency import FULL_SIZE_VISION, Workload, compare_decoding, measure_stages
+from llava.eval.latency import FULL_SIZE_VISION, Workload, compare_decoding, full_size_model, measure_stages
 from llava.eval.provenance import provenance
 from llava.eval.reference import denoise_straightforward
+from llava.model import LlavaLladaConfig
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.language_model.llada.decoding import DecodingConfig
@@ -72,3 +73,24 @@ def test_results_say_where_they_come_from():
     found = provenance(torch.device("cpu"))
     assert {"commit", "device", "torch", "transformers", "threads", "python"} == set(found)
     assert all(found.values())
+
+
+def test_a_model_with_random_weights_answers(monkeypatch, loaded, work):
+    """The full-size builder, on a small config: every tensor is filled, and all stages run on it."""
+    small = dict.fromkeys(("hidden_size", "intermediate_size"), 32) | {"num_hidden_layers": 2, "num_attention_heads": 2}
+    monkeypatch.setattr(
+        "llava.eval.latency.LlavaLladaConfig",
+        lambda mm_vision_config: LlavaLladaConfig(
+            d_model=32,
+            n_heads=2,
+            n_layers=2,
+            mlp_hidden_size=48,
+            mm_hidden_size=32,
+            mm_vision_config={**mm_vision_config, **small},
+        ),
+    )
+    model = full_size_model(torch.device("cpu"), torch.float32)
+    assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+    assert model.model.transformer["ln_f"].weight.eq(1).all()
+    config = ShirgXConfig(similarity="projected", budget=768).for_grid(12)
+    assert measure_stages(model, config, work)["visual_tokens"] == 9 + 48
