@@ -200,8 +200,22 @@ def test_a_hub_id_fetches_safetensors_and_text_of_the_revision_only(tiny_checkpo
     model = load_pretrained_model("owner/name", revision="v1", device_map="cpu")[1]
     assert asked["name"] == "owner/name"
     assert asked["revision"] == "v1"
-    assert not any(pattern.endswith((".py", ".bin", ".pt")) for pattern in asked["patterns"])
+    assert set(asked["patterns"]) == {"*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"}
     assert isinstance(model.get_vision_tower(), SigLipVisionTower)
+
+
+def test_only_the_config_of_a_tower_on_the_hub_is_fetched_when_the_checkpoint_holds_its_weights(copied, monkeypatch):
+    siglip = copied.parent / "siglip-tiny-patch14-384"
+    asked = []
+
+    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(siglip)
+
+    monkeypatch.setattr("llava.model.hub.snapshot_download", download)
+    edit_config(copied, mm_vision_tower="google/siglip")
+    load_pretrained_model(copied, device_map="cpu")
+    assert asked == [("google/siglip", ["config.json"])]
 
 
 def test_the_vision_width_must_fit_the_projector(copied):
