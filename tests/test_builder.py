@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from llava.eval.latency import FULL_SIZE_VISION
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
@@ -93,16 +94,8 @@ def test_auto_classes_know_the_types(tiny_checkpoint):
 
 def test_the_full_size_model_has_exactly_the_released_names_and_shapes():
     released = json.loads((PARITY / "lavida_8b_state_dict.json").read_text())
-    vision = {
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": 27,
-        "num_attention_heads": 16,
-        "image_size": 384,
-        "patch_size": 14,
-    }
     with torch.device("meta"):
-        model = LlavaLladaForMaskedDiffusion(LlavaLladaConfig(mm_vision_config=vision))
+        model = LlavaLladaForMaskedDiffusion(LlavaLladaConfig(mm_vision_config=FULL_SIZE_VISION))
     found = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
     assert len(found) == 717
     assert found == released

@@ -1,0 +1,141 @@
+"""Classes of patches against their definition written slowly."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llava.train.pages import (
+    CHARACTERS,
+    COLORS,
+    FAMILIES,
+    NONE,
+    SHAPES,
+    Mark,
+    Page,
+    PageQuestion,
+    answer_patches,
+    evidence_patches,
+    inked_patches,
+    patch_labels,
+    patches_under,
+)
+from tests.pages_helpers import pages
+
+
+def labels_by_loops(page: Page, grid: int, slots: int):
+    """The definition: characters by their centers, then shapes over them in the order of drawing."""
+    characters = [[[] for _ in range(grid)] for _ in range(grid)]
+    owners = np.full((grid, grid), NONE)
+    shapes = np.full((grid, grid), NONE)
+    for index, mark in enumerate(page.marks):
+        for place, letter in enumerate(mark.text):
+            x, y = (mark.edges[place] + mark.edges[place + 1]) / 2, (mark.box[1] + mark.box[3]) / 2
+            row, column = min(int(y * grid), grid - 1), min(int(x * grid), grid - 1)
+            if letter != " ":
+                if not characters[row][column]:
+                    owners[row, column] = index
+                characters[row][column].append(CHARACTERS.index(letter))
+    for index, mark in enumerate(page.marks):
+        for row in range(grid if mark.shape else 0):
+            for column in range(grid):
+                x0, y0, x1, y1 = (value * grid for value in mark.box)
+                covers = x0 <= column + 0.5 <= x1 and y0 <= row + 0.5 <= y1
+                holds = int((x0 + x1) / 2) == column and int((y0 + y1) / 2) == row
+                if covers or holds:
+                    owners[row, column], shapes[row, column] = index, SHAPES.index(mark.shape)
+    table = np.full((grid, grid, slots), NONE)
+    for row in range(grid):
+        for column in range(grid):
+            for slot, letter in enumerate(characters[row][column][:slots]):
+                table[row, column, slot] = letter
+    return table, shapes, owners
+
+
+@pytest.mark.parametrize(("style", "grid", "slots"), [("shapes", 12, 2), ("large_print", 24, 3), ("full", 48, 5)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_labels_equal_the_slow_definition(family, style, grid, slots):
+    for page in pages(family, style, "train")[:2]:
+        labels = patch_labels(page, grid, slots=slots)
+        table, shapes, owners = labels_by_loops(page, grid, slots)
+        np.testing.assert_array_equal(labels.characters, table)
+        np.testing.assert_array_equal(labels.shapes, shapes)
+        np.testing.assert_array_equal(labels.owners, owners)
+        for row in range(grid):
+            for column in range(grid):
+                owner = labels.owners[row, column]
+                if owner == NONE:
+                    assert labels.colors[row, column] == labels.rows[row, column] == labels.columns[row, column] == NONE
+                    continue
+                mark = page.marks[owner]
+                assert COLORS[labels.colors[row, column]] == mark.color
+                for index, names, label in (
+                    (labels.rows[row, column], labels.row_labels, mark.row),
+                    (labels.columns[row, column], labels.column_labels, mark.column),
+                ):
+                    assert (None if index == NONE else names[index]) == label
+
+
+def planted(**changes) -> Page:
+    """A page whose 7 x 7 patches are known by hand."""
+    word = Mark(text="a b", color="black", box=(0.0, 0.3, 0.5, 0.4), edges=(0.0, 1 / 7, 2 / 7, 3 / 7), row="x")
+    star = Mark(shape="star", color="red", box=(5.1 / 7, 5.1 / 7, 5.3 / 7, 5.3 / 7), column="y")
+    return Page(image=Image.new("RGB", (70, 70)), paper=(0, 0, 0), questions=(), marks=(word, star), **changes)
+
+
+def test_planted_marks_are_found():
+    labels = patch_labels(planted(), 7)
+    assert labels.characters[2, 0].tolist() == [CHARACTERS.index("a"), NONE, NONE, NONE]
+    assert labels.characters[2, 2, 0] == CHARACTERS.index("b")
+    assert (labels.characters != NONE).sum() == 2
+    assert labels.shapes[5, 5] == SHAPES.index("star")
+    assert (labels.shapes != NONE).sum() == 1
+    assert labels.rows[2, 0] == 0
+    assert labels.columns[5, 5] == 0
+    assert labels.rows[5, 5] == labels.columns[2, 0] == NONE
+
+
+def test_a_page_without_print_has_no_characters():
+    page = Page(image=Image.new("RGB", (70, 70)), paper=(0, 0, 0), questions=(), marks=())
+    labels = patch_labels(page, 7)
+    assert (labels.characters == NONE).all()
+    assert (labels.owners == NONE).all()
+    assert (labels.colors == NONE).all()
+
+
+def test_words_of_a_run_have_their_own_boxes():
+    (first, left), (second, right) = planted().marks[0].words()
+    assert (first, second) == ("a", "b")
+    assert left == (0.0, 0.3, 1 / 7, 0.4)
+    assert right == (2 / 7, 0.3, 3 / 7, 0.4)
+
+
+def test_patches_under_boxes_share_an_area_with_them():
+    box, other = (0.21, 0.5, 0.43, 0.62), (0.0, 0.0, 1 / 13, 1 / 13)
+    question = PageQuestion(kind="at", question="?", answer="!", answer_boxes=(box,), evidence=(other, box))
+    expected = np.zeros((13, 13), dtype=bool)
+    for row in range(13):
+        for column in range(13):
+            wide = min(box[2], (column + 1) / 13) - max(box[0], column / 13)
+            high = min(box[3], (row + 1) / 13) - max(box[1], row / 13)
+            expected[row, column] = wide > 0 and high > 0
+    np.testing.assert_array_equal(answer_patches(question, 13), expected)
+    expected[0, 0] = True
+    np.testing.assert_array_equal(evidence_patches(question, 13), expected)
+    assert not patches_under((), 13).any()
+
+
+def test_ink_is_a_wide_span_of_luma():
+    image = Image.new("RGB", (33, 33), (200, 200, 200))
+    image.putpixel((0, 0), (137, 137, 137))
+    image.putpixel((32, 12), (136, 136, 136))
+    expected = np.zeros((3, 3), dtype=bool)
+    expected[1, 2] = True
+    np.testing.assert_array_equal(inked_patches(image, 3), expected)
+    with pytest.raises(ValueError, match="tile"):
+        inked_patches(image, 5)
+
+
+@pytest.mark.parametrize(("grid", "slots"), [(0, 1), (7, 0)])
+def test_sizes_must_be_positive(grid, slots):
+    with pytest.raises(ValueError, match="positive"):
+        patch_labels(planted(), grid, slots=slots)
