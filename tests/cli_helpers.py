@@ -67,3 +67,7 @@ class Room:
     def copy(self) -> Path:
         """A checkpoint to be spoiled."""
         return copy_checkpoint(self.model, self.path / "copy")
+
+
+Call = Callable[..., tuple[str, str]]
+"""Runs a command with the quick model; gives stdout and stderr of a success."""

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from llava.serve.cli import main
+from llava.serve.session import Session
+from tests.cli_helpers import Call, quick_checkpoint, write_page
+
 PARITY = Path(__file__).parent / "fixtures" / "parity"
 
 
@@ -53,3 +57,48 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_train_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the released vocabulary and ids, as the recorded training losses need it."""
     return _make_checkpoint(tmp_path_factory.mktemp("train"), "train_config")
+
+
+@pytest.fixture(scope="module")
+def quick(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quick_checkpoint(tiny_checkpoint, tmp_path_factory.mktemp("quick") / "all")
+
+
+@pytest.fixture(scope="module")
+def session(quick: Path) -> Session:
+    return Session.load(quick, device="cpu")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    return write_page(tmp_path / "page.png")
+
+
+@pytest.fixture
+def call(quick: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command with the quick model; returns stdout and stderr of a success."""
+
+    def run(command: str, *words: str | Path) -> tuple[str, str]:
+        code = main([command, *map(str, words), *([] if command == "info" else ["--model", str(quick)])])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out, err
+
+    return run
+
+
+@pytest.fixture
+def tower_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of every way into the vision tower that is taken."""
+    from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
+
+    calls: list[str] = []
+    for name in ("forward", "extract_shirg_x_tokens"):
+        original = getattr(SigLipVisionTower, name)
+
+        def counted(self: Any, *args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(SigLipVisionTower, name, counted)
+    return calls
