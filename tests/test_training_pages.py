@@ -217,6 +217,25 @@ def test_answers_and_evidence_are_marks_and_evidence_is_named(family, style, spl
                 assert (mark.text or mark.shape).rstrip(":.").lower() in said or mark.color in said
 
 
+def named_in(question) -> set[str]:
+    """The words of a question that stand on the page as labels, values or figures."""
+    parts = parts_of(question)
+    words = {parts[gap] for gap in ("row", "column", "field", "value", "code", "color") if gap in parts}
+    words |= {word for gap in ("entry", "other") for word in parts.get(gap, "").split(" in ")}
+    words |= {parts.get(gap, "").split(" ")[-1] for gap in ("where", "scope", "name")}
+    return {word.lower() for word in words if word}
+
+
+@pytest.mark.parametrize(("style", "split"), CASES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_everything_that_a_question_names_is_evidence(family, style, split):
+    for page in pages(family, style, split):
+        for question in page.questions:
+            marks = [mark_at(page, box) for box in question.evidence]
+            said = {words for mark in marks for words in (mark.text.rstrip(":.").lower(), mark.shape, mark.color)}
+            assert named_in(question) <= said, question
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("split", ["train", "shifted"])
 def test_full_pages_are_dense_and_their_print_is_small(family, split):

@@ -1,0 +1,39 @@
+"""Drawn pages with exact answers: three families, four splits, and rungs from large shapes to dense small print."""
+
+from llava.train.pages.labels import (
+    NONE,
+    PatchLabels,
+    answer_patches,
+    evidence_patches,
+    inked_patches,
+    patch_labels,
+    patches_under,
+)
+from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion
+from llava.train.pages.records import page_records
+from llava.train.pages.stream import FAMILIES, SPLITS, PageStream, draw_page
+from llava.train.pages.style import STYLES, PageStyle
+
+__all__ = [
+    "CHARACTERS",
+    "COLORS",
+    "FAMILIES",
+    "NONE",
+    "SHAPES",
+    "SPLITS",
+    "STYLES",
+    "Box",
+    "Mark",
+    "Page",
+    "PageQuestion",
+    "PageStream",
+    "PageStyle",
+    "PatchLabels",
+    "answer_patches",
+    "draw_page",
+    "evidence_patches",
+    "inked_patches",
+    "page_records",
+    "patch_labels",
+    "patches_under",
+]

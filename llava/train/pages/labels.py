@@ -1,0 +1,151 @@
+"""What every patch of a page shows, for losses that teach a vision tower to read before it can answer.
+
+Axis names: grid (patches along a side; row first), slots (characters of one patch).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Page, PageQuestion
+
+NONE = -1
+"""Class of patches that show nothing of a kind; ``cross_entropy(ignore_index=NONE)`` leaves them out."""
+_INK_SPAN = 64
+_BY_CODE = np.full(128, NONE, dtype=np.int64)
+_BY_CODE[[ord(character) for character in CHARACTERS]] = np.arange(len(CHARACTERS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchLabels:
+    """Classes of patches, all int64, ``NONE`` where there is nothing to name."""
+
+    characters: NDArray[np.int64]
+    """(grid, grid, slots): indices into ``CHARACTERS`` of the characters centered in the patch, in drawing order."""
+    shapes: NDArray[np.int64]
+    """(grid, grid): index into ``SHAPES``."""
+    colors: NDArray[np.int64]
+    """(grid, grid): index into ``COLORS`` of the owner."""
+    rows: NDArray[np.int64]
+    """(grid, grid): index into ``row_labels`` of the row, or series, that the owner belongs to."""
+    columns: NDArray[np.int64]
+    """(grid, grid): the same for columns and categories."""
+    owners: NDArray[np.int64]
+    """(grid, grid): index into ``page.marks`` of the shape over the patch, else of the first character's run."""
+    row_labels: tuple[str, ...]
+    column_labels: tuple[str, ...]
+
+
+def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
+    """Marks turned into classes of ``grid`` x ``grid`` patches.
+
+    A character belongs to the patch that its center lies in; beyond ``slots`` the later ones are left out. A shape
+    covers the patches whose centers its box holds, and always the one that holds the box's own center; where shapes
+    overlap, the last drawn is seen.
+
+    Raises:
+        ValueError: if ``grid`` or ``slots`` is not positive.
+    """
+    if grid < 1 or slots < 1:
+        raise ValueError(f"grid and slots must be positive, got {grid} and {slots}")
+    owners = np.full((grid, grid), NONE, dtype=np.int64)
+    characters = _characters(page, grid, slots, owners)
+    shapes = np.full((grid, grid), NONE, dtype=np.int64)
+    for index, mark in enumerate(page.marks):
+        if mark.shape:
+            x0, y0, x1, y1 = mark.box
+            covered = (_centers(y0, y1, grid), _centers(x0, x1, grid))
+            middle = (_patch((y0 + y1) / 2, grid), _patch((x0 + x1) / 2, grid))
+            for place in (covered, middle):
+                owners[place] = index
+                shapes[place] = SHAPES.index(mark.shape)
+    row_labels, rows = _label_ids([mark.row for mark in page.marks])
+    column_labels, columns = _label_ids([mark.column for mark in page.marks])
+    colors = np.array([*(COLORS.index(mark.color) for mark in page.marks), NONE], dtype=np.int64)
+    return PatchLabels(
+        characters=characters,
+        shapes=shapes,
+        colors=colors[owners],  # NONE is -1: the last entry of each table
+        rows=rows[owners],
+        columns=columns[owners],
+        owners=owners,
+        row_labels=row_labels,
+        column_labels=column_labels,
+    )
+
+
+def patches_under(boxes: tuple[Box, ...], grid: int) -> NDArray[np.bool_]:
+    """(grid, grid): True where a patch and one of the boxes share an area."""
+    under = np.zeros((grid, grid), dtype=np.bool_)
+    for x0, y0, x1, y1 in boxes:
+        rows = slice(max(0, int(np.floor(y0 * grid))), int(np.ceil(y1 * grid)))
+        columns = slice(max(0, int(np.floor(x0 * grid))), int(np.ceil(x1 * grid)))
+        under[rows, columns] = True
+    return under
+
+
+def answer_patches(question: PageQuestion, grid: int) -> NDArray[np.bool_]:
+    """(grid, grid): the patches that the answer is read from."""
+    return patches_under(question.answer_boxes, grid)
+
+
+def evidence_patches(question: PageQuestion, grid: int) -> NDArray[np.bool_]:
+    """(grid, grid): the patches of the labels and figures that the question names."""
+    return patches_under(question.evidence, grid)
+
+
+def inked_patches(image: Image.Image, grid: int) -> NDArray[np.bool_]:
+    """(grid, grid): the patches whose luma spans at least 64 of 255 levels.
+
+    Flat tints, insides of bars and paper noise are no ink by this rule; print, edges of figures and dark rules are.
+
+    Raises:
+        ValueError: if the patches do not tile the image.
+    """
+    if image.width % grid or image.height % grid:
+        raise ValueError(f"{grid} patches do not tile {image.width} x {image.height} pixels; take a divisor")
+    luma = np.asarray(image.convert("L")).reshape(grid, image.height // grid, grid, image.width // grid)
+    return luma.max(axis=(1, 3)).astype(int) - luma.min(axis=(1, 3)) >= _INK_SPAN
+
+
+def _characters(page: Page, grid: int, slots: int, owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(grid, grid, slots); ``owners`` gets the run of each patch's first character."""
+    table = np.full((grid, grid, slots), NONE, dtype=np.int64)
+    runs = [index for index, mark in enumerate(page.marks) if mark.text]
+    if not runs:
+        return table
+    marks = [page.marks[index] for index in runs]
+    lengths = np.array([len(mark.text) for mark in marks])
+    codes = _BY_CODE[np.frombuffer("".join(mark.text for mark in marks).encode("ascii"), dtype=np.uint8)]
+    x = np.concatenate([(np.array(mark.edges[:-1]) + mark.edges[1:]) / 2 for mark in marks])
+    y = np.repeat([(mark.box[1] + mark.box[3]) / 2 for mark in marks], lengths)
+    run = np.repeat(runs, lengths)
+    patch = np.clip((y * grid).astype(int), 0, grid - 1) * grid + np.clip((x * grid).astype(int), 0, grid - 1)
+    printed = codes != NONE
+    codes, patch, run = codes[printed], patch[printed], run[printed]
+    order = np.argsort(patch, kind="stable")
+    codes, patch, run = codes[order], patch[order], run[order]
+    slot = np.arange(len(patch)) - np.searchsorted(patch, patch)
+    fits = slot < slots
+    table.reshape(-1, slots)[patch[fits], slot[fits]] = codes[fits]
+    owners.reshape(-1)[patch[slot == 0]] = run[slot == 0]
+    return table
+
+
+def _centers(low: float, high: float, grid: int) -> slice:
+    """The patches along an axis whose centers lie in [low, high]."""
+    return slice(max(0, int(np.ceil(low * grid - 0.5))), max(0, int(np.floor(high * grid - 0.5)) + 1))
+
+
+def _patch(place: float, grid: int) -> int:
+    return min(grid - 1, max(0, int(place * grid)))
+
+
+def _label_ids(labels: list[str | None]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The different labels in order of appearance, and each mark's index into them; a NONE ends the indices."""
+    index = {label: place for place, label in enumerate(dict.fromkeys(label for label in labels if label is not None))}
+    return tuple(index), np.array(
+        [NONE if label is None else index[label] for label in [*labels, None]], dtype=np.int64
+    )

@@ -1,0 +1,80 @@
+"""What a drawn page is: its pixels, everything that stands on it, and questions with exact answers.
+
+Boxes are (x0, y0, x1, y1) in [0, 1] of the page, from its top left corner.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+Box = tuple[float, float, float, float]
+RGB = tuple[int, int, int]
+
+CHARACTERS = "".join(map(chr, range(33, 127)))
+"""Every character that may be printed; an index into it is a class of the dense reading loss."""
+FIGURES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "hexagon")
+"""Shapes that stand for themselves."""
+SHAPES = (*FIGURES, "bar", "wedge", "point", "swatch")
+"""Everything drawn that is not print; an index into it is a class of the dense loss."""
+HUES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
+COLORS = (*HUES, "black", "gray", "white")
+"""Names of colors; an index into it is a class of the dense loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One run of print, or one shape: either ``text`` or ``shape`` is empty."""
+
+    text: str = ""
+    shape: str = ""
+    color: str
+    """A name of ``COLORS``."""
+    box: Box
+    """Bounds of the ink; of a wedge, a square around its middle, because wedges' bounds overlap."""
+    edges: tuple[float, ...] = ()
+    """x of the borders between the characters, one more than there are characters."""
+    row: str | None = None
+    """Label of the row (in a chart: the series) that this belongs to; a row label belongs to its own row."""
+    column: str | None = None
+    """The same for the column (in a chart: the category)."""
+
+    def words(self) -> Iterator[tuple[str, Box]]:
+        """Each word of the run and its box, which an alignment loss names from the patches under it."""
+        start = 0
+        for word in self.text.split(" "):
+            end = start + len(word)
+            if word:
+                yield word, (self.edges[start], self.box[1], self.edges[end], self.box[3])
+            start = end + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageQuestion:
+    """A question about a page, its one right answer, and where to look for it."""
+
+    kind: str
+    """What is asked: a key of the wordings."""
+    question: str
+    answer: str
+    answer_boxes: tuple[Box, ...]
+    """What the answer is read from: one box, or one for each counted figure, compared value or row and column."""
+    evidence: tuple[Box, ...]
+    """The labels, legend entries or figures that the question names; empty where it names none."""
+
+    @property
+    def answer_box(self) -> Box:
+        """The smallest box that holds all answer boxes."""
+        x0, y0, x1, y1 = zip(*self.answer_boxes, strict=True)
+        return min(x0), min(y0), max(x1), max(y1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A square page. ``image`` is RGB, ``paper`` its background before noise."""
+
+    image: Image.Image
+    paper: RGB
+    questions: tuple[PageQuestion, ...]
+    marks: tuple[Mark, ...]
+    """Everything drawn, in the order of drawing; within a line of print, from left to right."""

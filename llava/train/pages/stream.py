@@ -1,0 +1,79 @@
+"""Pages by number: the same family, split, seed and index give the same page on every machine."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from llava.train.pages import chart_page, doc_page, entity_grid
+from llava.train.pages.page import Page
+from llava.train.pages.style import STYLES, PageStyle
+
+SPLITS = ("train", "validation", "test", "shifted")
+"""``validation`` and ``test`` look like ``train`` and have other seeds; ``shifted`` looks like none of them."""
+FAMILIES: Mapping[str, Callable[[np.random.Generator, PageStyle], Page]] = {
+    "entity_grid": entity_grid.draw,
+    "chart_page": chart_page.draw,
+    "doc_page": doc_page.draw,
+}
+_ATTEMPTS = 50
+
+
+def page_generator(family: str, split: str, seed: int, index: int) -> np.random.Generator:
+    """The generator of one page. Different arguments give independent streams, so splits cannot share a page.
+
+    Raises:
+        ValueError: if the family or the split is unknown, or a number is negative.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"there is no family {family!r}; use one of {', '.join(FAMILIES)}")
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}; use one of {', '.join(SPLITS)}")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index must not be negative, got {seed} and {index}")
+    key = (list(FAMILIES).index(family), SPLITS.index(split), index)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def draw_page(family: str, split: str, seed: int, index: int, style: PageStyle = STYLES["full"]) -> Page:
+    """The page with this number, drawn anew if chance made one without a question of an allowed kind.
+
+    The pixels also depend on the version of Pillow, whose FreeType draws the print.
+
+    Raises:
+        ValueError: as ``page_generator``, and if no question of ``style.kinds`` belongs to the family.
+    """
+    rng = page_generator(family, split, seed, index)
+    style = style.for_split(split)
+    for _ in range(_ATTEMPTS):
+        page = FAMILIES[family](rng, style)
+        if page.questions:
+            return page
+    raise ValueError(f"{family} found nothing to ask of the kinds {sorted(style.kinds or ())}; allow others")
+
+
+class PageStream:
+    """The pages of one family, split and seed from number ``start`` on, without end.
+
+    Args:
+        style: a ``PageStyle`` or the name of one of ``STYLES``; the split decides its look.
+
+    Raises:
+        ValueError: as ``page_generator``, and if no style has this name.
+    """
+
+    def __init__(self, family: str, split: str, seed: int, start: int = 0, *, style: PageStyle | str = "full") -> None:
+        if isinstance(style, str) and style not in STYLES:
+            raise ValueError(f"there is no style {style!r}; use one of {', '.join(STYLES)}")
+        page_generator(family, split, seed, start)
+        self.family, self.split, self.seed, self.start = family, split, seed, start
+        self.style = STYLES[style] if isinstance(style, str) else style
+
+    def __getitem__(self, index: int) -> Page:
+        """Page number ``index``, counted from the beginning of the split and not from ``start``."""
+        return draw_page(self.family, self.split, self.seed, index, self.style)
+
+    def __iter__(self) -> Iterator[Page]:
+        index = self.start
+        while True:
+            yield self[index]
+            index += 1
