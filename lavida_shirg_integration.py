@@ -225,9 +225,12 @@ class ShirgXHandle:
         asked: list[Question] = []
         for index, question in enumerate(questions):
             if question is None:
+                reason = "has no user turn with a question"
+                if self.model.prompt_ids.user_role is None:
+                    reason = "cannot be read without the tokenizer that load_pretrained_model brings"
                 raise ValueError(
                     f"SHIRG-X with similarity {source!r} chooses tokens by the question, but the prompt of image "
-                    f"{index} has no user turn with a question; pass questions=, or choose similarity: attention"
+                    f"{index} {reason}; pass questions=, or choose similarity: attention"
                 )
             asked.append(question)
         if source == "siglip":
@@ -320,10 +323,12 @@ def apply_shirg_x(
         learned = any(key.startswith("relevance.") for key in tensors)
         config = config.replace(similarity="learned" if learned else "projected")
         logger.info("similarity: auto means %s here", config.similarity)
-    _check_tower(model, config)
+    patched = config.mode == "shirg_x"
+    if patched:
+        _check_tower(model, config)
     tower = model.get_vision_tower()
     module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
-    if config.similarity == "siglip":
+    if patched and config.similarity == "siglip":
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:
         load_weights(module, tensors)
@@ -337,7 +342,7 @@ def apply_shirg_x(
     # A copy, so that a config shared with other models or held by the caller does not change under them.
     model.config = copy.deepcopy(model.config)
     model.config.shirg_x = config.to_dict()
-    if config.mode == "shirg_x":
+    if patched:
         model.config.image_view = ImageView(size=config.grid * tower.patch_size, pad=config.resize == "pad")
         model.__dict__["encode_images"] = handle.forward_with_shirg_x
     return handle

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question as text and as token ids; one may be missing when only the other is known."""
+    """A question as token ids, and as text when that is known."""
 
     ids: tuple[int, ...]
     text: str | None = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from llava.model.builder import Loaded, load_pretrained_model
 from llava.serve.cli import main
 from llava.serve.session import Session
 from tests.cli_helpers import Call, quick_checkpoint, write_page
@@ -51,6 +52,12 @@ def _make_checkpoint(out: Path, key: str) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in the released format, with a small SigLIP repository beside it. Copy it before changing it."""
     return _make_checkpoint(tmp_path_factory.mktemp("tiny"), "config")
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_checkpoint: Path) -> Loaded:
+    """(tokenizer, model, image processor, context length) of the tiny checkpoint; leave the model as it is."""
+    return load_pretrained_model(tiny_checkpoint, device_map="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,6 @@ from tests.test_parity import block_image
 MASK = 500
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu", torch_dtype="float32")
-
-
 def prompt(seed: int, length: int, images: int = 0) -> torch.Tensor:
     ids = torch.randint(0, 490, (length,), generator=torch.Generator().manual_seed(seed))
     for image in range(images):
@@ -134,6 +129,26 @@ def test_blocks_behind_the_end_are_skipped(loaded):
     settings = DecodingConfig(max_new_tokens=16, block_length=4, prefix_lm=True, stop_at_end_of_turn=True)
     run(loaded, settings, stop=(77,), fill=510, draft=draft, watch=lambda step: steps.append(step))
     assert len(steps) == 3
+
+
+def test_a_block_is_done_when_each_sample_has_ended_or_filled_it(loaded):
+    model = loaded[1]
+    draft = torch.tensor([[77, MASK, MASK, MASK], [5, 6, 7, MASK]])
+    prepared = model.prepare_inputs([prompt(8, 7), prompt(9, 5)])
+    settings = DecodingConfig(max_new_tokens=4, prefix_lm=True, stop_at_end_of_turn=True, threshold=1 - 1e-9)
+    steps = []
+    denoise(
+        model.model,
+        prepared.embeds,
+        prepared.lengths,
+        settings,
+        mask_id=MASK,
+        stop_ids=(77,),
+        fill_id=510,
+        draft_tokens=draft,
+        on_step=lambda step: steps.append(step),
+    )
+    assert len(steps) == 1
 
 
 def test_the_model_s_own_ids_end_an_answer(loaded, monkeypatch):

@@ -208,6 +208,12 @@ def test_sources_that_need_more_layers_say_how_to_get_them(tiny_checkpoint):
     assert not hasattr(stock, "shirg_x")
 
 
+def test_stock_mode_needs_no_scoring_layers(tiny_checkpoint):
+    stock = load_pretrained_model(tiny_checkpoint, device_map="cpu")[1]
+    with apply_shirg_x(stock, SMALL.replace(mode="stock", similarity="siglip")):
+        assert "encode_images" not in vars(stock)
+
+
 def test_stock_mode_is_lavida(loaded, model):
     expected = answer(loaded, model)
     with apply_shirg_x(model, SMALL.replace(mode="stock")):

@@ -13,7 +13,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import tokenizer_image_token
 from llava.model.builder import load_pretrained_model
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
-from llava.question import Question
+from llava.question import PromptIds, Question
 from shirg.coordinates import padded_grid_boxes
 from tests.integration_helpers import (
     DECODING,
@@ -138,6 +138,14 @@ def test_a_prompt_without_a_user_turn_is_refused_where_the_source_reads_it(loade
             model.generate(bare, views, sizes, **DECODING)
         asked = [question(loaded, "Total?")]
         assert model.generate(bare, views, sizes, questions=asked, **DECODING).shape == (1, 8)
+
+
+def test_a_model_without_tokenizer_says_that_it_cannot_read_the_question(loaded, model, monkeypatch):
+    monkeypatch.setattr(model, "prompt_ids", PromptIds.from_config(model.config))
+    with apply_shirg_x(model, SMALL):
+        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        with pytest.raises(ValueError, match="load_pretrained_model"):
+            model.generate(ask(loaded, "Total?"), views, sizes, **DECODING)
 
 
 def test_attention_needs_no_question(loaded, model):

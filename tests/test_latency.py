@@ -11,17 +11,11 @@ from llava.eval.latency import FULL_SIZE_VISION, Workload, compare_decoding, ful
 from llava.eval.provenance import provenance
 from llava.eval.reference import denoise_straightforward
 from llava.model import LlavaLladaConfig
-from llava.model.builder import load_pretrained_model
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import denoise
 from shirg import ShirgXConfig
 from tests.test_parity import block_image
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu", torch_dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,6 @@ MASK_ID = 500
 FEATURES = {"atol": 1e-4, "rtol": 0.0}
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu", torch_dtype="float32")
-
-
 def golden_image(goldens: dict[str, Any], case: int) -> Image.Image:
     entry = goldens["preprocess"][case]
     return block_image(*entry["size"], entry["image_seed"])

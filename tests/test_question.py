@@ -4,13 +4,7 @@ import pytest
 
 from llava.conversation import conv_templates
 from llava.mm_utils import tokenizer_image_token
-from llava.model.builder import load_pretrained_model
 from llava.question import PromptIds, Question
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu")
 
 
 def prompt_ids(tokenizer, *turns: tuple[str, str | None], system: str | None = None) -> list[int]:

