@@ -50,12 +50,20 @@ class TestInfo:
             assert facts["image_tokens"][name] == len(model.encode_images(views, [size])[0])
         assert (facts["image_tokens"]["landscape"], facts["image_tokens"]["square"]) == (834, 1008)
 
-    @pytest.mark.parametrize(("merge", "aspect"), [("flat", "anyres"), ("spatial_unpad", "pad"), ("flat", "pad")])
+    @pytest.mark.parametrize(
+        ("merge", "aspect", "pool"),
+        [
+            ("flat", "anyres", "bilinear"),
+            ("spatial_unpad", "pad", "bilinear"),
+            ("flat", "pad", "max"),
+            ("spatial_unpad", "anyres", "average"),
+        ],
+    )
     def test_stock_counts_of_other_layouts(
-        self, call: Call, quick: Path, tmp_path: Path, merge: str, aspect: str
+        self, call: Call, quick: Path, tmp_path: Path, merge: str, aspect: str, pool: str
     ) -> None:
         copy = quick_checkpoint(quick, tmp_path / "copy")
-        edit_config(copy, mm_patch_merge_type=merge, image_aspect_ratio=aspect)
+        edit_config(copy, mm_patch_merge_type=merge, image_aspect_ratio=aspect, mm_spatial_pool_mode=pool)
         config = info.read_checkpoint_config(copy)
         with torch.device("meta"):
             model = info_model(config)

@@ -24,10 +24,16 @@ def pool_views(features: Tensor, *, side: int, stride: int, mode: str) -> Tensor
     elif mode == "max":
         grid = F.max_pool2d(grid, stride)
     elif mode == "bilinear":
-        grid = F.interpolate(grid, size=(math.ceil(side / stride),) * 2, mode="bilinear", align_corners=False)
+        size = pooled_side(side, stride, mode)
+        grid = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)
     else:
         raise ValueError(f"mm_spatial_pool_mode {mode!r} does not exist; use one of {', '.join(POOL_MODES)}")
     return grid.permute(0, 2, 3, 1)
+
+
+def pooled_side(side: int, stride: int, mode: str) -> int:
+    """Tokens per row that pooling leaves: LaViDa's bilinear pooling rounds up, the others leave a rest out."""
+    return math.ceil(side / stride) if mode == "bilinear" else side // stride
 
 
 def unpad_image(tensor: Tensor, original_size: tuple[int, int]) -> Tensor:

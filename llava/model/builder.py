@@ -236,16 +236,22 @@ def _refuse_wrong_tensors(directory: Path, info: dict[str, Any]) -> None:
         raise ValueError(f"the tensors in {directory} do not fit its config.json: {'; '.join(problems)}")
 
 
-def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Fill in special ids that ``config.json`` does not give from the tokenizer, and refuse ids without embedding."""
+def fill_special_ids(config: LlavaLladaConfig, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Take special ids that ``config.json`` does not give from the tokenizer, and drop a default that cannot exist."""
     given = json.loads((directory / "config.json").read_text())
     for name, value in special_ids_of(tokenizer).items():
         if name not in given:
-            setattr(model.config, name, value)
+            setattr(config, name, value)
+    rows = config.embedding_size or config.vocab_size
+    if "infill_token_id" not in given and (config.infill_token_id or 0) >= rows:
+        config.infill_token_id = None
+
+
+def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Settle the ids a loaded model works with, and refuse ids without embedding."""
+    fill_special_ids(model.config, tokenizer, directory)
     check_special_ids(model.config)
     rows = model.config.embedding_size or model.config.vocab_size
-    if "infill_token_id" not in given and (model.config.infill_token_id or 0) >= rows:
-        model.config.infill_token_id = None
     if len(tokenizer) > rows:
         raise ValueError(
             f"the tokenizer in {directory} has {len(tokenizer)} tokens but the embedding only {rows} rows; "

@@ -1,7 +1,7 @@
 """``lavida info``: what a checkpoint is, from its config and the headers of its weight files alone."""
 
 import argparse
-import json
+import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,10 @@ from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import ShirgX
 from llava.mm_utils import get_anyres_image_grid_shape
-from llava.model.anyres import join_tiles
-from llava.model.builder import load_tokenizer, weight_files
-from llava.model.hub import resolve_directory
+from llava.model.anyres import join_tiles, pooled_side
+from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.llava_llada import LlavaLladaConfig
-from llava.model.multimodal_encoder.siglip_encoder import read_vision_config
-from llava.question import special_ids_of
+from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
@@ -123,7 +121,7 @@ def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorH
         parts[part] += header.parameters
         num_bytes[part] += header.num_bytes
         dtypes[header.dtype] += header.parameters
-    vision, shirg = _vision_config(config), shirg_settings(config)
+    vision, shirg = vision_config(config), shirg_settings(config)
     return {
         "model": model,
         "untrained": bool(getattr(config, "untrained", False)),
@@ -159,12 +157,13 @@ def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorH
 def stock_tokens(config: LlavaLladaConfig, vision: SiglipVisionConfig, size: tuple[int, int]) -> int:
     """Tokens that LaViDa's own encoding makes of an image of (width, height) pixels."""
     image_size, patch_size = int(vision.image_size), int(vision.patch_size)
-    side = math.ceil(image_size // patch_size / config.mm_pooler_ratio)
+    side = pooled_side(image_size // patch_size, config.mm_pooler_ratio, config.mm_spatial_pool_mode)
+    newlines = config.mm_patch_merge_type == "spatial_unpad"
     if config.image_aspect_ratio != "anyres":
-        return side**2 + ("unpad" in (config.mm_patch_merge_type or ""))
+        return side**2 + newlines
     columns, rows = get_anyres_image_grid_shape(size, config.image_grid_pinpoints, image_size)
     views = torch.zeros(1 + columns * rows, side, side, 1)
-    if "unpad" not in (config.mm_patch_merge_type or ""):
+    if not newlines:
         return len(views) * side**2
     return len(join_tiles(views, columns=columns, rows=rows, image_size=size, newline=torch.zeros(1)))
 
@@ -175,20 +174,9 @@ def _directory(config: LlavaLladaConfig) -> Path:
 
 def _special_ids(config: LlavaLladaConfig) -> dict[str, int | None]:
     """As loading settles them: the config's, and the tokenizer's where the config gives none."""
-    directory = _directory(config)
-    given = json.loads((directory / "config.json").read_text())
-    found = special_ids_of(load_tokenizer(directory))
-    return {
-        name: getattr(config, name) if name in given else found.get(name, getattr(config, name)) for name in SPECIAL_IDS
-    }
-
-
-def _vision_config(config: LlavaLladaConfig) -> SiglipVisionConfig:
-    if config.mm_vision_config:
-        return SiglipVisionConfig(**config.mm_vision_config)
-    name = config.mm_vision_tower or ""
-    beside = _directory(config) / name
-    return read_vision_config(beside if beside.is_dir() else resolve_directory(name, allow_patterns=("*.json",)))
+    settled = copy.deepcopy(config)
+    fill_special_ids(settled, load_tokenizer(_directory(config)), _directory(config))
+    return {name: getattr(settled, name) for name in SPECIAL_IDS}
 
 
 def _fresh_parameters(config: LlavaLladaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:

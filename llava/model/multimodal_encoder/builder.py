@@ -26,20 +26,24 @@ def vision_directory(config: PretrainedConfig, *, files: Sequence[str] = SAFE_FI
     return resolve_directory(name, allow_patterns=files)
 
 
-def build_vision_tower(config: PretrainedConfig) -> SigLipVisionTower:
-    """An uninitialized tower for a LaViDa config.
+def vision_config(config: PretrainedConfig) -> SiglipVisionConfig:
+    """The vision sizes: ``config.mm_vision_config`` when it holds them, else those of the SigLIP repository.
 
-    The vision sizes come from ``config.mm_vision_config`` when it holds them, else from the SigLIP repository's config.
+    Raises:
+        ValueError: if they are wrong.
     """
-    if config.mm_vision_config:
-        try:
-            vision = SiglipVisionConfig(**config.mm_vision_config)
-        except (StrictDataclassError, TypeError) as error:
-            raise ValueError(f"config: mm_vision_config is wrong: {' '.join(str(error).split())}") from error
-    else:
-        vision = read_vision_config(vision_directory(config, files=("config.json",)))
+    if not config.mm_vision_config:
+        return read_vision_config(vision_directory(config, files=("config.json",)))
+    try:
+        return SiglipVisionConfig(**config.mm_vision_config)
+    except (StrictDataclassError, TypeError) as error:
+        raise ValueError(f"config: mm_vision_config is wrong: {' '.join(str(error).split())}") from error
+
+
+def build_vision_tower(config: PretrainedConfig) -> SigLipVisionTower:
+    """An uninitialized tower for a LaViDa config."""
     return SigLipVisionTower(
-        vision,
+        vision_config(config),
         select_layer=config.mm_vision_select_layer,
         keep_all_layers=config.mm_keep_all_layers,
     )
