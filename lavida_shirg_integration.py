@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,22 @@ class EncodedPages:
     """Detail tokens to keep of each page."""
     projected: Tensor | None
     """(batch, patches, width) when the similarity compares projected patches with words."""
+
+    def gather(self, index: Sequence[int], budget: int | None = None) -> EncodedPages:
+        """The pages at ``index``, as often as they stand there: one row per question asked of them.
+
+        Args:
+            budget: detail tokens to keep of every row instead of the pages' own numbers.
+        """
+        rows = to_device(torch.tensor(list(index)), self.dual.detail.device)
+        values = {field.name: getattr(self.dual, field.name) for field in fields(self.dual)}
+        gathered: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
+        return EncodedPages(
+            dual=replace(self.dual, **gathered),
+            candidate_counts=tuple(self.candidate_counts[place] for place in index),
+            budgets=tuple(self.budgets[place] if budget is None else budget for place in index),
+            projected=None if self.projected is None else self.projected[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +200,15 @@ class ShirgXHandle:
         tokens, selection = select(
             dual, similarity, config, pages.budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )
+        sequences, boxes = self.project_tokens(pages, tokens)
+        return ShirgXPrefix(sequences=sequences, boxes=boxes, tokens=tokens, selection=selection)
+
+    def project_tokens(self, pages: EncodedPages, tokens: TokenSet) -> tuple[list[Tensor], list[Tensor]]:
+        """Scaffold and detail tokens of each page with their coordinates, projected, (scaffold + K, width) each.
+
+        Also returns the (x, y, h, w) of every token, (scaffold + K, 4) each.
+        """
+        config, dual = self.config, pages.dual
         with self.timer.stage("project"):
             detail, scaffold = tokens.features, dual.scaffold
             if config.coordinates:
@@ -195,11 +220,9 @@ class ShirgXHandle:
             boxes = torch.cat([dual.scaffold_boxes, tokens.boxes], dim=1) if config.scaffold else tokens.boxes
             finished = self.model.get_model().mm_projector(features)
         ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
-        return ShirgXPrefix(
-            sequences=[row[:end] for row, end in zip(finished, ends, strict=True)],
-            boxes=[row[:end] for row, end in zip(boxes, ends, strict=True)],
-            tokens=tokens,
-            selection=selection,
+        return (
+            [row[:end] for row, end in zip(finished, ends, strict=True)],
+            [row[:end] for row, end in zip(boxes, ends, strict=True)],
         )
 
     def _budgets(self, pixels: Tensor, counts: Sequence[int]) -> tuple[int, ...]:
@@ -210,12 +233,17 @@ class ShirgXHandle:
             offers = [feasible_budgets(count, config.budgets) for count in counts]
         except ValueError as error:
             raise ValueError(f"image {counts.index(min(counts))}: {error}") from error
-        tower = self.model.get_vision_tower()
         with torch.no_grad(), self.timer.stage("budget"):
-            entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
             feasible = torch.tensor([[budget in offer for budget in config.budgets] for offer in offers])
-            logits = self.model.shirg_x.budget_head(entropy)
+            logits = self.budget_logits(pixels)
             return predict_budgets(logits, config.budgets, feasible.to(logits.device))
+
+    def budget_logits(self, pixels: Tensor) -> Tensor:
+        """The budget head's logits (batch, budgets) for views (batch, 3, side, side)."""
+        tower = self.model.get_vision_tower()
+        with torch.no_grad():
+            entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
+        return self.model.shirg_x.budget_head(entropy)
 
     def _similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
         source, dual = self.config.similarity, pages.dual
@@ -237,7 +265,7 @@ class ShirgXHandle:
             assert dual.value_embeddings is not None
             text = self.model.shirg_x.text_tower([self._text_of(question) for question in asked])
             return siglip_similarity(dual.value_embeddings, text)
-        words, mask = self._word_embeddings(asked)
+        words, mask = self.word_embeddings(asked)
         if source == "learned":
             return self.model.shirg_x.relevance(dual.detail, words, mask)
         assert pages.projected is not None
@@ -253,7 +281,7 @@ class ShirgXHandle:
             )
         return self._tokenizer.decode(question.ids)
 
-    def _word_embeddings(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+    def word_embeddings(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
         """(batch, words, width) embeddings of the questions' words and (batch, words) True where there is one."""
         rows = [torch.tensor(question.ids) for question in questions]
         lengths = torch.tensor([len(row) for row in rows])

@@ -146,9 +146,11 @@ class LlavaMetaForCausalLM:
         embed, device = self.get_model().embed_tokens, self.get_vision_tower().device
         return [embed(to_device(ids.masked_fill(ids == IMAGE_TOKEN_INDEX, 0), device)) for ids in prompts]
 
-    def splice(self, prompts: Sequence[Tensor], sequences: Sequence[Tensor]) -> PromptEmbeds:
+    def splice(
+        self, prompts: Sequence[Tensor], sequences: Sequence[Tensor], labels: Sequence[Tensor] | None = None
+    ) -> PromptEmbeds:
         """Embedded prompts with images that are encoded already, each (tokens, dim)."""
-        return splice_images(prompts, self.embed_words(prompts), sequences)
+        return splice_images(prompts, self.embed_words(prompts), sequences, labels)
 
     def _cut_question(self, ids: Tensor) -> Question | None:
         return self.prompt_ids.cut_question(ids.tolist()) if self.prompt_ids.user_role else None

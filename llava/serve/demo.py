@@ -18,7 +18,7 @@ from llava.serve.display import stdout_console
 from llava.serve.files import write_picture, write_text
 from llava.serve.gallery import Shown, index_page
 from llava.serve.heatmap import draw_heatmap
-from llava.serve.requests import load_session, model_of
+from llava.serve.requests import adapter_of, load_session, model_of
 from llava.serve.session import Session
 from llava.serve.settings import read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if args.questions < 1:
         raise ValueError(f"--questions must be at least 1, got {args.questions}")
     sheets = read_sheets(args.questions)
-    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision))
+    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision), adapter=adapter_of(args))
     out = _make_directory(args.out)
     session = load_session(args, config)
     progress = Console(stderr=True)

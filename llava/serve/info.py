@@ -4,7 +4,7 @@ import argparse
 import copy
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.llava_llada import LlavaLladaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
+from llava.serve.requests import adapter_of
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
+from llava.train.adapter import AdapterSettings
+from llava.train.fingerprint import digest_shapes
 from shirg.config import ShirgXConfig
 
 PARTS = {
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     """
     model = str(BUNDLED_MODEL) if args.model is None else args.model
     config = read_checkpoint_config(model, args.revision)
-    facts = describe(model, config, read_headers(model, config, args.revision))
+    facts = describe(model, config, read_headers(model, config, args.revision), adapter_of(args))
     if args.json:
         print_json(facts)
     else:
@@ -92,6 +95,10 @@ def read_headers(model: str, config: LlavaLladaConfig, revision: str | None) -> 
         if Path(model).expanduser().is_dir():
             raise
         return _remote_headers(model, revision)
+    return _stored_headers(files)
+
+
+def _stored_headers(files: Iterable[Path]) -> dict[str, TensorHeader]:
     headers = {}
     for file in files:
         with safe_open(file, framework="pt") as tensors:
@@ -113,15 +120,26 @@ def _remote_headers(model: str, revision: str | None) -> dict[str, TensorHeader]
     }
 
 
-def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorHeader]) -> dict[str, Any]:
-    """The facts as plain values."""
+def describe(
+    model: str,
+    config: LlavaLladaConfig,
+    headers: Mapping[str, TensorHeader],
+    adapter: AdapterSettings | None = None,
+) -> dict[str, Any]:
+    """The facts as plain values.
+
+    Raises:
+        FileNotFoundError, ValueError: if the adapter belongs to another checkpoint, or is broken.
+    """
     parts, num_bytes, dtypes = Counter[str](), Counter[str](), Counter[str]()
     for name, header in headers.items():
         part = next(part for part, beginning in PARTS.items() if name.startswith(beginning))
         parts[part] += header.parameters
         num_bytes[part] += header.num_bytes
         dtypes[header.dtype] += header.parameters
-    vision, shirg = vision_config(config), shirg_settings(config)
+    vision, shirg = vision_config(config), shirg_settings(config, adapter=adapter)
+    held = None if adapter is None else _describe_adapter(adapter, model, headers, vision)
+    brings_shirg_x = "SHIRG-X" in parts or (adapter is not None and adapter.shirg_x is not None)
     return {
         "model": model,
         "untrained": bool(getattr(config, "untrained", False)),
@@ -130,7 +148,8 @@ def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorH
         "bytes": {part: num_bytes[part] for part in PARTS if part in parts},
         "total_parameters": parts.total(),
         "total_bytes": num_bytes.total(),
-        "fresh_shirg_x_parameters": 0 if "SHIRG-X" in parts else _fresh_parameters(config, vision, shirg),
+        "adapter": held,
+        "fresh_shirg_x_parameters": 0 if brings_shirg_x else _fresh_parameters(config, vision, shirg),
         "language": {
             "width": config.d_model,
             "layers": config.n_layers,
@@ -151,6 +170,22 @@ def describe(model: str, config: LlavaLladaConfig, headers: Mapping[str, TensorH
             "square": stock_tokens(config, vision, SQUARE),
             "shirg_x": {str(budget): budget + shirg.scaffold * shirg.scaffold_tokens for budget in shirg.budgets},
         },
+    }
+
+
+def _describe_adapter(
+    adapter: AdapterSettings, model: str, headers: Mapping[str, TensorHeader], vision: SiglipVisionConfig
+) -> dict[str, Any]:
+    shapes = {name: header.shape for name, header in headers.items()}
+    digest = digest_shapes(shapes, vision_layers=vision.num_hidden_layers)
+    adapter.base.check_shapes(digest, model, f"the adapter {adapter.directory}")
+    tensors = _stored_headers(adapter.weight_files())
+    return {
+        "directory": str(adapter.directory),
+        "base": adapter.base.name,
+        "scope": adapter.trainable.scope,
+        "parameters": sum(header.parameters for header in tensors.values()),
+        "bytes": sum(header.num_bytes for header in tensors.values()),
     }
 
 
@@ -198,6 +233,9 @@ def _table(facts: Mapping[str, Any]) -> Table:
     table.add_row("", "all", f"{facts['total_parameters']:,}", end_section=not fresh)
     if fresh:
         table.add_row("", "SHIRG-X, not in the checkpoint", f"{fresh:,}", end_section=True)
+    if adapter := facts["adapter"]:
+        table.add_row("adapter", one_line(adapter["directory"]), f"{adapter['parameters']:,}")
+        table.add_row("", f"{adapter['scope']}, trained on {one_line(adapter['base'])}", "", end_section=True)
     table.add_row(
         "weights", ", ".join(facts["dtypes"]), _size(facts["total_bytes"]), end_section=not facts["untrained"]
     )

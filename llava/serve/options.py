@@ -118,6 +118,7 @@ def build_parser() -> Parser:
     info = _command(commands, "info", "sizes, ids and token counts of a model, without loading it", INFO_EXAMPLES)
     info.add_argument("model", metavar="MODEL", nargs="?", help="directory or hub id; the bundled model if left out")
     info.add_argument("--revision", help="branch, tag or commit on the hub")
+    _add_adapter(info)
     _add_json(info)
     _add_logging(info)
 
@@ -147,6 +148,7 @@ def _add_model(parser: Parser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="DIR|HUB_ID", help="checkpoint (default: the small bundled one)")
     group.add_argument("--revision", help="branch, tag or commit on the hub")
+    _add_adapter(group)
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: a GPU if there is one)")
     group.add_argument(
         "--dtype",
@@ -155,6 +157,10 @@ def _add_model(parser: Parser) -> None:
         help="precision of the weights (default: the checkpoint's)",
     )
     _add_logging(group)
+
+
+def _add_adapter(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--adapter", metavar="DIR", help="what training changed of the model, merged into its weights")
 
 
 def _add_logging(parser: argparse._ActionsContainer) -> None:
@@ -166,7 +172,7 @@ def _add_selection(parser: Parser, *, optional: bool) -> None:
     group = parser.add_argument_group("token selection (SHIRG-X)")
     if optional:
         group.add_argument("--no-shirg", action="store_true", help="encode images as LaViDa does, without SHIRG-X")
-    group.add_argument("--config", metavar="YAML", help="settings (default: the checkpoint's)")
+    group.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
     group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
 

@@ -13,6 +13,7 @@ from llava.serve.display import note, working
 from llava.serve.files import load_page
 from llava.serve.session import Denoised, Session
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.train.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 
 MAX_SEED = 2**63 - 1
@@ -50,20 +51,24 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
 
 
 def shirg_of(args: argparse.Namespace) -> ShirgXConfig:
-    """How to choose tokens: the checkpoint's way, or a file's, with the options' changes.
+    """How to choose tokens: the adapter's or the checkpoint's way, or a file's, with the options' changes.
 
     Raises:
-        FileNotFoundError: if there is no such checkpoint or settings file.
+        FileNotFoundError: if there is no such checkpoint, adapter or settings file.
         ValueError: if options contradict each other, or settings are wrong.
     """
+    adapter = adapter_of(args)
     changes = {name: value for name in ("budget", "similarity") if (value := getattr(args, name)) is not None}
     if getattr(args, "no_shirg", False):
         heatmap = getattr(args, "heatmap", None)
         for name, value in {**changes, "config": args.config, "heatmap": heatmap}.items():
             if value is not None:
                 raise ValueError(f"--{name} belongs to SHIRG-X, which --no-shirg switches off; leave one of them out")
+        if adapter is not None and adapter.shirg_x is not None:
+            raise ValueError("--adapter was trained with SHIRG-X, which --no-shirg switches off; leave one of them out")
         return ShirgXConfig(mode="stock")
-    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision), args.config, **changes)
+    checkpoint = read_checkpoint_config(model_of(args), args.revision)
+    config = shirg_settings(checkpoint, args.config, adapter=adapter, **changes)
     if args.debug:
         config = config.replace(debug=True)
     return config
@@ -72,6 +77,15 @@ def shirg_of(args: argparse.Namespace) -> ShirgXConfig:
 def model_of(args: argparse.Namespace) -> str:
     """The checkpoint asked for, or the bundled one."""
     return str(BUNDLED_MODEL) if args.model is None else args.model
+
+
+def adapter_of(args: argparse.Namespace) -> AdapterSettings | None:
+    """What the adapter asked for says about itself; None where none is asked for.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or it is broken.
+    """
+    return None if args.adapter is None else AdapterSettings.read(args.adapter)
 
 
 def open_page(args: argparse.Namespace) -> Image.Image:
@@ -86,19 +100,28 @@ def load_session(args: argparse.Namespace, shirg: ShirgXConfig) -> Session:
     """The model, loaded; a note says so when its answers mean nothing."""
     with working("loading the model"), _no_progress_bar():
         session = Session.load(
-            model_of(args), shirg=shirg, revision=args.revision, device=args.device, dtype=args.dtype
+            model_of(args),
+            shirg=shirg,
+            adapter=args.adapter,
+            revision=args.revision,
+            device=args.device,
+            dtype=args.dtype,
         )
     if session.untrained:
         note(f"the model {model_of(args)} is untrained, so its answers mean nothing")
     return session
 
 
+def source_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What was asked, and of which model."""
+    source = {"image": args.image, "page": args.page, "model": model_of(args)}
+    return source if args.adapter is None else source | {"adapter": args.adapter}
+
+
 def record(args: argparse.Namespace, run: Denoised) -> dict[str, Any]:
     """What every JSON object about a denoising tells."""
     return {
-        "image": args.image,
-        "page": args.page,
-        "model": model_of(args),
+        **source_of(args),
         "k": run.prefix.budget,
         "scaffold_tokens": run.prefix.scaffold_tokens,
         "image_tokens": len(run.prefix.tokens),

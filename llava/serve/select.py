@@ -10,7 +10,7 @@ from rich.text import Text
 from llava.serve.display import print_json, stdout_console
 from llava.serve.files import check_picture, write_picture
 from llava.serve.heatmap import draw_heatmap
-from llava.serve.requests import load_session, model_of, open_page, shirg_of
+from llava.serve.requests import load_session, open_page, shirg_of, source_of
 from llava.serve.session import Page, VisualPrefix
 from llava.serve.text import check_question, one_line
 from shirg.config import ShirgXConfig
@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> None:
     if picture is not None:
         write_picture(draw_heatmap(image, prefix, session.handle.config, title=question), picture)
     if args.json:
-        place = {"image": args.image, "page": args.page, "model": model_of(args)}
-        print_json({"question": question, **place, **counts, "heatmap": args.heatmap})
+        print_json({"question": question, **source_of(args), **counts, "heatmap": args.heatmap})
     else:
         stdout_console().print(_table(question, counts, args.heatmap))
 

@@ -27,6 +27,7 @@ from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.question import Question
 from llava.serve.settings import BUNDLED_MODEL, SCORING_LAYERS, read_checkpoint_config, shirg_settings
 from llava.serve.text import Template, check_question
+from llava.train.adapter import AdapterSettings, load_adapter
 from shirg.config import ShirgXConfig
 
 DECODING = DecodingConfig(max_new_tokens=32, schedule="shift", prefix_lm=True, stop_at_end_of_turn=True)
@@ -113,25 +114,33 @@ class Session:
         model: str | Path = BUNDLED_MODEL,
         *,
         shirg: ShirgXConfig | None = None,
+        adapter: str | Path | None = None,
         revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
     ) -> "Session":
         """Load a checkpoint's directory or hub repository.
 
-        ``shirg``: None for the settings that the checkpoint was saved with; ``mode: stock`` is LaViDa's own encoding.
+        ``shirg``: None for the settings that the adapter was trained with, or the checkpoint saved with;
+        ``mode: stock`` is LaViDa's own encoding. ``adapter``: an adapter's directory, merged into the weights.
 
         Raises:
-            FileNotFoundError, ValueError: as ``load_pretrained_model`` and ``apply_shirg_x``.
+            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
         """
+        trained = None if adapter is None else AdapterSettings.read(adapter)
         if shirg is None:
-            shirg = shirg_settings(read_checkpoint_config(model, revision))
+            shirg = shirg_settings(read_checkpoint_config(model, revision), adapter=trained)
+        elif trained is not None:
+            trained.choose_shirg(shirg)
         patched = shirg.mode != "stock"
         keep = {"keep_all_layers": True} if patched and shirg.similarity in SCORING_LAYERS else {}
         tokenizer, loaded, processor, _ = load_pretrained_model(
             model, device_map=device, torch_dtype=dtype, revision=revision, vision_kwargs=keep
         )
-        handle = apply_shirg_x(loaded, shirg, tokenizer=tokenizer) if patched else None
+        if trained is not None:
+            handle = load_adapter(loaded, trained.directory, merge=True, shirg_x=shirg, tokenizer=tokenizer)
+        else:
+            handle = apply_shirg_x(loaded, shirg, tokenizer=tokenizer) if patched else None
         return cls(tokenizer=tokenizer, model=loaded, image_processor=processor, handle=handle)
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 from llava.model.builder import read_config
 from llava.model.hub import resolve_directory
 from llava.model.language_model.llava_llada import LlavaLladaConfig
+from llava.train.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "assets" / "lavida-small"
@@ -23,8 +24,14 @@ def read_checkpoint_config(model: str | Path, revision: str | None = None) -> Ll
     return read_config(resolve_directory(model, revision=revision, allow_patterns=("*.json",)), {})
 
 
-def shirg_settings(config: LlavaLladaConfig, file: str | Path | None = None, **changes: Any) -> ShirgXConfig:
-    """SHIRG-X's settings: those of a YAML file, else the checkpoint's, else the defaults, with some changed.
+def shirg_settings(
+    config: LlavaLladaConfig,
+    file: str | Path | None = None,
+    *,
+    adapter: AdapterSettings | None = None,
+    **changes: Any,
+) -> ShirgXConfig:
+    """SHIRG-X's settings, with some changed: a YAML file's, else an adapter's, else the checkpoint's or the defaults.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -32,6 +39,8 @@ def shirg_settings(config: LlavaLladaConfig, file: str | Path | None = None, **c
     """
     if file is not None:
         return ShirgXConfig.from_yaml(file).replace(**changes)
+    if adapter is not None and adapter.shirg_x is not None:
+        return adapter.shirg_x.replace(**changes)
     try:
         settings = ShirgXConfig.from_dict(config.shirg_x or {})
     except ValueError as error:

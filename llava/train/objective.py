@@ -3,7 +3,7 @@
 Masked diffusion as in LLaDA (arXiv 2502.09992), complementary masking as in LaViDa (arXiv 2505.16839, section 3.2): the
 two copies of a sample together train every answer token.
 
-Axis names: batch (samples), length (positions after splicing), vocab.
+Axis names: batch (samples), length (positions after splicing), answer (positions of the longest answer), vocab.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
@@ -25,8 +26,34 @@ class DiffusionLoss:
 
     loss: Tensor
     """Scalar float32: mean cross-entropy over the masked answer tokens of both copies."""
+    sample_sums: Tensor
+    """(batch,) float32: the same cross-entropies summed for each sample; they add up to ``loss`` times the count."""
     num_masked: Tensor
     """(2,) int64: masked tokens of the first copies and of their complements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoCopies:
+    """What the language model is given: both noisy copies, laid out for one pass.
+
+    Either the copies follow each other along the batch (full attention), or along the length behind the prefix that
+    they share (``prefix_lm``).
+    """
+
+    embeds: Tensor
+    """(rows, positions, dim)"""
+    attention_mask: Tensor | None
+    """(rows, positions) or (rows, positions, positions) bool, True where a key may be seen."""
+    position_ids: Tensor | None
+    """(rows, positions) rotary positions; None where they count from the row's start."""
+    masked: Tensor
+    """(rows, positions) bool: where a token was masked and is to be predicted."""
+    second: Tensor
+    """(rows, positions) bool: what belongs to the second copy, the complement."""
+    labels: Tensor
+    """(rows, positions) int64: the true tokens."""
+    samples: Tensor
+    """(rows,) int64: which sample a row holds."""
 
 
 def draw_masks(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -35,34 +62,133 @@ def draw_masks(labels: Tensor, generator: torch.Generator | None = None) -> Tens
     Every sample draws t uniformly from [0, 1] and masks each of its answer tokens with probability 0.999 t + 0.001.
     """
     time = torch.rand(len(labels), 1, device=labels.device, generator=generator)
-    probability = (1 - LEAST_PROBABILITY) * time + LEAST_PROBABILITY
     noise = torch.rand(labels.shape, device=labels.device, generator=generator)
-    return (noise < probability) & (labels != IGNORE_INDEX)
+    return (noise < mask_probability(time)) & (labels != IGNORE_INDEX)
+
+
+def mask_probability(time: Tensor) -> Tensor:
+    """The probability that a token is masked at a diffusion time from [0, 1]."""
+    return (1 - LEAST_PROBABILITY) * time + LEAST_PROBABILITY
 
 
 def masked_diffusion_loss(
-    model: LlavaLladaForMaskedDiffusion, batch: PromptEmbeds, masked: Tensor, *, mask_id: int | None = None
+    model: LlavaLladaForMaskedDiffusion,
+    batch: PromptEmbeds,
+    masked: Tensor,
+    *,
+    mask_id: int | None = None,
+    prefix_lm: bool = False,
+    probabilities: Tensor | None = None,
 ) -> DiffusionLoss:
-    """LaViDa's loss for given masks; attention is full over prompt and answer, and padding is seen by nobody.
+    """LaViDa's loss for given masks; padding is seen by nobody.
 
     The masked positions are gathered before the vocabulary head: logits of every position are what exhausts memory.
 
     Args:
         batch: embedded prompts with answers, and their labels.
         masked: (batch, length) bool; unlabeled positions in it are ignored.
+        prefix_lm: hide the answer from the prompt, as decoding with a prefix cache does; attention is full otherwise,
+            as released weights were trained. The prompt then runs once for both copies.
+        probabilities: (batch,) mask probabilities p; given, every token weighs 1/p (LLaDA, arXiv 2502.09992, equation
+            3), in the complement 1/(1 - p), halved because there are two copies.
 
     Raises:
-        ValueError: if the batch has no labels.
+        ValueError: if the batch has no labels, or ``prefix_lm`` is asked for where text follows an answer.
     """
+    copies = two_copies(model, batch, masked, mask_id=mask_id, prefix_lm=prefix_lm)
+    hidden = model.model(copies.embeds, copies.attention_mask, copies.position_ids)
+    return diffusion_loss(model, copies, hidden, num_samples=len(masked), probabilities=probabilities)
+
+
+def two_copies(
+    model: LlavaLladaForMaskedDiffusion,
+    batch: PromptEmbeds,
+    masked: Tensor,
+    *,
+    mask_id: int | None = None,
+    prefix_lm: bool = False,
+) -> TwoCopies:
+    """Both noisy copies of a batch; arguments and errors as in ``masked_diffusion_loss``."""
     if batch.labels is None or bool((batch.labels == IGNORE_INDEX).all()):
         raise ValueError("the batch has no labeled position to learn from; label the answer")
-    labeled = batch.labels != IGNORE_INDEX
-    copies = torch.cat([masked & labeled, ~masked & labeled])
     token = torch.tensor([model.config.mask_token_id if mask_id is None else mask_id], device=batch.embeds.device)
     mask_embedding = model.model.embed_tokens(token).to(batch.embeds.dtype)
-    embeds = torch.where(copies[..., None], mask_embedding, batch.embeds.repeat(2, 1, 1))
+    lay_out = _copies_behind_prefix if prefix_lm else _copies_along_batch
+    return lay_out(batch, batch.labels, masked & (batch.labels != IGNORE_INDEX), mask_embedding)
+
+
+def diffusion_loss(
+    model: LlavaLladaForMaskedDiffusion,
+    copies: TwoCopies,
+    hidden: Tensor,
+    *,
+    num_samples: int,
+    probabilities: Tensor | None = None,
+) -> DiffusionLoss:
+    """The loss from final hidden states (rows, positions, dim) of both copies."""
+    rows, places = copies.masked.nonzero(as_tuple=True)
+    losses = F.cross_entropy(
+        model.model.compute_logits(hidden[rows, places]).float(), copies.labels[rows, places], reduction="none"
+    )
+    samples = copies.samples[rows]
+    second = copies.second[rows, places]
+    if probabilities is not None:
+        chosen = torch.where(second, 1 - probabilities[samples], probabilities[samples])
+        losses = losses / (2 * chosen.clamp(min=LEAST_PROBABILITY))
+    sums = torch.zeros(num_samples, device=losses.device).index_add(0, samples, losses)
+    return DiffusionLoss(
+        loss=losses.sum() / len(losses),
+        sample_sums=sums,
+        num_masked=torch.stack([(~second).sum(), second.sum()]),
+    )
+
+
+def _copies_along_batch(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor) -> TwoCopies:
+    both = torch.cat([masked, ~masked & (labels != IGNORE_INDEX)])
     attention = batch.attention_mask
-    hidden = model.model(embeds, None if attention is None else attention.repeat(2, 1))
-    logits = model.model.compute_logits(hidden[copies])
-    loss = F.cross_entropy(logits.float(), batch.labels.repeat(2, 1)[copies])
-    return DiffusionLoss(loss=loss, num_masked=torch.stack([half.sum() for half in copies.chunk(2)]))
+    return TwoCopies(
+        embeds=torch.where(both[..., None], mask_embedding, batch.embeds.repeat(2, 1, 1)),
+        attention_mask=None if attention is None else attention.repeat(2, 1),
+        position_ids=None,
+        masked=both,
+        second=torch.arange(len(both), device=labels.device)[:, None].expand(both.shape) >= len(labels),
+        labels=labels.repeat(2, 1),
+        samples=torch.arange(len(labels), device=labels.device).repeat(2),
+    )
+
+
+def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor) -> TwoCopies:
+    """[prefix | first copy | second copy] in each row; both copies sit at the same rotary positions."""
+    device = labels.device
+    answers = (labels != IGNORE_INDEX).sum(1).tolist()
+    prefixes = [length - answer for length, answer in zip(batch.lengths, answers, strict=True)]
+    if any(bool((row[:prefix] != IGNORE_INDEX).any()) for row, prefix in zip(labels, prefixes, strict=True)):
+        raise ValueError("prefix_lm needs the labeled answer at the end of every sample; text follows it here")
+    spans = list(zip(prefixes, batch.lengths, strict=True))
+
+    def cut(rows: Tensor, fill: float) -> Tensor:
+        parts = [row[start:end] for row, (start, end) in zip(rows, spans, strict=True)]
+        return pad_sequence(parts, batch_first=True, padding_value=fill)
+
+    answer, answer_labels, first = cut(batch.embeds, 0), cut(labels, IGNORE_INDEX), cut(masked, False)
+    real = answer_labels != IGNORE_INDEX
+    second = ~first & real
+    prefix, width = max(prefixes), answer.shape[1]
+    lengths = torch.tensor(prefixes, device=device)[:, None]
+    places = torch.arange(width, device=device)
+    prefix_places = torch.arange(prefix, device=device)
+    segment = torch.cat([torch.zeros(prefix), torch.ones(width), torch.full((width,), 2.0)]).to(device)
+    allowed = (segment[None] == 0) | (segment[:, None] == segment[None])
+    seen = torch.cat([prefix_places < lengths, real, real], dim=1)
+    nothing = torch.zeros(len(labels), prefix, dtype=torch.bool, device=device)
+    padding = torch.full((len(labels), prefix), IGNORE_INDEX, device=device)
+    noisy = [torch.where(copy[..., None], mask_embedding, answer) for copy in (first, second)]
+    return TwoCopies(
+        embeds=torch.cat([batch.embeds[:, :prefix], *noisy], dim=1),
+        attention_mask=allowed[None] & seen[:, None],
+        position_ids=torch.cat([prefix_places.expand(len(labels), -1), *[lengths + places] * 2], dim=1),
+        masked=torch.cat([nothing, first, second], dim=1),
+        second=(segment == 2).expand(len(labels), -1),
+        labels=torch.cat([padding, answer_labels, answer_labels], dim=1),
+        samples=torch.arange(len(labels), device=device),
+    )

@@ -1,0 +1,29 @@
+"""How good answers are: published metrics as pure functions on strings.
+
+``METRICS`` holds those that judge one answer by itself, all as ``(prediction, golds) -> score in [0, 1]``. ``cider``
+weighs words by how rare they are among all references, so it takes a whole corpus and gives one score per sample.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from llava.eval.metrics.cider import cider
+from llava.eval.metrics.match import anls, exact_match
+from llava.eval.metrics.numeric import relaxed_accuracy
+from llava.eval.metrics.overlap import token_f1
+from llava.eval.metrics.vqa import vqa_accuracy
+
+Metric = Callable[[str, Sequence[str]], float]
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "relaxed_accuracy": relaxed_accuracy,
+        "anls": anls,
+        "exact_match": exact_match,
+        "token_f1": token_f1,
+        "vqa_accuracy": vqa_accuracy,
+    }
+)
+"""ChartQA: relaxed accuracy. DocVQA: ANLS and exact match. EntityGridQA: token F1. TextVQA: VQA accuracy."""
+
+__all__ = ["METRICS", "Metric", "anls", "cider", "exact_match", "relaxed_accuracy", "token_f1", "vqa_accuracy"]

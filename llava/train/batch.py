@@ -1,0 +1,128 @@
+"""Samples side by side: what one process is given in one step. Nothing here is on the device yet."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.question import Question
+from llava.train.pages import Page, PageQuestion
+from llava.train.sample import Sample
+
+Group = tuple[Sample, ...]
+"""Samples about the same images, which are then encoded once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples, and the different images they ask about. A plain object: engines move tensors, and prompts stay here."""
+
+    ids: tuple[str, ...]
+    prompts: tuple[Tensor, ...]
+    """Per sample (positions,) int64 ids with the answer."""
+    labels: tuple[Tensor, ...]
+    questions: tuple[Question | None, ...]
+    """One per image of every sample, in the order of the placeholders."""
+    image_index: tuple[int, ...]
+    """Which of ``views`` each placeholder shows."""
+    sample_index: tuple[int, ...]
+    """Which sample each placeholder belongs to."""
+    views: tuple[Tensor, ...]
+    image_sizes: tuple[tuple[int, int], ...]
+    pages: tuple[Page | None, ...]
+    """Per entry of ``views``: the drawn page, where it is one."""
+    page_questions: tuple[PageQuestion | None, ...]
+    """Per sample."""
+    skipped: tuple[str, ...]
+    """Why records that should be here are not."""
+
+    @property
+    def num_labeled(self) -> int:
+        """Answer tokens; each is masked once in the two copies of its sample."""
+        return sum(int((row != IGNORE_INDEX).sum()) for row in self.labels)
+
+
+def make_batch(groups: Sequence[Group]) -> Batch:
+    """The samples of all groups as one batch."""
+    samples = [sample for group in groups for sample in group]
+    views: list[Tensor] = []
+    sizes: list[tuple[int, int]] = []
+    pages: list[Page | None] = []
+    image_index: list[int] = []
+    sample_index: list[int] = []
+    questions: list[Question | None] = []
+    number = 0
+    for group in groups:
+        start = len(views)
+        views += group[0].views
+        sizes += group[0].image_sizes
+        pages += [group[0].page] * len(group[0].views)
+        for sample in group:
+            image_index += range(start, start + len(sample.views))
+            sample_index += [number] * len(sample.views)
+            questions += [sample.question] * len(sample.views)
+            number += 1
+    return Batch(
+        ids=tuple(sample.id for sample in samples),
+        prompts=tuple(sample.input_ids for sample in samples),
+        labels=tuple(sample.labels for sample in samples),
+        questions=tuple(questions),
+        image_index=tuple(image_index),
+        sample_index=tuple(sample_index),
+        views=tuple(views),
+        image_sizes=tuple(sizes),
+        pages=tuple(pages),
+        page_questions=tuple(sample.page_question for sample in samples),
+        skipped=tuple(reason for sample in samples for reason in sample.skipped),
+    )
+
+
+def collate(items: Sequence[Sample | Group]) -> dict[str, Any]:
+    """What the trainer hands from the data loader to the model: the batch, and labels for it to count.
+
+    An item of a dataset is a sample, or a group of samples about the same images.
+    """
+    batch = make_batch([item if isinstance(item, tuple) else (item,) for item in items])
+    return {"batch": batch, "labels": pad_sequence(list(batch.labels), batch_first=True, padding_value=IGNORE_INDEX)}
+
+
+def noise_seed(*parts: object) -> int:
+    """A 63-bit seed from anything that has a text: the same on every machine and in every process."""
+    # Python's own hash of a text differs from process to process.
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()[:8], "big") >> 1
+
+
+def draw_noise(batch: Batch, *key: object) -> tuple[Tensor, Tensor]:
+    """Diffusion times (samples,) and uniform noise (labeled tokens,) of a batch, on the host.
+
+    Drawn sample by sample from (key, id), so that neither batch mates, nor the number of processes, nor a restart
+    change what a sample is given.
+    """
+    times, noise = [], []
+    for name, labels in zip(batch.ids, batch.labels, strict=True):
+        generator = torch.Generator().manual_seed(noise_seed(*key, name))
+        times.append(torch.rand(1, generator=generator))
+        noise.append(torch.rand(int((labels != IGNORE_INDEX).sum()), generator=generator))
+    return torch.cat(times), torch.cat(noise)
+
+
+def detail_starts(batch: Batch, sequence_lengths: Sequence[int], detail: Sequence[int] | int) -> list[int]:
+    """Per image, where its detail tokens start in its spliced prompt: behind all that comes before, and its scaffold.
+
+    Args:
+        sequence_lengths: tokens of every image, scaffold and detail.
+        detail: detail tokens of every image, which end its sequence.
+    """
+    counts = [detail] * len(sequence_lengths) if isinstance(detail, int) else detail
+    holes = [(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist() for ids in batch.prompts]
+    grown = [0] * len(holes)
+    starts = []
+    for sample, length, count in zip(batch.sample_index, sequence_lengths, counts, strict=True):
+        starts.append(holes[sample].pop(0) + grown[sample] + length - count)
+        grown[sample] += length - 1
+    return starts

@@ -1,0 +1,165 @@
+"""The configuration of a training run: one YAML file, one frozen value, everything checked before a model is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, no_type_check
+
+import yaml
+
+from llava.train.losses import LossConfig
+from llava.train.page_data import PagesConfig
+from llava.train.parameters import TrainableConfig
+from llava.train.settings import Settings
+from shirg.config import ShirgXConfig
+
+
+@no_type_check  # sections arrive as plain mappings and leave __post_init__ as what they describe
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Settings):
+    """One stage of training.
+
+    Raises:
+        ValueError: if a section or a setting is unknown or wrong; the message says in which section.
+    """
+
+    model: str
+    """Checkpoint to start from: a directory or a hub repository."""
+    out: str
+    """Where checkpoints, logs and the result go."""
+    dtype: str = "auto"
+    """Precision of the loaded weights: ``auto`` as stored, ``float32`` or ``bfloat16``."""
+    seed: int = 0
+    """Of masks, noise, budgets, new weights and the order of the data."""
+    pages: PagesConfig | None = None
+    """Drawn pages to train on; or give ``mixture``."""
+    mixture: str | None = None
+    """A LLaVA list of conversations (JSON, JSONL) or a YAML file naming several."""
+    images: str | None = None
+    """Folder of the mixture's images, where the list does not say."""
+    validation: PagesConfig | None = None
+    """Drawn pages to answer during training."""
+    validation_budgets: tuple[int | str, ...] = ("auto",)
+    """Budgets to answer them with; the first decides which checkpoint is the best."""
+    shirg_x: ShirgXConfig | None = None
+    """SHIRG-X's settings; without, LaViDa's own encoding of images is trained."""
+    train_budgets: tuple[int, ...] = ()
+    """Budgets drawn in training, one per step; those of ``shirg_x`` when not given."""
+    trainable: TrainableConfig = field(default_factory=TrainableConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    answer_block: int = 32
+    """Answers are padded with end-of-text to a multiple of this."""
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of transformers' TrainingArguments: steps, batch, learning rate schedule, DeepSpeed, logging."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _SECTIONS.items():
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                try:
+                    object.__setattr__(self, name, kind.from_dict(value))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{name}: {error}") from error
+            elif value is not None and not isinstance(value, kind):
+                raise ValueError(f"{name} must be a section of 'name: value' lines, got {value!r}")
+        for name in ("model", "out"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise ValueError(f"{name} must be a path or a name, got {getattr(self, name)!r}")
+        self.check_choice("dtype", ("auto", "float32", "bfloat16"))
+        self.check_count("seed", 0)
+        self.check_count("answer_block", 1)
+        if (self.pages is None) == (self.mixture is None):
+            raise ValueError("give either pages or mixture: what to train on")
+        if self.mixture is not None and (self.losses.reading or self.losses.alignment or self.losses.pointing):
+            raise ValueError("losses: reading, alignment and pointing need drawn pages; a mixture knows no places")
+        self._check_budgets()
+        self._check_trainer()
+
+    def _check_budgets(self) -> None:
+        for name in ("train_budgets", "validation_budgets"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.shirg_x is None:
+            if self.train_budgets:
+                raise ValueError("train_budgets belong to shirg_x, which is not given")
+            return
+        patches = self.shirg_x.num_patches
+        for budget in self.train_budgets:
+            if type(budget) is not int or not 1 <= budget <= patches:
+                raise ValueError(f"train_budgets must lie from 1 to the {patches} patches, got {budget!r}")
+        for asked in self.validation_budgets:
+            if asked != "auto" and (type(asked) is not int or not 1 <= asked <= patches):
+                raise ValueError(f"validation_budgets must be auto or from 1 to {patches}, got {asked!r}")
+
+    def _check_trainer(self) -> None:
+        from transformers import TrainingArguments
+
+        known = {entry.name for entry in fields(TrainingArguments)} - {"output_dir", "seed", "data_seed"}
+        unknown = sorted(set(self.trainer) - known)
+        if unknown:
+            raise ValueError(f"trainer: unknown setting {unknown[0]!r}; see transformers' TrainingArguments")
+
+    @property
+    def drawn_budgets(self) -> tuple[int, ...]:
+        """The budgets that training draws from; empty without SHIRG-X."""
+        return self.train_budgets or (self.shirg_x.budgets if self.shirg_x is not None else ())
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "TrainConfig":
+        """The configuration a YAML file describes.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not YAML, or something in it is unknown or wrong.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no training configuration at {path}")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid YAML: {error}") from error
+        try:
+            return cls.from_dict(values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values that YAML and JSON can hold."""
+        plain: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if hasattr(value, "to_dict"):
+                value = value.to_dict()
+            plain[entry.name] = (
+                list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+            )
+        return plain
+
+
+_SECTIONS: dict[str, Any] = {
+    "pages": PagesConfig,
+    "validation": PagesConfig,
+    "shirg_x": ShirgXConfig,
+    "trainable": TrainableConfig,
+    "losses": LossConfig,
+}
+
+
+def change_settings(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with single settings changed, each named by its path: ``trainable.rank``.
+
+    Raises:
+        ValueError: if a path leads nowhere, or a value is refused.
+    """
+    values = config.to_dict()
+    for path, value in changes.items():
+        *sections, name = path.split(".")
+        place: Any = values
+        for section in sections:
+            if place.get(section) is None:
+                place[section] = {}
+            place = place[section]
+            if not isinstance(place, dict):
+                raise ValueError(f"there is no setting {path!r}: {section} is no section")
+        place[name] = value
+    return TrainConfig.from_dict(values)

@@ -1,0 +1,72 @@
+"""What a run leaves for users: an adapter, or a full checkpoint, beside the settings that made it."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from llava.eval.provenance import provenance
+from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.train.adapter import save_adapter
+from llava.train.config import TrainConfig
+from shirg.config import ShirgXConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Writes models that users load: `lavida ask --adapter DIR` for LoRA, `--model DIR` for everything."""
+
+    config: TrainConfig
+    lavida: LlavaLladaForMaskedDiffusion
+    tokenizer: PreTrainedTokenizerBase
+
+    def write(self, directory: Path, state: Mapping[str, Tensor] | None, results: Mapping[str, Any]) -> None:
+        """Replace ``directory`` as a whole, so that an interruption leaves the old or the new, never a mixture.
+
+        Args:
+            state: gathered weights of the model where ZeRO-3 has spread them over processes.
+            results: what was measured, written to ``results.json`` with the commit and the machine.
+        """
+        fresh = directory.with_name(f".{directory.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        if self.config.trainable.scope == "everything":
+            self._write_checkpoint(fresh, state)
+        else:
+            save_adapter(
+                self.lavida,
+                fresh,
+                self.config.trainable,
+                state_dict=state,
+                base=self.config.model,
+                shirg_x=self._shirg_x(),
+            )
+        (fresh / "train.yaml").write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False))
+        (fresh / "results.json").write_text(
+            json.dumps({**results, "made_by": provenance(self.lavida.device)}, indent=2) + "\n"
+        )
+        old = directory.with_name(f".{directory.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if directory.exists():
+            directory.rename(old)
+        fresh.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _shirg_x(self) -> ShirgXConfig | None:
+        """What users run with: in training the budget is drawn anew in each step, whatever was asked for."""
+        if self.config.shirg_x is None:
+            return None
+        return self.config.shirg_x.replace(similarity=self.lavida.config.shirg_x["similarity"])
+
+    def _write_checkpoint(self, directory: Path, state: Mapping[str, Tensor] | None) -> None:
+        wanted = self._shirg_x()
+        if wanted is not None:
+            self.lavida.config.shirg_x = wanted.to_dict()
+        self.lavida.save_pretrained(directory, state_dict=None if state is None else dict(state))
+        self.tokenizer.save_pretrained(directory)

@@ -1,0 +1,58 @@
+"""Which losses a stage trains on, and how much each weighs."""
+
+from dataclasses import dataclass
+
+from llava.train.settings import Settings
+
+TEACHERS = ("boxes", "attention", "gate")
+"""Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig(Settings):
+    """Weights of the losses; 0 leaves one out.
+
+    Raises:
+        ValueError: if a weight is negative, or a choice does not exist.
+    """
+
+    denoising: float = 1.0
+    """LaViDa's objective. 0 runs no language model: a stage that teaches only the tower and the projector."""
+    prefix_lm: bool = False
+    """Hide the answer from the prompt, as decoding from a cache does. Released weights were trained without."""
+    reweight: bool = False
+    """Weigh tokens by 1 / p (LLaDA) instead of all alike (LaViDa)."""
+    coordinate: float = 0.1
+    """Boxes read from projected detail tokens."""
+    budget: float = 0.1
+    """The budget head's cross-entropy with measured labels."""
+    budget_every: int = 50
+    """Steps between measurements."""
+    budget_draws: int = 4
+    """Noise draws that a measurement averages over."""
+    relevance: float = 0.1
+    """The learned relevance's teacher, where the similarity is ``learned``."""
+    relevance_teacher: str = "attention"
+    """One of ``TEACHERS``."""
+    reading: float = 0.0
+    """Naming what every patch of a drawn page shows, from vision features."""
+    alignment: float = 0.0
+    """The same in the language model's words, from projected features."""
+    pointing: float = 0.0
+    """Attention from answer positions to what the answer is read from, on drawn pages."""
+    pointing_layers: tuple[int, ...] = (1, 2)
+    """Layers whose attention is taught, or distilled from."""
+    pointing_heads: int = 2
+    """Heads of each that are taught."""
+
+    def __post_init__(self) -> None:
+        for name in ("denoising", "coordinate", "budget", "relevance", "reading", "alignment", "pointing"):
+            self.check_number(name)
+        for name, least in (("budget_every", 1), ("budget_draws", 4), ("pointing_heads", 1)):
+            self.check_count(name, least)
+        for name in ("prefix_lm", "reweight"):
+            self.check_choice(name, (True, False))
+        self.check_choice("relevance_teacher", TEACHERS)
+        object.__setattr__(self, "pointing_layers", tuple(self.pointing_layers))
+        if not self.denoising and (self.pointing or not (self.reading or self.alignment)):
+            raise ValueError("without denoising there must be reading or alignment to learn, and no pointing")

@@ -1,0 +1,254 @@
+"""Everything that one training step computes, as one module: engines wrap it, and its parameters are what they see.
+
+views -> tower -> selection -> projector -> prompts -> two noisy copies -> language model -> losses
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
+from llava.constants import IGNORE_INDEX
+from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.splice import PromptEmbeds
+from llava.model.transfer import to_device
+from llava.train.batch import Batch, detail_starts
+from llava.train.budget_labels import budget_labels, budget_loss
+from llava.train.coordinate_probe import CoordinateProbe
+from llava.train.losses import LossConfig
+from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
+from llava.train.page_losses import PageLosses
+from llava.train.parts import Parts
+from llava.train.pointing import BlockInput, log_attention, query_places, record_block_inputs
+from llava.train.relevance import box_loss, distillation_loss, noise_gate
+from shirg.tokens import TokenSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """The chance in a step, drawn outside so that processes and restarts agree on it. On the host."""
+
+    times: Tensor
+    """(samples,) diffusion times from [0, 1]."""
+    noise: Tensor
+    """(labeled tokens,) uniform."""
+    budget: int | None = None
+    """Detail tokens of every image in this step; None without SHIRG-X."""
+    gate: bool = False
+    """Whether this step gates all tokens with noise instead of selecting some."""
+    gate_seed: int = 0
+    measurements: tuple[tuple[Tensor, Tensor], ...] = ()
+    """(times, noise) of each draw over which budgets are measured; empty in a step that measures none."""
+
+
+class TrainingModel(nn.Module):
+    """LaViDa with the losses of a stage; ``page_losses`` and ``probe`` hold parameters that only losses need.
+
+    Args:
+        handle: the live patch, or None for LaViDa's own encoding.
+        page_losses: what drawn pages can teach; None where there are none.
+    """
+
+    def __init__(
+        self,
+        lavida: LlavaLladaForMaskedDiffusion,
+        handle: ShirgXHandle | None,
+        losses: LossConfig,
+        page_losses: PageLosses | None = None,
+    ) -> None:
+        super().__init__()
+        self.lavida = lavida
+        self.handle = handle
+        self.losses = losses
+        self.page_losses = page_losses
+        self.probe: CoordinateProbe | None = None
+        if handle is not None and losses.coordinate and losses.denoising:
+            self.probe = CoordinateProbe(lavida.config.hidden_size)
+
+    @property
+    def learns_relevance(self) -> bool:
+        """Whether the relevance has a teacher here."""
+        return self.handle is not None and self.handle.config.similarity == "learned" and self.losses.relevance > 0
+
+    def forward(self, batch: Batch, draws: Draws) -> Parts:
+        """The parts of the loss of a batch.
+
+        Raises:
+            ValueError: if prompts, images and answers exceed the context.
+        """
+        parts: Parts = {}
+        if self.handle is None:
+            sequences = self._lavida_sequences(batch)
+            if self.losses.denoising:
+                self._denoise(parts, batch, draws, self._splice(batch, sequences), None)
+            return parts
+        pages = self.handle.encode_pages(batch.views, batch.image_sizes)
+        if self.page_losses is not None:
+            self.page_losses.read(parts, batch, pages, self.lavida)
+        if not self.losses.denoising:
+            return parts
+        rows = pages.gather(batch.image_index, draws.budget)
+        if draws.gate:
+            self._denoise(parts, batch, draws, self._splice(batch, self._gated(rows, batch, draws)), None)
+        else:
+            prefix = self.handle.select_tokens(rows, batch.questions)
+            inputs = self._denoise(parts, batch, draws, self._splice(batch, prefix.sequences), prefix)
+            if self.probe is not None:
+                self._probe_coordinates(parts, prefix, self.probe)
+            if inputs and self.page_losses is not None:
+                self.page_losses.point(parts, batch, prefix, *inputs)
+        if self.learns_relevance and not draws.gate and self.losses.relevance_teacher != "gate":
+            self._teach_relevance(parts, batch, draws, pages, rows)
+        if draws.measurements:
+            self._measure_budgets(parts, batch, draws, pages)
+        return parts
+
+    def _lavida_sequences(self, batch: Batch) -> list[Tensor]:
+        if not batch.views:
+            return []
+        encoded = self.lavida.encode_images(batch.views, batch.image_sizes)
+        return [encoded[place] for place in batch.image_index]
+
+    def _splice(self, batch: Batch, sequences: Sequence[Tensor]) -> PromptEmbeds:
+        device = self.lavida.device
+        prepared = self.lavida.splice(batch.prompts, sequences, [to_device(labels, device) for labels in batch.labels])
+        limit = self.lavida.config.max_sequence_length
+        if max(prepared.lengths) > limit:
+            worst = prepared.lengths.index(max(prepared.lengths))
+            answer = int((batch.labels[worst] != IGNORE_INDEX).sum())
+            text = len(batch.prompts[worst]) - answer - batch.sample_index.count(worst)
+            raise ValueError(
+                f"sample {batch.ids[worst]} takes {text} positions of text, {max(prepared.lengths) - text - answer} of "
+                f"image and {answer} of answer, more than the {limit} of this model; shorten it or keep fewer tokens"
+            )
+        return prepared
+
+    def _masks(self, prepared: PromptEmbeds, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(samples, length) bool, and each sample's mask probability (samples,)."""
+        assert prepared.labels is not None
+        labeled = prepared.labels != IGNORE_INDEX
+        probability = to_device(mask_probability(times), labeled.device)
+        rows = labeled.nonzero(as_tuple=True)[0]
+        masked = torch.zeros_like(labeled)
+        masked[labeled] = to_device(noise, labeled.device) < probability[rows]
+        return masked, probability
+
+    def _run(
+        self, prepared: PromptEmbeds, times: Tensor, noise: Tensor, layers: Sequence[int] = ()
+    ) -> tuple[TwoCopies, DiffusionLoss, list[BlockInput]]:
+        masked, probability = self._masks(prepared, times, noise)
+        language = self.lavida.model
+        copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.losses.prefix_lm)
+        with record_block_inputs(language, layers) as inputs:
+            hidden = language(copies.embeds, copies.attention_mask, copies.position_ids)
+        loss = diffusion_loss(
+            self.lavida,
+            copies,
+            hidden,
+            num_samples=len(times),
+            probabilities=probability if self.losses.reweight else None,
+        )
+        return copies, loss, [inputs[layer] for layer in layers]
+
+    def _denoise(
+        self, parts: Parts, batch: Batch, draws: Draws, prepared: PromptEmbeds, prefix: ShirgXPrefix | None
+    ) -> tuple[TwoCopies, list[BlockInput]] | None:
+        points = prefix is not None and self.losses.pointing > 0
+        layers = self.losses.pointing_layers if points else ()
+        copies, loss, inputs = self._run(prepared, draws.times, draws.noise, layers)
+        parts["denoising"] = (loss.sample_sums.sum(), loss.num_masked.sum())
+        return (copies, inputs) if points else None
+
+    def _probe_coordinates(self, parts: Parts, prefix: ShirgXPrefix, probe: CoordinateProbe) -> None:
+        count = prefix.tokens.lengths
+        tokens = torch.cat([row[-length:] for row, length in zip(prefix.sequences, count, strict=True)])
+        boxes = torch.cat([row[-length:] for row, length in zip(prefix.boxes, count, strict=True)])
+        errors = probe(tokens, boxes)
+        parts["coordinate"] = (errors.sum(), torch.tensor(len(errors), device=errors.device))
+
+    def _relevance(self, rows: EncodedPages, batch: Batch) -> Tensor:
+        assert self.handle is not None
+        asked = [question for question in batch.questions if question is not None]
+        if len(asked) != len(batch.questions):
+            raise ValueError("the learned relevance needs a question with every image; a prompt has none")
+        words, mask = self.handle.word_embeddings(asked)
+        # What is taught is the relevance; the tower and the words it reads have losses of their own.
+        return self.lavida.shirg_x.relevance(rows.dual.detail.detach(), words.detach(), mask)
+
+    def _gated(self, rows: EncodedPages, batch: Batch, draws: Draws) -> list[Tensor]:
+        assert self.handle is not None
+        assert draws.budget is not None
+        detail = rows.dual.detail
+        generator = torch.Generator().manual_seed(draws.gate_seed)
+        noise = to_device(torch.randn(detail.shape, generator=generator), detail.device)
+        features = noise_gate(detail, self._relevance(rows, batch), noise, keep=draws.budget)
+        return self.handle.project_tokens(rows, _every_token(rows, features))[0]
+
+    def _teach_relevance(
+        self, parts: Parts, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages
+    ) -> None:
+        relevance = self._relevance(rows, batch)
+        if self.losses.relevance_teacher == "boxes":
+            assert self.page_losses is not None
+            parts["relevance"] = box_loss(relevance, self.page_losses.patch_targets(batch, rows))
+        else:
+            attention = self._attention_to_patches(batch, draws, pages)
+            parts["relevance"] = distillation_loss(relevance, attention)
+
+    @torch.no_grad()
+    def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
+        """(images, patches) float32: what answer positions look at when they may look at every patch."""
+        assert self.handle is not None
+        patches = pages.dual.detail.shape[1]
+        rows = pages.gather(batch.image_index, patches)
+        sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
+        prepared = self._splice(batch, sequences)
+        copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.losses.pointing_layers)
+        places, real = query_places(copies.masked)
+        heads = self.lavida.config.n_heads
+        looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs]).mean(0)
+        looks = (looks * real[..., None]).sum(1)
+        # Copies along the batch are two rows of one sample.
+        per_sample = torch.zeros(len(batch.ids), looks.shape[1], device=looks.device).index_add(
+            0, copies.samples, looks
+        )
+        starts = detail_starts(batch, [len(row) for row in sequences], patches)
+        return torch.stack(
+            [
+                per_sample[sample, start : start + patches]
+                for sample, start in zip(batch.sample_index, starts, strict=True)
+            ]
+        )
+
+    def _measure_budgets(self, parts: Parts, batch: Batch, draws: Draws, pages: EncodedPages) -> None:
+        assert self.handle is not None
+        if not batch.views:
+            return
+        device = self.lavida.device
+        owner = to_device(torch.tensor(batch.image_index), device)
+        sample = to_device(torch.tensor(batch.sample_index), device)
+        measured = []
+        with torch.no_grad():
+            for budget in self.handle.config.budgets:
+                rows = pages.gather(batch.image_index, budget)
+                prepared = self._splice(batch, self.handle.select_tokens(rows, batch.questions).sequences)
+                for times, noise in draws.measurements:
+                    _, loss, _ = self._run(prepared, times, noise)
+                    sums = torch.zeros(len(batch.views), device=device)
+                    measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
+        losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
+        logits = self.handle.budget_logits(torch.cat([view.to(device) for view in batch.views]))
+        errors = budget_loss(logits, budget_labels(losses))
+        parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
+
+
+def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:
+    """All patches of each page as its detail tokens, with these features (batch, patches, dim)."""
+    return TokenSet(
+        features=features,
+        boxes=rows.dual.boxes,
+        areas=torch.ones(features.shape[:2], device=features.device),
+        lengths=(features.shape[1],) * len(features),
+    )

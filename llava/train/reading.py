@@ -1,0 +1,133 @@
+"""Dense losses on drawn pages: what every patch shows, said by the vision tower and in the words of the language model.
+
+A small tower that only learns from answers stays at chance for long; asked what is under every patch, it reads within
+minutes. ``ReadingHeads`` are linear and thrown away after training. The alignment loss asks the projected patch for the
+tokens that name what it shows, so that the language model finds words where it looks.
+
+Axis names: batch (pages), patches (raster order), dim (vision width), width (language width), vocab.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, Page, patch_labels
+
+NAMES: Mapping[str, Sequence[str]] = {
+    "character": CHARACTERS,
+    "shape": SHAPES,
+    "color": COLORS,
+    "row": CHARACTERS,
+    "column": CHARACTERS,
+}
+"""What is asked of a patch, and the classes; of a row's or column's label, the first character."""
+
+NOTHING_WEIGHT = 0.1
+"""Weight of patches that show nothing of a kind: most of a page is paper."""
+
+PatchTargets = Mapping[str, Tensor]
+"""Per entry of ``NAMES`` (batch, patches) int64; ``NONE`` where there is nothing to name."""
+
+
+def patch_targets(pages: Sequence[Page], grid: int) -> PatchTargets:
+    """What every patch of the pages shows, on the host."""
+    labels = [patch_labels(page, grid, slots=1) for page in pages]
+    columns = {
+        "character": [page.characters[..., 0] for page in labels],
+        "shape": [page.shapes for page in labels],
+        "color": [page.colors for page in labels],
+        "row": [_first_characters(page.row_labels)[page.rows] for page in labels],
+        "column": [_first_characters(page.column_labels)[page.columns] for page in labels],
+    }
+    return {name: torch.from_numpy(np.stack(values)).flatten(1) for name, values in columns.items()}
+
+
+def _first_characters(labels: Sequence[str]) -> np.ndarray:
+    """Classes of the labels' first characters; NONE, which is the index -1, ends them."""
+    return np.array([*(CHARACTERS.index(label[0]) for label in labels), NONE], dtype=np.int64)
+
+
+class ReadingHeads(nn.Module):
+    """One linear classifier of patches per kind of thing; the last class is nothing."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.heads = nn.ModuleDict({name: nn.Linear(dim, len(classes) + 1) for name, classes in NAMES.items()})
+
+    def forward(self, patches: Tensor) -> dict[str, Tensor]:
+        """Logits (batch, patches, classes + 1) of vision features (batch, patches, dim)."""
+        normed = self.norm(patches)
+        return {name: head(normed) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How well patches are read."""
+
+    losses: Tensor
+    """(batch,) float32, each page's own mean over kinds of the weighted cross-entropy of its patches."""
+    right: dict[str, Tensor]
+    """Per kind, the share of patches showing something that are named right; NaN where no patch shows any."""
+
+
+def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading:
+    """The cross-entropy of naming every patch; patches that show nothing weigh little, as most of a page is paper."""
+    losses, right = [], {}
+    for name, scores in logits.items():
+        target = targets[name].to(scores.device)
+        shown = target != NONE
+        classes = torch.where(shown, target, scores.shape[-1] - 1)
+        each = F.cross_entropy(scores.transpose(1, 2).float(), classes, reduction="none")
+        weight = torch.where(shown, 1.0, NOTHING_WEIGHT)
+        losses.append((each * weight).sum(1) / weight.sum(1))
+        right[name] = ((scores.argmax(-1) == target) & shown).sum() / shown.sum()
+    return Reading(losses=torch.stack(losses).mean(0), right=right)
+
+
+class WordTable(nn.Module):
+    """Which tokens name a class: a distribution over the vocabulary for every class of every kind.
+
+    A word counts in the form it has at the start of an answer and in the form it has behind a space, as far as each is
+    one token; a class that no single token names has no target.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        for name, classes in NAMES.items():
+            table = torch.zeros(len(classes) + 1, len(tokenizer))
+            for index, word in enumerate(classes):
+                tokens = sorted({ids[0] for ids in _forms(word, tokenizer) if len(ids) == 1})
+                table[index, tokens] = 1 / max(1, len(tokens))
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, targets: PatchTargets) -> Tensor:
+        """(batch, patches, vocab) float32: all words for what a patch shows, summing to 1, or zeros."""
+        words = sum((getattr(self, name)[targets[name]] for name in NAMES), start=torch.zeros(()))
+        return words / words.sum(-1, keepdim=True).clamp(min=1)
+
+
+def _forms(word: str, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    return [list(tokenizer(text, add_special_tokens=False).input_ids) for text in (word, f" {word}")]
+
+
+def alignment_loss(projected: Tensor, words: Tensor, embeddings: Tensor, *, scale: float = 12.0) -> Tensor:
+    """Cross-entropy between the words of each patch and its cosines with all word embeddings: (batch,) float32 means.
+
+    Args:
+        projected: (batch, patches, width) patches in the language model's input space.
+        words: (batch, patches, vocab) as ``WordTable`` gives them.
+        embeddings: (at least vocab, width), the language model's own; they learn too.
+        scale: the cosines' inverse temperature.
+    """
+    named = words.sum(-1) > 0
+    vocabulary = F.normalize(embeddings[: words.shape[-1]].float(), dim=-1)
+    logits = scale * F.normalize(projected[named].float(), dim=-1) @ vocabulary.T
+    each = torch.zeros(named.shape, device=words.device)
+    each[named] = -(words[named] * logits.log_softmax(-1)).sum(-1)
+    return each.sum(1) / named.sum(1).clamp(min=1)

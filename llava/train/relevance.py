@@ -1,0 +1,63 @@
+"""Three teachers of the ``learned`` relevance: where the answer is, where the language model looks, what noise hurts.
+
+Selection itself passes no gradient, so each teacher asks the relevance anew. None shows it anything but the page and
+the question: the answer decides what is right, never what is seen.
+
+Axis names: batch (images), patches (raster order), dim (vision width).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def box_loss(relevance: Tensor, targets: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
+    """-log of the softmax mass on the true patches: its sum over images that have any, float32, and their number.
+
+    Args:
+        relevance: (batch, patches) cosines from [-1, 1].
+        targets: (batch, patches) bool: patches under the answer, or under what the question names.
+        scale: the cosines' inverse temperature.
+    """
+    known = targets.any(1)
+    mass = (scale * relevance).log_softmax(-1).masked_fill(~targets, -math.inf).logsumexp(-1)
+    return -mass[known].sum(), known.sum()
+
+
+def distillation_loss(relevance: Tensor, attention: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
+    """Cross-entropy between the attention that answer positions pay to patches and the relevance.
+
+    Returns its sum over images that are looked at, float32, and their number.
+
+    Args:
+        attention: (batch, patches), not negative; no gradient flows into it.
+    """
+    total = attention.detach().float().sum(-1, keepdim=True)
+    seen = total[:, 0] > 0
+    wanted = attention.detach().float() / total.clamp(min=torch.finfo(torch.float32).tiny)
+    losses = -(wanted * (scale * relevance).log_softmax(-1)).sum(-1)
+    return losses[seen].sum(), seen.sum()
+
+
+def noise_gate(features: Tensor, relevance: Tensor, noise: Tensor, *, keep: int, sharpness: float = 20.0) -> Tensor:
+    """All detail tokens, each drowned in noise as far as its relevance lies below the ``keep``-th highest.
+
+    Token i becomes sqrt(g) x + sqrt(1 - g) n with g = sigmoid(sharpness (r_i - r_keep)) and noise of the features' own
+    mean and spread per image, so that no statistic but the content changes and the denoising loss alone teaches the
+    relevance which tokens it needs (AutoSelect, arXiv 2603.07135, in its variance-preserving form).
+
+    Args:
+        features: (batch, patches, dim).
+        noise: (batch, patches, dim), standard normal.
+
+    Raises:
+        ValueError: if ``keep`` is not between 1 and the number of patches.
+    """
+    if not 1 <= keep <= relevance.shape[1]:
+        raise ValueError(f"keep must be from 1 to {relevance.shape[1]} patches, got {keep}")
+    edge = relevance.detach().topk(keep, dim=1).values[:, -1:]
+    gate = torch.sigmoid(sharpness * (relevance - edge))[..., None].to(features.dtype)
+    center = features.mean(1, keepdim=True).detach()
+    spread = features.std(1, keepdim=True).detach()
+    return center + gate.sqrt() * (features - center) + (1 - gate).sqrt() * spread * noise.to(features.dtype)

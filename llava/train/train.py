@@ -1,0 +1,193 @@
+"""A training run from its configuration: load, apply SHIRG-X, choose what trains, train, and write what users load."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import TrainingArguments
+
+from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
+from llava.model.builder import Loaded, load_pretrained_model
+from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.train.config import TrainConfig
+from llava.train.export import Export
+from llava.train.model import TrainingModel
+from llava.train.page_data import PageDataset
+from llava.train.page_losses import PageLosses
+from llava.train.parameters import TrainableReport, prepare_trainable
+from llava.train.stability import StabilityCallback
+from llava.train.trainer import MaskedDiffusionTrainer
+from llava.train.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_FILE = "train.json"
+FREE_ON_RESUME = ("save_", "logging_", "eval_", "report_to", "dataloader_", "disable_tqdm", "log_level")
+"""Trainer settings that a resumed run may change, by the start of their names: they change no weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything a run needs, built and checked, before its first step."""
+
+    config: TrainConfig
+    trainer: MaskedDiffusionTrainer
+    report: TrainableReport
+    checkpoint: str | None
+    """Where it resumes from."""
+
+    def train(self) -> Path:
+        """Train to the end and write ``final``; gives its directory."""
+        result = self.trainer.train(resume_from_checkpoint=self.checkpoint)
+        self.trainer.write_model("final", {"step": self.trainer.state.global_step, **result.metrics})
+        return Path(self.config.out) / "final"
+
+
+def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
+    """Build a run; whatever is wrong with its settings, data or checkpoint is found here.
+
+    Args:
+        resume: go on from the last whole checkpoint in ``config.out``, or start if there is none.
+
+    Raises:
+        FileNotFoundError, ValueError: naming what is missing or wrong, and the mend.
+    """
+    out = Path(config.out)
+    checkpoint = _find_checkpoint(out, config, resume=resume)
+    args = training_arguments(config)
+    loaded, handle = _load(config)
+    _, model, _, _ = loaded
+    report = prepare_trainable(model, config.trainable)
+    if args.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        args.gradient_checkpointing = False
+    module = TrainingModel(model, handle, config.losses, _page_losses(config, loaded))
+    trainer = MaskedDiffusionTrainer(
+        module,
+        args,
+        config,
+        _dataset(config, loaded),
+        export=Export(config=config, lavida=model, tokenizer=loaded[0]),
+        validation=_validation(config, loaded),
+    )
+    trainer.add_callback(StabilityCallback(uses_lora=config.trainable.uses_lora, rank=config.trainable.rank))
+    if args.should_save:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / SETTINGS_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
+
+
+def training_arguments(config: TrainConfig) -> TrainingArguments:
+    """transformers' arguments, with the project's own choices where the configuration has none.
+
+    Raises:
+        ValueError: if transformers refuses one.
+    """
+    validates = config.validation is not None
+    settings: dict[str, Any] = {
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "report_to": "none",
+        "max_grad_norm": 1.0,
+        "lr_scheduler_type": "cosine",
+        "dataloader_drop_last": True,
+        "accelerator_config": {"even_batches": False, "split_batches": False, "use_seedable_sampler": True},
+        "save_total_limit": 2,
+        **({} if validates else {"eval_strategy": "no"}),
+        **config.trainer,
+    }
+    if settings.get("eval_strategy", "no") != "no" and not validates:
+        raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
+    try:
+        return TrainingArguments(output_dir=config.out, seed=config.seed, data_seed=config.seed, **settings)
+    except (ValueError, TypeError, ImportError) as error:
+        raise ValueError(f"trainer: {error}") from error
+
+
+def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
+    loaded = load_pretrained_model(
+        config.model, device_map="cpu", torch_dtype=None if config.dtype == "auto" else config.dtype
+    )
+    tokenizer, model = loaded[0], loaded[1]
+    # New weights are drawn from the global generator.
+    torch.manual_seed(config.seed)
+    if config.shirg_x is None:
+        return loaded, None
+    # Budgets are drawn by the step; a fixed one keeps the head from being asked.
+    settings = config.shirg_x.replace(budget=config.shirg_x.budgets[-1])
+    return loaded, apply_shirg_x(model, settings, tokenizer=tokenizer)
+
+
+def _page_losses(config: TrainConfig, loaded: Loaded) -> PageLosses | None:
+    if config.pages is None or config.shirg_x is None:
+        return None
+    return PageLosses(config.losses, loaded[0], vision_dim=loaded[1].get_vision_tower().hidden_size)
+
+
+def _dataset(config: TrainConfig, loaded: Loaded) -> Dataset:
+    tokenizer, model, image_processor, _ = loaded
+    assert config.pages is not None
+    return PageDataset(config.pages, tokenizer, image_processor, model.config, answer_block=config.answer_block)
+
+
+def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
+    if config.validation is None:
+        return None
+    tokenizer, model, image_processor, _ = loaded
+    pages = PageDataset(config.validation, tokenizer, image_processor, model.config, answer_block=config.answer_block)
+    budgets = config.validation_budgets if config.shirg_x is not None else ("auto",)
+    return Validation(
+        pages=pages,
+        tokenizer=tokenizer,
+        decoding=DecodingConfig(
+            max_new_tokens=max(32, config.answer_block),
+            block_length=config.answer_block,
+            schedule="shift",
+            prefix_lm=True,
+            stop_at_end_of_turn=True,
+        ),
+        budgets=tuple(budget if isinstance(budget, int) else None for budget in budgets),
+    )
+
+
+def _find_checkpoint(out: Path, config: TrainConfig, *, resume: bool) -> str | None:
+    """The last checkpoint that was written to its end; the trainer writes its state last."""
+    whole = [file.parent for file in out.glob("checkpoint-*/trainer_state.json")]
+    if not resume:
+        if whole:
+            raise ValueError(f"{out} holds checkpoints of an earlier run; resume it, or choose another out")
+        return None
+    settings = out / SETTINGS_FILE
+    if not whole:
+        return None
+    if settings.is_file():
+        _check_same(json.loads(settings.read_text()), config.to_dict(), out)
+    return str(max(whole, key=lambda directory: int(directory.name.rpartition("-")[2])))
+
+
+def _check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    changed = [
+        name
+        for name in sorted({*_flat(earlier), *_flat(now)})
+        if _flat(earlier).get(name) != _flat(now).get(name)
+        and not name.startswith(tuple(f"trainer.{free}" for free in FREE_ON_RESUME))
+    ]
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{out} was started with other settings ({name} was {_flat(earlier).get(name)!r}, now "
+            f"{_flat(now).get(name)!r}{' and more' if len(changed) > 1 else ''}); resume with the same, or choose "
+            "another out"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

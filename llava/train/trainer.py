@@ -1,0 +1,262 @@
+"""transformers' Trainer with masked diffusion's needs: noise that processes agree on, losses divided by global counts,
+answers instead of a validation loss, and checkpoints of safetensors.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerControl, TrainingArguments
+
+from llava.train.batch import Batch, collate, draw_noise, noise_seed
+from llava.train.config import TrainConfig
+from llava.train.export import Export
+from llava.train.losses import LossConfig
+from llava.train.model import Draws, TrainingModel
+from llava.train.parameters import parameter_groups
+from llava.train.parts import Parts
+from llava.train.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+TRAINABLE_FILE = "trainable.safetensors"
+LOSS_NAMES = ("denoising", "reading", "alignment", "pointing", "coordinate", "relevance", "budget")
+"""Every loss there is, in the order in which processes add them up."""
+
+
+class MaskedDiffusionTrainer(Trainer):
+    """Trains a ``TrainingModel`` on batches of samples.
+
+    A checkpoint holds what trains (``trainable.safetensors``) and the engine's state to resume from; ``best`` and
+    ``final`` beside the checkpoints hold what users load.
+
+    Args:
+        validation: asks questions about held-out pages at every evaluation; None where there are none.
+        export: writes what users load.
+    """
+
+    optimizer: torch.optim.Optimizer | None
+    control: TrainerControl
+
+    def __init__(
+        self,
+        model: TrainingModel,
+        args: TrainingArguments,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        export: Export,
+        validation: Validation | None = None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=dataset,
+            # Trainer insists on a dataset where it is to evaluate; evaluate() below brings its own.
+            eval_dataset=dataset if validation is not None else None,
+            data_collator=collate,
+        )
+        self.config = config
+        self.export = export
+        self.validation = validation
+        self.model_accepts_loss_kwargs = True
+        self.num_skipped = 0
+        self._sums: dict[str, Tensor] = {}
+        self._best = -1.0
+
+    # What a step is given
+
+    def draw(self, batch: Batch) -> Draws:
+        """The chance of this step: from the seed, the epoch, the step and each sample's name."""
+        losses: LossConfig = self.config.losses
+        seed, step = self.config.seed, self.state.global_step
+        key = (seed, int(self.state.epoch or 0), step)
+        times, noise = draw_noise(batch, "mask", *key)
+        budgets = self.config.drawn_budgets
+        generator = torch.Generator().manual_seed(noise_seed("budget", seed, step))
+        budget = budgets[int(torch.randint(len(budgets), (1,), generator=generator))] if budgets else None
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        measures = bool(budgets) and losses.budget > 0 and losses.denoising > 0 and step % losses.budget_every == 0
+        gates = model.learns_relevance and losses.relevance_teacher == "gate" and step % 2 == 1
+        return Draws(
+            times=times,
+            noise=noise,
+            budget=budget,
+            gate=gates,
+            gate_seed=noise_seed("gate", *key, *batch.ids),
+            measurements=tuple(
+                draw_noise(batch, "measure", draw, *key) for draw in range(losses.budget_draws if measures else 0)
+            ),
+        )
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The weighted sum of all losses, each divided by its count over all processes.
+
+        Answer tokens are counted over all micro-batches of the step, everything else within the micro-batch.
+        """
+        batch: Batch = inputs["batch"]
+        self._report_skipped(batch)
+        parts: Parts = model(batch, self.draw(batch))
+        processes = self.accelerator.num_processes
+        counts = self._global_counts(parts)
+        total = torch.zeros((), device=self.args.device)
+        for name, (value, _) in parts.items():
+            weight = getattr(self.config.losses, name)
+            if name == "denoising" and num_items_in_batch is not None:
+                mean = value / num_items_in_batch
+            else:
+                mean = value / counts[name].clamp(min=1) / self.args.gradient_accumulation_steps
+            total = total + weight * mean
+            self._note(name, value.detach() / counts[name].clamp(min=1))
+        # Engines average gradients over processes, but the counts are sums over them.
+        loss = total * processes
+        return (loss, parts) if return_outputs else loss
+
+    def _global_counts(self, parts: Parts) -> dict[str, Tensor]:
+        zero = torch.zeros((), device=self.args.device)
+        counts = torch.stack([parts[name][1].float() if name in parts else zero for name in LOSS_NAMES])
+        if self.accelerator.num_processes > 1:
+            counts = self.accelerator.reduce(counts, reduction="sum")
+        return dict(zip(LOSS_NAMES, counts, strict=True))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW over named groups with learning rates of their own; the schedule scales them all."""
+        if self.optimizer is None:
+            settings = self.config.trainable
+            groups = parameter_groups(self.model, settings)
+            self.optimizer = torch.optim.AdamW(
+                groups, betas=(self.args.adam_beta1, self.args.adam_beta2), eps=self.args.adam_epsilon
+            )
+        return self.optimizer
+
+    # What is reported
+
+    def _note(self, name: str, mean: Tensor) -> None:
+        """Remember a loss until it is logged; adding on the device waits for nothing."""
+        total = self._sums.get(name, torch.zeros(2, device=mean.device))
+        self._sums[name] = total + torch.stack([mean, torch.ones_like(mean)])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, (total, count) in self._sums.items():
+                # A rank holds its own share of each mean.
+                logs[f"loss_{name}"] = float(self.accelerator.reduce(total / count, reduction="sum"))
+            self._sums = {}
+            logs["skipped"] = self.num_skipped
+        super().log(logs, start_time)
+
+    def _report_skipped(self, batch: Batch) -> None:
+        self.num_skipped += len(batch.skipped)
+        for reason in batch.skipped:
+            logger.warning("skipped: %s", reason)
+
+    # Validation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: Sequence[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Share of held-out questions answered exactly, per budget and kind; the best model so far is written."""
+        assert self.validation is not None
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        with self.gathered(model):
+            counts = self.validation.count_right(
+                model.lavida,
+                model.handle,
+                shard=self.args.process_index,
+                num_shards=self.args.world_size,
+            )
+        model.train()
+        merged: dict[tuple[int | None, str], list[int]] = {}
+        for shard in gather_object([counts]):
+            for key, (right, asked) in shard.items():
+                total = merged.setdefault(key, [0, 0])
+                total[0], total[1] = total[0] + right, total[1] + asked
+        metrics = {}
+        for budget in self.validation.budgets:
+            of_budget = {kind: pair for (place, kind), pair in merged.items() if place == budget}
+            suffix = "" if len(self.validation.budgets) == 1 else f"_at_{budget or 'auto'}"
+            right, asked = (sum(pair[place] for pair in of_budget.values()) for place in (0, 1))
+            metrics[f"{metric_key_prefix}_exact_match{suffix}"] = right / asked
+            for kind, pair in sorted(of_budget.items()):
+                metrics[f"{metric_key_prefix}_{kind}{suffix}"] = pair[0] / pair[1]
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._keep_best(next(iter(metrics.values())), metrics)
+        return metrics
+
+    def _keep_best(self, score: float, metrics: Mapping[str, float]) -> None:
+        if score > self._best:
+            self._best = score
+            self.write_model("best", {"step": self.state.global_step, **metrics})
+
+    def write_model(self, name: str, results: Mapping[str, Any]) -> None:
+        """Write what users load to ``out/name``; all processes must call this."""
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        with self.gathered(model):
+            if self.args.should_save:
+                state = {key: value.detach().cpu() for key, value in model.lavida.state_dict().items()}
+                self.export.write(Path(self.args.output_dir) / name, state, results)
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def gathered(self, model: nn.Module) -> Iterator[None]:
+        """Inside, every process holds all weights, also where ZeRO-3 spreads them.
+
+        Decoding calls parts of the model by themselves, which ZeRO-3's hooks on whole passes do not serve.
+        """
+        spread = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_id")]
+        if not spread:
+            yield
+            return
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters(spread):
+            yield
+
+    # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        """Write what trains; the frozen rest is read from the base checkpoint when a run is resumed."""
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        with self.gathered(model):
+            if self.args.should_save:
+                directory = Path(output_dir or self.args.output_dir)
+                directory.mkdir(parents=True, exist_ok=True)
+                trained = {
+                    name: parameter.detach().cpu().contiguous()
+                    for name, parameter in model.named_parameters()
+                    if parameter.requires_grad
+                }
+                save_file(trained, directory / TRAINABLE_FILE, metadata={"format": "pt"})
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        self._save(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        file = Path(resume_from_checkpoint) / TRAINABLE_FILE
+        trained = load_file(file)
+        model = self.accelerator.unwrap_model(self.model if model is None else model)
+        wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        if wanted.keys() != trained.keys():
+            names = sorted(wanted.keys() ^ trained.keys())[:3]
+            raise ValueError(f"{file} was written by a run that trains other parameters ({', '.join(names)} ...)")
+        with torch.no_grad():
+            for name, parameter in wanted.items():
+                parameter.copy_(trained[name])

@@ -1,0 +1,52 @@
+"""Write a small checkpoint with fresh weights, from which the bundled one is trained.
+
+    python -m scripts.make_small_checkpoint runs/small/fresh
+    python -m scripts.make_small_checkpoint runs/wide/fresh --set width=192 vision_mlp=768
+
+The format, the architecture and the ids' names are those of the released checkpoints; the sizes are small enough to
+travel with the package. Its tokenizer learns its words from the questions and answers about drawn training pages.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views
+from llava.train.page_data import page_texts
+from llava.train.pages import FAMILIES
+
+TEXT_STYLES = ("shapes", "large_print", "full")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="make_small_checkpoint", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pages", type=int, default=300, help="pages per family and style to learn words from")
+    parser.add_argument("--style", default="shapes", help="style of the pages that patch filters start from")
+    parser.add_argument("--side", type=int, default=168, help="side of those pages in pixels")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="change sizes")
+    args = parser.parse_args(arguments)
+    try:
+        changes = dict(change.split("=", 1) for change in args.set)
+        config = SmallModelConfig.from_dict({name: yaml.safe_load(value) for name, value in changes.items()})
+    except ValueError as error:
+        print(f"make_small_checkpoint: {error}", file=sys.stderr)
+        return 2
+    texts = [text for style in TEXT_STYLES for text in page_texts(tuple(FAMILIES), (style,), args.pages)]
+    tokenizer = build_tokenizer(texts, config.vocabulary)
+    model = create_model(config, tokenizer, drawn_views(args.side, args.style, 100))
+    model.to(torch.float32).save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    size = sum(file.stat().st_size for file in args.out.iterdir()) / 1e6
+    print(f"{args.out}: {total:,} parameters, {size:.1f} MB in float32")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
