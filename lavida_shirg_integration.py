@@ -78,7 +78,7 @@ class EncodedPages:
         Args:
             budget: detail tokens to keep of every row instead of the pages' own numbers.
         """
-        rows = to_device(torch.tensor(list(index)), self.dual.detail.device)
+        rows = to_device(torch.tensor(list(index), dtype=torch.long), self.dual.detail.device)
         values = {field.name: getattr(self.dual, field.name) for field in fields(self.dual)}
         gathered: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
         return EncodedPages(

@@ -58,7 +58,7 @@ def load_image(path: str | PathLike[str]) -> Image.Image:
         ValueError: if it cannot be read, is no image of a supported format, is damaged, too large or too thin.
     """
     with _open_file(Path(path)) as file:
-        return _decode(file, str(path))
+        return decode_image(file, str(path))
 
 
 def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Image.Image]:
@@ -78,7 +78,7 @@ def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Im
                 return _render_pdf(file, name, page)
         if page not in (None, 1):
             raise _refusal(name, f"it is a single image and has no page {page}", "leave the page out")
-        return [_decode(file, name)]
+        return [decode_image(file, name)]
 
 
 def count_pages(path: str | PathLike[str]) -> int:
@@ -108,7 +108,7 @@ def decode_base64_image(text: str) -> Image.Image:
         raise _refusal(name, "the text is not valid base64", "send the encoded file whole and unaltered") from error
     if not data:
         raise _refusal(name, "it is empty", "send the encoded file whole and unaltered")
-    return _decode(BytesIO(data), name)
+    return decode_image(BytesIO(data), name)
 
 
 def _refusal(name: str, fault: str, mend: str) -> ValueError:
@@ -154,7 +154,12 @@ def _has_image_signature(head: bytes) -> bool:
     return any(accept is not None and accept(head[:16]) is True for accept in accepts)
 
 
-def _decode(file: BinaryIO, name: str) -> Image.Image:
+def decode_image(file: BinaryIO, name: str) -> Image.Image:
+    """The picture that an open file holds, upright and in RGB; ``name`` is what errors call it.
+
+    Raises:
+        ValueError: as ``load_image``.
+    """
     # Pillow warns of large sizes, judged here by MAX_PIXELS, and of odd metadata beside sound pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

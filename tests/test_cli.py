@@ -162,7 +162,7 @@ class TestSession:
     def test_shirg_x_answers_are_those_of_the_patched_model(self, session: Session, page: Path) -> None:
         image = load_image(page)
         answer = session.ask(image, QUESTIONS[:1])[0]
-        ids, question = session._prompt(QUESTIONS[0])
+        ids, question = session.prompt(QUESTIONS[0])
         views = process_images([image], session.image_processor, session.model.config)
         tokens = session.model.generate(ids, views, [image.size], decoding=DECODING)
         assert answer.tokens == tuple(tokens[0].tolist())

@@ -76,7 +76,7 @@ def test_demo_passes_it_to_the_session(
     loaded = []
     original = Session.load.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(Session, "load", classmethod(lambda cls, *a, **k: loaded.append(k) or original(cls, *a, **k)))
-    monkeypatch.setattr("llava.serve.demo.read_sheets", lambda limit: [])
+    monkeypatch.setattr("llava.serve.demo.read_sheets", lambda pages, limit: [])
     call("demo", "--adapter", adapter, "--out", tmp_path / "demo")
     assert [item["adapter"] for item in loaded] == [str(adapter)]
     assert loaded[0]["shirg"] == TRAINED

@@ -135,8 +135,8 @@ class TestDemo:
             {"image": "letter.pdf", "page": 2, "question": "Who wrote?", **entry},
         ]
         (pages / "pages.json").write_text(json.dumps(entries))
-        monkeypatch.setattr(demo, "BUNDLED_PAGES", pages)
-        out, _ = call("demo", "--out", tmp_path / "out")
+        monkeypatch.setitem(demo.GALLERIES, "grids", pages)
+        out, _ = call("demo", "--questions", "2", "--out", tmp_path / "out")
         assert "How many [/red] & blue?" in " ".join(out.replace("│", " ").split())
         assert "letter.pdf" in out
         assert "left out" not in out
@@ -149,10 +149,11 @@ class TestDemo:
         assert "42 &lt;b&gt;" in html
         assert "http" not in html
 
-    def test_bundled_pages_hold_enough_questions(self) -> None:
-        sheets = demo.read_sheets(2)
+    @pytest.mark.parametrize("pages", demo.GALLERIES.values(), ids=demo.GALLERIES)
+    def test_bundled_pages_hold_enough_questions(self, pages: Path) -> None:
+        sheets = demo.read_sheets(pages, 2)
         assert sum(len(sheet.entries) for sheet in sheets) >= 6
-        assert all((demo.BUNDLED_PAGES / sheet.file).is_file() for sheet in sheets)
+        assert all((pages / sheet.file).is_file() for sheet in sheets)
         assert len({sheet.picture(1) for sheet in sheets}) == len(sheets)
 
     def test_boxes_become_centroid_and_extent(self) -> None:

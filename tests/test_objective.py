@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.constants import IGNORE_INDEX
 from llava.model.builder import load_pretrained_model
-from llava.train.objective import draw_masks, masked_diffusion_loss
+from llava.train.objective import draw_masks, mask_probability, masked_diffusion_loss, two_copies
 
 PAD = 510
 
@@ -96,3 +97,116 @@ def test_nothing_to_learn_from_is_an_error(model):
     batch = model.prepare_inputs(torch.tensor([[3, 5]]), labels=torch.tensor([[IGNORE_INDEX, IGNORE_INDEX]]))
     with pytest.raises(ValueError, match="label the answer"):
         masked_diffusion_loss(model, batch, torch.zeros(1, 2, dtype=torch.bool))
+
+
+def prefix_lm_by_two_passes(model, ids, labels, masked, probability=None):
+    """Each copy alone with a mask that hides the answer from the prompt: (cross-entropy sums, counts) of both."""
+    answer = labels != IGNORE_INDEX
+    allowed = answer[:, None] | ~answer[None]
+    sums, counts = [], []
+    for copy, chance in ((masked, probability), (answer & ~masked, None if probability is None else 1 - probability)):
+        noisy = ids.masked_fill(copy, model.config.mask_token_id)
+        hidden = model.model(model.model.embed_tokens(noisy)[None], allowed[None])[0]
+        losses = [F.cross_entropy(model.model.compute_logits(hidden[p]), labels[p]) for p in copy.nonzero().flatten()]
+        weight = 1.0 if chance is None else 0.5 / chance
+        sums.append(weight * torch.stack(losses).sum() if losses else torch.zeros(()))
+        counts.append(len(losses))
+    return sums, counts
+
+
+@pytest.mark.parametrize("reweight", [False, True])
+def test_copies_behind_one_prefix_are_two_passes_with_a_prefix_mask(model, reweight):
+    samples = [sample(1, 3, 5), sample(2, 7, 11), sample(3, 13, 1)]
+    batch = batch_of(model, samples)
+    masked = draw_masks(batch.labels, torch.Generator().manual_seed(3))
+    probabilities = torch.tensor([0.23, 0.61, 0.97]) if reweight else None
+    found = masked_diffusion_loss(model, batch, masked, prefix_lm=True, probabilities=probabilities)
+    sums, counts = [], []
+    for row, (ids, labels) in enumerate(samples):
+        chance = None if probabilities is None else float(probabilities[row])
+        alone, number = prefix_lm_by_two_passes(model, ids, labels, masked[row, : len(ids)], chance)
+        sums.append(sum(alone))
+        counts.append(number)
+    assert_close(found.sample_sums, torch.stack(sums), rtol=1e-4, atol=1e-4)
+    assert found.num_masked.tolist() == torch.tensor(counts).sum(0).tolist()
+    assert_close(found.loss, torch.stack(sums).sum() / sum(map(sum, counts)), rtol=1e-4, atol=1e-4)
+    full = masked_diffusion_loss(model, batch, masked, probabilities=probabilities)
+    assert not torch.allclose(full.sample_sums, found.sample_sums, rtol=1e-3)
+
+
+def test_the_answer_is_hidden_from_the_prompt_in_decoding_s_way(model):
+    """Hidden states of the first copy are those of a cached prefix and a denoised answer."""
+    ids, labels = sample(4, 7, 5)
+    batch = model.prepare_inputs(ids[None], labels=labels[None])
+    masked = torch.zeros_like(labels[None], dtype=torch.bool)
+    masked[0, [8, 11]] = True
+    copies = two_copies(model, batch, masked, prefix_lm=True)
+    hidden = model.model(copies.embeds, copies.attention_mask, copies.position_ids)
+    cache = model.model.prefill(batch.embeds[:, :7], [7], num_answer=7)
+    noisy = model.model.embed_tokens(ids.masked_fill(masked[0], model.config.mask_token_id)[None, 7:])
+    decoded = model.model.denoise(noisy, cache, model.model.answer_rotary(cache, 7))
+    assert_close(hidden[:, 7:14], decoded, rtol=1e-4, atol=1e-4)
+
+
+def test_reweighting_is_one_over_p_for_a_copy_and_one_over_one_minus_p_for_its_complement(model):
+    samples = [sample(5, 3, 5), sample(6, 7, 2)]
+    batch = batch_of(model, samples)
+    masked = draw_masks(batch.labels, torch.Generator().manual_seed(8))
+    probabilities = torch.tensor([0.3, 0.8])
+    found = masked_diffusion_loss(model, batch, masked, probabilities=probabilities).sample_sums
+    expected = []
+    for row, (ids, labels) in enumerate(samples):
+        total = torch.zeros(())
+        for copy, chance in (
+            (masked[row, : len(ids)], probabilities[row]),
+            (~masked[row, : len(ids)] & (labels != IGNORE_INDEX), 1 - probabilities[row]),
+        ):
+            logits = model(ids.masked_fill(copy, model.config.mask_token_id)[None]).logits[0]
+            for place in copy.nonzero().flatten():
+                total = total + F.cross_entropy(logits[place], labels[place]) / chance / 2
+        expected.append(total)
+    assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_a_time_masks_with_a_probability_that_is_never_zero():
+    assert_close(mask_probability(torch.tensor([0.0, 0.2, 1.0])), torch.tensor([0.001, 0.2008, 1.0]))
+
+
+def test_text_behind_the_answer_is_refused_with_a_hidden_answer(model):
+    ids, labels = sample(7, 3, 5)
+    labels[6] = IGNORE_INDEX
+    batch = model.prepare_inputs(ids[None], labels=labels[None])
+    masked = torch.zeros_like(labels[None], dtype=torch.bool)
+    masked_diffusion_loss(model, batch, masked)
+    with pytest.raises(ValueError, match="prefix_lm needs the labeled answer at the end"):
+        masked_diffusion_loss(model, batch, masked, prefix_lm=True)
+
+
+class LargestLogits(TorchDispatchMode):
+    """Notes the most elements that any tensor made inside had with the vocabulary as its last axis."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.vocab = model.config.vocab_size
+        self.weights = {parameter.data_ptr() for parameter in model.parameters()}
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.shape[-1:] == (self.vocab,) and out.data_ptr() not in self.weights:
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+@pytest.mark.parametrize(("prefix_lm", "positions"), [(False, 2 * (97 + 7)), (True, 97 + 2 * 7)])
+def test_logits_exist_for_masked_positions_only(model, prefix_lm, positions):
+    """Logits of every position are what exhausts memory: 7 masked ones of 208, or of 111 behind one prefix."""
+    batch = batch_of(model, [sample(8, 97, 5)])
+    masked = draw_masks(batch.labels, torch.Generator().manual_seed(1))
+    with LargestLogits(model) as gathered:
+        masked_diffusion_loss(model, batch, masked, prefix_lm=prefix_lm)
+    assert gathered.elements == 7 * model.config.vocab_size
+    copies = two_copies(model, batch, masked, prefix_lm=prefix_lm)
+    with LargestLogits(model) as full:
+        model.model.compute_logits(model.model(copies.embeds, copies.attention_mask, copies.position_ids))
+    assert full.elements == positions * model.config.vocab_size

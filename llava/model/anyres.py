@@ -8,6 +8,9 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PretrainedConfig, SiglipVisionConfig
+
+from llava.mm_utils import get_anyres_image_grid_shape
 
 POOL_MODES = ("average", "max", "bilinear")
 
@@ -62,3 +65,17 @@ def join_tiles(views: Tensor, *, columns: int, rows: int, image_size: tuple[int,
     grid = unpad_image(grid.flatten(3).flatten(1, 2), image_size)
     ends = newline.to(grid)[:, None, None].expand(-1, grid.shape[1], 1)
     return torch.cat([thumbnail.flatten(0, 1), torch.cat([grid, ends], dim=2).flatten(1).T])
+
+
+def stock_tokens(config: PretrainedConfig, vision: SiglipVisionConfig, size: tuple[int, int]) -> int:
+    """Tokens that LaViDa's own encoding makes of an image of ``size``, (width, height) in pixels."""
+    image_size, patch_size = int(vision.image_size), int(vision.patch_size)
+    side = pooled_side(image_size // patch_size, config.mm_pooler_ratio, config.mm_spatial_pool_mode)
+    newlines = config.mm_patch_merge_type == "spatial_unpad"
+    if config.image_aspect_ratio != "anyres":
+        return side**2 + newlines
+    columns, rows = get_anyres_image_grid_shape(size, config.image_grid_pinpoints, image_size)
+    views = torch.zeros(1 + columns * rows, side, side, 1)
+    if not newlines:
+        return len(views) * side**2
+    return len(join_tiles(views, columns=columns, rows=rows, image_size=size, newline=torch.zeros(1)))

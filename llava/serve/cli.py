@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
         else:
             with _logging(_level(verbose=args.verbose, debug=debug)):
-                importlib.import_module(f"llava.serve.{args.command}").run(args)
+                importlib.import_module(f"llava.serve.{args.module}").run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130

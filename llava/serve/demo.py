@@ -23,7 +23,9 @@ from llava.serve.session import Session
 from llava.serve.settings import read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
 
-BUNDLED_PAGES = Path(__file__).parent.parent / "assets" / "pages"
+ASSETS = Path(__file__).parent.parent / "assets"
+GALLERIES = {"grids": ASSETS / "grids", "documents": ASSETS / "pages"}
+"""Pages of the kind that the bundled model was trained on, and small print that it is too small to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +54,15 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.questions < 1:
         raise ValueError(f"--questions must be at least 1, got {args.questions}")
-    sheets = read_sheets(args.questions)
+    pages = GALLERIES[args.gallery]
+    sheets = read_sheets(pages, args.questions)
     config = shirg_settings(read_checkpoint_config(model_of(args), args.revision), adapter=adapter_of(args))
     out = _make_directory(args.out)
     session = load_session(args, config)
     progress = Console(stderr=True)
     shown = []
     for sheet in track(sheets, "pages", console=progress, disable=not progress.is_interactive, transient=True):
-        shown += answer_sheet(session, sheet, out)
+        shown += answer_sheet(session, pages, sheet, out)
     index = out / "index.html"
     write_text(index_page(shown, model=model_of(args), untrained=session.untrained), index)
     console = stdout_console()
@@ -68,18 +71,18 @@ def run(args: argparse.Namespace) -> None:
     console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
 
 
-def read_sheets(limit: int) -> list[Sheet]:
-    """The bundled pages in order, with at most ``limit`` questions each."""
-    entries = json.loads((BUNDLED_PAGES / "pages.json").read_text(encoding="utf-8"))
+def read_sheets(pages: Path, limit: int) -> list[Sheet]:
+    """The pages of a gallery in order, with at most ``limit`` questions each."""
+    entries = json.loads((pages / "pages.json").read_text(encoding="utf-8"))
     return [
         Sheet(file=file, page=page, entries=tuple(group)[:limit])
         for (file, page), group in groupby(entries, lambda entry: (entry["image"], entry.get("page")))
     ]
 
 
-def answer_sheet(session: Session, sheet: Sheet, out: Path) -> list[Shown]:
+def answer_sheet(session: Session, pages: Path, sheet: Sheet, out: Path) -> list[Shown]:
     """Answer a sheet's questions and write their heat maps into ``out``."""
-    image = load_pages(BUNDLED_PAGES / sheet.file, page=sheet.page)[0]
+    image = load_pages(pages / sheet.file, page=sheet.page)[0]
     page = session.encode(image)
     shown = []
     for number, entry in enumerate(sheet.entries, start=1):

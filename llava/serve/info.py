@@ -18,8 +18,7 @@ from safetensors import safe_open
 from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import ShirgX
-from llava.mm_utils import get_anyres_image_grid_shape
-from llava.model.anyres import join_tiles, pooled_side
+from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.llava_llada import LlavaLladaConfig
 from llava.model.multimodal_encoder.builder import vision_config
@@ -187,20 +186,6 @@ def _describe_adapter(
         "parameters": sum(header.parameters for header in tensors.values()),
         "bytes": sum(header.num_bytes for header in tensors.values()),
     }
-
-
-def stock_tokens(config: LlavaLladaConfig, vision: SiglipVisionConfig, size: tuple[int, int]) -> int:
-    """Tokens that LaViDa's own encoding makes of an image of (width, height) pixels."""
-    image_size, patch_size = int(vision.image_size), int(vision.patch_size)
-    side = pooled_side(image_size // patch_size, config.mm_pooler_ratio, config.mm_spatial_pool_mode)
-    newlines = config.mm_patch_merge_type == "spatial_unpad"
-    if config.image_aspect_ratio != "anyres":
-        return side**2 + newlines
-    columns, rows = get_anyres_image_grid_shape(size, config.image_grid_pinpoints, image_size)
-    views = torch.zeros(1 + columns * rows, side, side, 1)
-    if not newlines:
-        return len(views) * side**2
-    return len(join_tiles(views, columns=columns, rows=rows, image_size=size, newline=torch.zeros(1)))
 
 
 def _directory(config: LlavaLladaConfig) -> Path:

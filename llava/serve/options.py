@@ -17,6 +17,7 @@ examples:
   lavida fill invoice.png "Total: [8], date: [8]"
   lavida select invoice.png "What is the total due?" --heatmap kept.png
   lavida info jacklishufan/lavida-llada-v1.0-instruct
+  lavida eval --benchmark entitygrid --style full --out runs/entitygrid
   lavida demo
 
 `lavida COMMAND --help` shows a command's options."""
@@ -56,10 +57,22 @@ examples:
 
 Only the config and the headers of the weight files are read, of a hub repository too."""
 
+EVAL_EXAMPLES = """\
+examples:
+  lavida eval --benchmark entitygrid --style shapes --out runs/shapes
+  lavida eval --benchmark docpage --style full --budget 512 768 1024 --out runs/docpage
+  lavida eval --benchmark docpage --style full --method scaffold_random --out runs/random
+  lavida eval --compare runs/docpage/budget-768 runs/random
+
+Writes records.jsonl, a line per question, and summary.json. A run that was
+killed goes on when it is started again. Several budgets share one encoding of
+each page and write a directory each. A peer of SHIRG-X gets as many tokens as
+it has with its scaffold."""
+
 DEMO_EXAMPLES = """\
 examples:
   lavida demo
-  lavida demo --out /tmp/demo --questions 4
+  lavida demo --gallery documents --model DIR --out /tmp/demo
 
 Writes a heat map for every question and demo/index.html, which shows them all."""
 
@@ -122,16 +135,28 @@ def build_parser() -> Parser:
     _add_json(info)
     _add_logging(info)
 
+    evaluation = _command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
+    evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
+    _add_evaluation(evaluation)
+    _add_model(evaluation)
+
     demo = _command(commands, "demo", "answer questions about the bundled pages", DEMO_EXAMPLES)
     demo.add_argument("--out", metavar="DIR", default="demo", help="where the pictures go (default: demo)")
-    demo.add_argument("--questions", metavar="N", type=int, default=2, help="at most so many per page (default: 2)")
+    demo.add_argument(
+        "--gallery",
+        choices=("grids", "documents"),
+        default="grids",
+        help="which bundled pages: grids of the kind that the bundled model was trained on, or documents and charts "
+        "for larger models (default: grids)",
+    )
+    demo.add_argument("--questions", metavar="N", type=int, default=4, help="at most so many per page (default: 4)")
     _add_model(demo)
     return parser
 
 
 def _command(commands: Any, name: str, purpose: str, examples: str) -> Parser:
     parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", epilog=examples)
-    parser.set_defaults(command=name)
+    parser.set_defaults(command=name, module=name)
     return parser
 
 
@@ -175,6 +200,31 @@ def _add_selection(parser: Parser, *, optional: bool) -> None:
     group.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
     group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
+
+
+def _add_evaluation(parser: Parser) -> None:
+    parser.add_argument("--compare", metavar="DIR", nargs="+", help="a Markdown table of finished results, and no more")
+    asked = parser.add_argument_group("questions")
+    asked.add_argument("--benchmark", metavar="NAME", help="entitygrid, chartpage or docpage")
+    asked.add_argument("--style", metavar="NAME", default="full", help="shapes, large_print or full (default: full)")
+    asked.add_argument("--split", metavar="NAME", default="test", help="test, shifted or validation (default: test)")
+    asked.add_argument("--questions", metavar="N", type=int, default=500, help="how many (default: 500)")
+    asked.add_argument("--out", metavar="DIR", help="where the results go, and where a killed run goes on")
+    way = parser.add_argument_group("method")
+    way.add_argument(
+        "--method", metavar="NAME", default="shirg_x", help="shirg_x, stock or the name of a peer (default: shirg_x)"
+    )
+    way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
+    way.add_argument(
+        "--budget", metavar="auto|K", nargs="+", type=_budget, help="detail tokens to keep, one or several numbers"
+    )
+    way.add_argument("--seed", metavar="N", type=int, default=0, help="for peers that choose at random (default: 0)")
+    group = parser.add_argument_group("denoising")
+    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
+    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")
+    group.add_argument(
+        "--batch-size", metavar="N", type=int, default=16, help="questions denoised together (default: 16)"
+    )
 
 
 def _budget(text: str) -> int | str:

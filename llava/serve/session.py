@@ -181,7 +181,7 @@ class Session:
         if page.prefix is not None:
             return page.prefix
         assert page.encoded is not None
-        return self._choose(page.encoded, self._prompt(check_question(question))[1])
+        return self._choose(page.encoded, self.prompt(check_question(question))[1])
 
     def answer(
         self,
@@ -275,7 +275,12 @@ class Session:
     def _words(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def _prompt(self, question: str) -> tuple[Tensor, Question]:
+    def prompt(self, question: str) -> tuple[Tensor, Question]:
+        """The ids of a question about one image, -200 in the image's place, and what selection reads of it.
+
+        Raises:
+            ValueError: if the question holds no words.
+        """
         conversation = conv_templates["llada"].copy()
         conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
         conversation.append_message("assistant", None)
@@ -312,7 +317,7 @@ class Session:
             if on_step is not None:
                 on_step(step)
 
-        ids, _ = self._prompt(question)
+        ids, _ = self.prompt(question)
         tokens = self.model.denoise(
             self.model.splice([ids], [prefix.tokens]),
             decoding,

@@ -48,7 +48,11 @@ class Batch:
 
 
 def make_batch(groups: Sequence[Group]) -> Batch:
-    """The samples of all groups as one batch."""
+    """The samples of all groups as one batch.
+
+    Raises:
+        ValueError: if the samples of a group differ in their images, of which only the first sample's are encoded.
+    """
     samples = [sample for group in groups for sample in group]
     views: list[Tensor] = []
     sizes: list[tuple[int, int]] = []
@@ -63,6 +67,10 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         sizes += group[0].image_sizes
         pages += [group[0].page] * len(group[0].views)
         for sample in group:
+            if sample.image_sizes != group[0].image_sizes or len(sample.views) != len(group[0].views):
+                raise ValueError(
+                    f"sample {sample.id} has other images than {group[0].id}; group samples by their images"
+                )
             image_index += range(start, start + len(sample.views))
             sample_index += [number] * len(sample.views)
             questions += [sample.question] * len(sample.views)
@@ -94,7 +102,7 @@ def collate(items: Sequence[Sample | Group]) -> dict[str, Any]:
 def noise_seed(*parts: object) -> int:
     """A 63-bit seed from anything that has a text: the same on every machine and in every process."""
     # Python's own hash of a text differs from process to process.
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def draw_noise(batch: Batch, *key: object) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,28 @@ import yaml
 from llava.train.losses import LossConfig
 from llava.train.page_data import PagesConfig
 from llava.train.parameters import TrainableConfig
+from llava.train.real_sets import REAL_SETS
 from llava.train.settings import Settings
 from shirg.config import ShirgXConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealSetConfig(Settings):
+    """A public set to train on.
+
+    Raises:
+        ValueError: if no set has this name.
+    """
+
+    name: str
+    """One of ``REAL_SETS``."""
+    location: str | None = None
+    """The directory it was downloaded to; without it a table is fetched from the hub."""
+    sampling_strategy: str = "all"
+    """As for a dataset of a mixture: ``random:10%``, ``first:1000``."""
+
+    def __post_init__(self) -> None:
+        self.check_choice("name", tuple(REAL_SETS))
 
 
 @no_type_check  # sections arrive as plain mappings and leave __post_init__ as what they describe
@@ -32,11 +52,13 @@ class TrainConfig(Settings):
     seed: int = 0
     """Of masks, noise, budgets, new weights and the order of the data."""
     pages: PagesConfig | None = None
-    """Drawn pages to train on; or give ``mixture``."""
+    """Drawn pages to train on; or give ``mixture`` or ``real``."""
     mixture: str | None = None
     """A LLaVA list of conversations (JSON, JSONL) or a YAML file naming several."""
     images: str | None = None
     """Folder of the mixture's images, where the list does not say."""
+    real: RealSetConfig | None = None
+    """A public set to train on."""
     validation: PagesConfig | None = None
     """Drawn pages to answer during training."""
     validation_budgets: tuple[int | str, ...] = ("auto",)
@@ -49,6 +71,10 @@ class TrainConfig(Settings):
     losses: LossConfig = field(default_factory=LossConfig)
     answer_block: int = 32
     """Answers are padded with end-of-text to a multiple of this."""
+    max_extra_blocks: int = 0
+    """LaViDa's random extra: up to so many more blocks of end-of-text behind answers."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: slower, with far less memory."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Fields of transformers' TrainingArguments: steps, batch, learning rate schedule, DeepSpeed, logging."""
 
@@ -68,12 +94,25 @@ class TrainConfig(Settings):
         self.check_choice("dtype", ("auto", "float32", "bfloat16"))
         self.check_count("seed", 0)
         self.check_count("answer_block", 1)
-        if (self.pages is None) == (self.mixture is None):
-            raise ValueError("give either pages or mixture: what to train on")
-        if self.mixture is not None and (self.losses.reading or self.losses.alignment or self.losses.pointing):
-            raise ValueError("losses: reading, alignment and pointing need drawn pages; a mixture knows no places")
+        self.check_count("max_extra_blocks", 0)
+        self.check_choice("gradient_checkpointing", (True, False))
+        if sum(source is not None for source in (self.pages, self.mixture, self.real)) != 1:
+            raise ValueError("give exactly one of pages, mixture and real: what to train on")
+        if self.images is not None and self.mixture is None:
+            raise ValueError("images is the folder of a mixture, which is not given; leave it out")
+        self._check_losses()
         self._check_budgets()
         self._check_trainer()
+
+    def _check_losses(self) -> None:
+        losses, learns = self.losses, self.shirg_x is not None and self.shirg_x.similarity in ("learned", "auto")
+        asked = [name for name in ("reading", "alignment", "pointing") if getattr(losses, name)]
+        if learns and losses.relevance and losses.relevance_teacher == "boxes":
+            asked.append("relevance_teacher: boxes")
+        if asked and self.pages is None:
+            raise ValueError(f"losses: {asked[0]} needs drawn pages; a mixture or a real set knows no places")
+        if asked and self.shirg_x is None:
+            raise ValueError(f"losses: {asked[0]} needs shirg_x, which is not given")
 
     def _check_budgets(self) -> None:
         for name in ("train_budgets", "validation_budgets"):
@@ -93,7 +132,7 @@ class TrainConfig(Settings):
     def _check_trainer(self) -> None:
         from transformers import TrainingArguments
 
-        known = {entry.name for entry in fields(TrainingArguments)} - {"output_dir", "seed", "data_seed"}
+        known = {entry.name for entry in fields(TrainingArguments)} - set(_OWN)
         unknown = sorted(set(self.trainer) - known)
         if unknown:
             raise ValueError(f"trainer: unknown setting {unknown[0]!r}; see transformers' TrainingArguments")
@@ -136,9 +175,13 @@ class TrainConfig(Settings):
         return plain
 
 
+_OWN = ("output_dir", "seed", "data_seed", "gradient_checkpointing", "activation_checkpointing")
+"""Settings of transformers' trainer that are this configuration's own."""
+
 _SECTIONS: dict[str, Any] = {
     "pages": PagesConfig,
     "validation": PagesConfig,
+    "real": RealSetConfig,
     "shirg_x": ShirgXConfig,
     "trainable": TrainableConfig,
     "losses": LossConfig,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from llava.conversation import SYSTEM
+from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.train.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
@@ -65,6 +66,8 @@ class SmallModelConfig(Settings):
         self.check_count("seed", 0)
         if self.width % (4 * self.heads):
             raise ValueError(f"width must be a multiple of 4 * heads, got {self.width} and {self.heads}")
+        if self.width > 3 * PATCH**2:
+            raise ValueError(f"width must be at most {3 * PATCH**2}, the numbers in a patch, got {self.width}")
 
 
 def create_model(
@@ -76,31 +79,32 @@ def create_model(
         pages: views (1, 3, side, side) of drawn pages, from which the patch filters start.
     """
     ids = {name: tokenizer.convert_tokens_to_ids(word) for name, word in SPECIAL.items()}
-    torch.manual_seed(config.seed)
-    model = LlavaLladaForMaskedDiffusion(
-        LlavaLladaConfig(
-            d_model=config.width,
-            n_heads=config.heads,
-            n_layers=config.language_layers,
-            mlp_hidden_size=config.language_mlp,
-            vocab_size=len(tokenizer),
-            pad_token_id=ids["eos_token_id"],
-            **ids,
-            mm_hidden_size=config.width,
-            mm_vision_tower="./siglip",
-            mm_vision_config={
-                "model_type": "siglip_vision_model",
-                "hidden_size": config.width,
-                "intermediate_size": config.vision_mlp,
-                "num_hidden_layers": config.vision_layers,
-                "num_attention_heads": config.heads,
-                "image_size": 384,
-                "patch_size": PATCH,
-            },
-            mm_keep_all_layers=True,
+    # The caller's own chance stays as it was.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(config.seed)
+        model = LlavaLladaForMaskedDiffusion(
+            LlavaLladaConfig(
+                d_model=config.width,
+                n_heads=config.heads,
+                n_layers=config.language_layers,
+                mlp_hidden_size=config.language_mlp,
+                vocab_size=len(tokenizer),
+                pad_token_id=ids["eos_token_id"],
+                **ids,
+                mm_hidden_size=config.width,
+                mm_vision_tower="./siglip",
+                mm_vision_config={
+                    "model_type": "siglip_vision_model",
+                    "hidden_size": config.width,
+                    "intermediate_size": config.vision_mlp,
+                    "num_hidden_layers": config.vision_layers,
+                    "num_attention_heads": config.heads,
+                    "image_size": 384,
+                    "patch_size": PATCH,
+                },
+                mm_keep_all_layers=True,
+            )
         )
-    )
-    with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear):
                 # transformers' 0.02 suits widths near 768; at 128 attention would start, and long stay, uniform.
@@ -176,8 +180,6 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
 
 def drawn_views(model_side: int, style: str, pages: int) -> list[Tensor]:
     """Views (1, 3, side, side) of the first training pages of every family, as SigLIP's preprocessing makes them."""
-    from llava.image_processor import SigLipImageProcessor
-
     processor = SigLipImageProcessor(size=(model_side, model_side))
     return [
         single_view(draw_page(family, "train", 0, index, STYLES[style]).image, processor, model_side, pad=False)

@@ -20,9 +20,9 @@ from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
 from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import Size, ViewConfig, process_images
+from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import count_images
-from llava.serve.info import stock_tokens
 from llava.train.records import Record, RecordStore, draw
 from llava.train.sample import Encoded, Sample, encode_conversation
 from shirg.config import ShirgXConfig

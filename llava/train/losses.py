@@ -51,8 +51,11 @@ class LossConfig(Settings):
         for name, least in (("budget_every", 1), ("budget_draws", 4), ("pointing_heads", 1)):
             self.check_count(name, least)
         for name in ("prefix_lm", "reweight"):
-            self.check_choice(name, (True, False))
+            self.check_switch(name)
         self.check_choice("relevance_teacher", TEACHERS)
-        object.__setattr__(self, "pointing_layers", tuple(self.pointing_layers))
+        layers = self.pointing_layers
+        if not isinstance(layers, list | tuple) or not layers or any(type(layer) is not int for layer in layers):
+            raise ValueError(f"pointing_layers must be a list of at least one layer's number, got {layers!r}")
+        object.__setattr__(self, "pointing_layers", tuple(layers))
         if not self.denoising and (self.pointing or not (self.reading or self.alignment)):
             raise ValueError("without denoising there must be reading or alignment to learn, and no pointing")

@@ -14,7 +14,8 @@ from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
 from llava.model.transfer import to_device
-from llava.train.batch import Batch, detail_starts
+from llava.question import Question
+from llava.train.batch import Batch, detail_starts, noise_seed
 from llava.train.budget_labels import budget_labels, budget_loss
 from llava.train.coordinate_probe import CoordinateProbe
 from llava.train.losses import LossConfig
@@ -47,8 +48,11 @@ class TrainingModel(nn.Module):
     """LaViDa with the losses of a stage; ``page_losses`` and ``probe`` hold parameters that only losses need.
 
     Args:
-        handle: the live patch, or None for LaViDa's own encoding.
+        handle: the live patch; None, or one in stock mode, for LaViDa's own encoding.
         page_losses: what drawn pages can teach; None where there are none.
+
+    Raises:
+        ValueError: if a loss needs drawn pages or SHIRG-X and goes without, or layers or heads that do not exist.
     """
 
     def __init__(
@@ -60,11 +64,12 @@ class TrainingModel(nn.Module):
     ) -> None:
         super().__init__()
         self.lavida = lavida
-        self.handle = handle
+        self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
         self.losses = losses
         self.page_losses = page_losses
+        self._check()
         self.probe: CoordinateProbe | None = None
-        if handle is not None and losses.coordinate and losses.denoising:
+        if self.handle is not None and losses.coordinate and losses.denoising:
             self.probe = CoordinateProbe(lavida.config.hidden_size)
 
     @property
@@ -72,17 +77,36 @@ class TrainingModel(nn.Module):
         """Whether the relevance has a teacher here."""
         return self.handle is not None and self.handle.config.similarity == "learned" and self.losses.relevance > 0
 
+    def _check(self) -> None:
+        losses = self.losses
+        wanted = [name for name in ("reading", "alignment", "pointing") if getattr(losses, name)]
+        if self.learns_relevance and losses.relevance_teacher == "boxes":
+            wanted.append("relevance_teacher: boxes")
+        if wanted and (self.handle is None or self.page_losses is None):
+            raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
+        if losses.pointing or (self.learns_relevance and losses.relevance_teacher == "attention"):
+            layers, heads = len(self.lavida.model.blocks), self.lavida.config.n_heads
+            if not all(0 <= layer < layers for layer in losses.pointing_layers):
+                raise ValueError(
+                    f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got "
+                    f"{losses.pointing_layers}"
+                )
+            if losses.pointing_heads > heads:
+                raise ValueError(f"losses: pointing_heads must be at most {heads}, got {losses.pointing_heads}")
+
     def forward(self, batch: Batch, draws: Draws) -> Parts:
-        """The parts of the loss of a batch.
+        """The parts of the loss of a batch; what needs images is missing where there are none.
 
         Raises:
-            ValueError: if prompts, images and answers exceed the context.
+            ValueError: if prompts, images and answers exceed the context. A relevance taught by attention or by the
+                gate reads every patch of an image, so there the images must fit whole.
         """
         parts: Parts = {}
-        if self.handle is None:
-            sequences = self._lavida_sequences(batch)
+        if self.handle is None or not batch.views:
             if self.losses.denoising:
-                self._denoise(parts, batch, draws, self._splice(batch, sequences), None)
+                self._denoise(parts, batch, draws, self._splice(batch, self._lavida_sequences(batch)), None)
+                if not batch.views:
+                    self._hang(parts, self._blank_page())
             return parts
         pages = self.handle.encode_pages(batch.views, batch.image_sizes)
         if self.page_losses is not None:
@@ -103,7 +127,48 @@ class TrainingModel(nn.Module):
             self._teach_relevance(parts, batch, draws, pages, rows)
         if draws.measurements:
             self._measure_budgets(parts, batch, draws, pages)
+        self._hang(parts, self._idle(pages, batch.views[0], projected=draws.gate))
         return parts
+
+    def _hang(self, parts: Parts, idle: Tensor) -> None:
+        """Let the denoising loss reach, at zero, what it does not need.
+
+        Engines count on a gradient of every parameter in every process and step: data-parallel ones wait for it, and
+        ZeRO-3 applies the last one again where there is none.
+        """
+        loss, count = parts["denoising"]
+        parts["denoising"] = (loss + 0 * idle, count)
+
+    def _blank_page(self) -> Tensor:
+        """A number that depends on everything that reads images."""
+        tower = self.lavida.get_vision_tower()
+        side = tower.image_size if self.handle is None else self.handle.config.grid * tower.patch_size
+        view = torch.zeros(1, 3, side, side, device=self.lavida.device)
+        if self.handle is None:
+            return self.lavida.encode_images([view], [(side, side)])[0].float().sum()
+        return self._idle(self.handle.encode_pages([view], [(side, side)]), view, projected=True)
+
+    def _idle(self, pages: EncodedPages, view: Tensor, *, projected: bool) -> Tensor:
+        """A number that depends on what not every step trains: the budget head, the relevance, and if asked what
+        is read from projected tokens.
+
+        Only the first of ``pages`` is looked at, whose view (1, 3, side, side) is given.
+        """
+        assert self.handle is not None
+        page = pages.gather([0])
+        total = self.handle.budget_logits(view).float().sum()
+        if self.learns_relevance:
+            words, mask = self.handle.word_embeddings([Question(ids=(0,))])
+            detail = page.dual.detail.detach()
+            total = total + self.lavida.shirg_x.relevance(detail, words.detach(), mask).sum()
+        if projected:
+            (tokens,), (boxes,) = self.handle.project_tokens(page, _every_token(page, page.dual.detail))
+            total = total + tokens.float().sum()
+            if self.probe is not None:
+                # The page's own boxes: detail tokens stand last.
+                count = page.dual.detail.shape[1]
+                total = total + self.probe(tokens[-count:], boxes[-count:]).sum()
+        return total
 
     def _lavida_sequences(self, batch: Batch) -> list[Tensor]:
         if not batch.views:
@@ -138,6 +203,7 @@ class TrainingModel(nn.Module):
     def _run(
         self, prepared: PromptEmbeds, times: Tensor, noise: Tensor, layers: Sequence[int] = ()
     ) -> tuple[TwoCopies, DiffusionLoss, list[BlockInput]]:
+        """One pass over both noisy copies: the copies, their loss, and what ``layers`` were given."""
         masked, probability = self._masks(prepared, times, noise)
         language = self.lavida.model
         copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.losses.prefix_lm)
@@ -181,8 +247,7 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         assert draws.budget is not None
         detail = rows.dual.detail
-        generator = torch.Generator().manual_seed(draws.gate_seed)
-        noise = to_device(torch.randn(detail.shape, generator=generator), detail.device)
+        noise = to_device(_gate_noise(batch, draws.gate_seed, detail.shape[1:]), detail.device)
         features = noise_gate(detail, self._relevance(rows, batch), noise, keep=draws.budget)
         return self.handle.project_tokens(rows, _every_token(rows, features))[0]
 
@@ -192,7 +257,7 @@ class TrainingModel(nn.Module):
         relevance = self._relevance(rows, batch)
         if self.losses.relevance_teacher == "boxes":
             assert self.page_losses is not None
-            parts["relevance"] = box_loss(relevance, self.page_losses.patch_targets(batch, rows))
+            parts["relevance"] = box_loss(relevance, self.page_losses.answer_patches(batch, rows))
         else:
             attention = self._attention_to_patches(batch, draws, pages)
             parts["relevance"] = distillation_loss(relevance, attention)
@@ -224,8 +289,6 @@ class TrainingModel(nn.Module):
 
     def _measure_budgets(self, parts: Parts, batch: Batch, draws: Draws, pages: EncodedPages) -> None:
         assert self.handle is not None
-        if not batch.views:
-            return
         device = self.lavida.device
         owner = to_device(torch.tensor(batch.image_index), device)
         sample = to_device(torch.tensor(batch.sample_index), device)
@@ -242,6 +305,16 @@ class TrainingModel(nn.Module):
         logits = self.handle.budget_logits(torch.cat([view.to(device) for view in batch.views]))
         errors = budget_loss(logits, budget_labels(losses))
         parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
+
+
+def _gate_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
+    """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
+    drawn = []
+    for row, sample in enumerate(batch.sample_index):
+        place = batch.sample_index[:row].count(sample)
+        generator = torch.Generator().manual_seed(noise_seed("gate", seed, batch.ids[sample], place))
+        drawn.append(torch.randn(*shape, generator=generator))
+    return torch.stack(drawn)
 
 
 def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:

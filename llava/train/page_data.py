@@ -58,6 +58,7 @@ class PageDataset(Dataset[Group]):
     """Groups of samples, one page each: the page is encoded once for all its questions.
 
     Args:
+        max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
         model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
     """
 
@@ -69,12 +70,14 @@ class PageDataset(Dataset[Group]):
         model_config: PretrainedConfig,
         *,
         answer_block: int = 32,
+        max_extra_blocks: int = 0,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.model_config = model_config
         self.answer_block = answer_block
+        self.max_extra_blocks = max_extra_blocks
 
     def __len__(self) -> int:
         return self.config.pages
@@ -95,6 +98,7 @@ class PageDataset(Dataset[Group]):
                 [("user", f"{DEFAULT_IMAGE_TOKEN}\n{question.question}"), ("assistant", question.answer)],
                 self.tokenizer,
                 answer_block=self.answer_block,
+                extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
             )
             samples.append(
                 Sample(

@@ -1,5 +1,7 @@
 """What drawn pages can teach beyond their answers, since the generator knows everything about them."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -54,26 +56,28 @@ class PageLosses(nn.Module):
     ) -> None:
         """Add what masked words of the answer should look at: detail tokens on what the answer is read from."""
         lengths = prefix.tokens.lengths
-        under = []
-        for row, (sample, length) in enumerate(zip(batch.sample_index, lengths, strict=True)):
-            question = batch.page_questions[sample]
-            assert question is not None
-            under.append(tokens_under(prefix.tokens.boxes[row, :length], question.answer_boxes))
+        drawn_pages(batch)
+        boxes = [row[:length] for row, length in zip(prefix.tokens.boxes, lengths, strict=True)]
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
-        targets = place_in_rows(under, starts, copies.labels.shape[1])[copies.samples]
+        shape = (len(batch.ids), copies.labels.shape[1])
+        targets = place_in_rows(_under_answers(batch, boxes), batch.sample_index, starts, shape=shape)[copies.samples]
         content = copies.labels != IGNORE_INDEX
         for token in self.content_end:
             content &= copies.labels != token
         parts["pointing"] = pointing_loss(inputs, copies.masked & content, targets, heads=self.losses.pointing_heads)
 
-    def patch_targets(self, batch: Batch, rows: EncodedPages) -> Tensor:
+    def answer_patches(self, batch: Batch, rows: EncodedPages) -> Tensor:
         """(rows, patches) bool: patches that share an area with what the answer is read from."""
-        targets = []
-        for row, sample in enumerate(batch.sample_index):
-            question = batch.page_questions[sample]
-            boxes = () if question is None else question.answer_boxes
-            targets.append(tokens_under(rows.dual.boxes[row], boxes))
-        return torch.stack(targets)
+        return torch.stack(_under_answers(batch, rows.dual.boxes))
+
+
+def _under_answers(batch: Batch, boxes: Iterable[Tensor]) -> list[Tensor]:
+    """Per image (tokens,) bool: its tokens, at ``boxes`` (tokens, 4), on what its sample's answer is read from."""
+    under = []
+    for sample, row in zip(batch.sample_index, boxes, strict=True):
+        question = batch.page_questions[sample]
+        under.append(tokens_under(row, () if question is None else question.answer_boxes))
+    return under
 
 
 def drawn_pages(batch: Batch) -> list[Page]:

@@ -15,8 +15,8 @@ import torch
 from lavida_shirg_integration import ShirgX
 from llava.eval.floors import peaks_of, prefill_flops, projector_flops, vision_flops
 from llava.mm_utils import get_anyres_image_grid_shape
+from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.serve.info import stock_tokens
 from llava.serve.settings import SCORING_LAYERS
 from llava.train.parameters import TrainableConfig, group_of, num_elements, prepare_trainable
 from llava.train.settings import Settings

@@ -78,7 +78,9 @@ def log_attention(given: BlockInput, places: Tensor, heads: int) -> Tensor:
         for part in given.rotary
     ]
     queries = apply_rotary(queries, (angles[0], angles[1]))[:, :heads].float()
-    scores = queries @ keys[:, :heads].float().transpose(-1, -2) / math.sqrt(head_dim)
+    # Autocast would round the scores to 8 bits of mantissa.
+    with torch.autocast(queries.device.type, enabled=False):
+        scores = queries @ keys[:, :heads].float().transpose(-1, -2) / math.sqrt(head_dim)
     if given.attention_mask is not None:
         mask = given.attention_mask
         if mask.shape[-2] > 1:
@@ -92,13 +94,12 @@ def pointing_loss(
 ) -> tuple[Tensor, Tensor]:
     """-log of the attention that falls on the targets, averaged over layers, heads and asking positions.
 
+    Returns its sum over asking positions, float32, and how many there are.
+
     Args:
         asking: (rows, positions) bool, positions that ask.
         targets: (rows, positions) bool, where they should look; rows without targets ask nothing.
         heads: how many heads of each layer are taught; the others stay free.
-
-    Returns:
-        The sum over asking positions, float32, and how many there are.
     """
     asking = asking & targets.any(1, keepdim=True)
     count = asking.sum()
@@ -128,10 +129,16 @@ def tokens_under(token_boxes: Tensor, page_boxes: Sequence[tuple[float, float, f
     return ((wide > 0) & (high > 0)).any(0)
 
 
-def place_in_rows(masks: Sequence[Tensor], starts: Sequence[int], width: int) -> Tensor:
-    """(rows, width) bool with each row's token mask put at its start."""
-    rows = [
-        torch.cat([mask.new_zeros(start), mask, mask.new_zeros(width - start - len(mask))])
-        for mask, start in zip(masks, starts, strict=True)
-    ]
-    return torch.stack(rows)
+def place_in_rows(
+    masks: Sequence[Tensor], rows: Sequence[int], starts: Sequence[int], *, shape: tuple[int, int]
+) -> Tensor:
+    """(rows, width) bool with each token mask put at its start in its row; a row may hold several, or none.
+
+    Args:
+        masks: at least one, each (tokens,) bool.
+        shape: (rows, width).
+    """
+    placed = masks[0].new_zeros(shape)
+    for mask, row, start in zip(masks, rows, starts, strict=True):
+        placed[row, start : start + len(mask)] = mask
+    return placed

@@ -127,7 +127,9 @@ def alignment_loss(projected: Tensor, words: Tensor, embeddings: Tensor, *, scal
     """
     named = words.sum(-1) > 0
     vocabulary = F.normalize(embeddings[: words.shape[-1]].float(), dim=-1)
-    logits = scale * F.normalize(projected[named].float(), dim=-1) @ vocabulary.T
+    # Autocast would round the cosines to 8 bits of mantissa.
+    with torch.autocast(projected.device.type, enabled=False):
+        logits = scale * F.normalize(projected[named].float(), dim=-1) @ vocabulary.T
     each = torch.zeros(named.shape, device=words.device)
     each[named] = -(words[named] * logits.log_softmax(-1)).sum(-1)
     return each.sum(1) / named.sum(1).clamp(min=1)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.image_io import _decode, load_image
+from llava.image_io import decode_image, load_image
 from llava.train.mixture import Mixture, Source, choose
 from llava.train.records import Record, RecordStore, read_record, unique_ids
 
@@ -148,7 +148,7 @@ class TableRecords(RecordStore):
         stored = self._images[number][self._column]
         data, path = (stored or {}).get("bytes"), (stored or {}).get("path")
         if data:
-            return _decode(BytesIO(data), f"the image of row {number} of {self._name}")
+            return decode_image(BytesIO(data), f"the image of row {number} of {self._name}")
         if path:
             return load_image(path)
         raise ValueError(f"row {number} of {self._name} holds no image")

@@ -9,6 +9,7 @@ Axis names: batch (images), patches (raster order), dim (vision width).
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -56,8 +57,11 @@ def noise_gate(features: Tensor, relevance: Tensor, noise: Tensor, *, keep: int,
     """
     if not 1 <= keep <= relevance.shape[1]:
         raise ValueError(f"keep must be from 1 to {relevance.shape[1]} patches, got {keep}")
+    relevance = relevance.float()
     edge = relevance.detach().topk(keep, dim=1).values[:, -1:]
-    gate = torch.sigmoid(sharpness * (relevance - edge))[..., None].to(features.dtype)
+    logit = (sharpness * (relevance - edge))[..., None]
+    # The roots of g and 1 - g by their logarithms: a root's own slope is infinite where a gate is wholly shut or open.
+    signal, drowned = ((0.5 * F.logsigmoid(side)).exp().to(features.dtype) for side in (logit, -logit))
     center = features.mean(1, keepdim=True).detach()
     spread = features.std(1, keepdim=True).detach()
-    return center + gate.sqrt() * (features - center) + (1 - gate).sqrt() * spread * noise.to(features.dtype)
+    return center + signal * (features - center) + drowned * spread * noise.to(features.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from llava.constants import IGNORE_INDEX
+from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
 from llava.conversation import END_OF_TURN, conv_templates
 from llava.mm_utils import tokenizer_image_token
 from llava.question import Question
@@ -84,7 +84,7 @@ def encode_conversation(
     answer = tokenizer(turns[-1][1].strip() + END_OF_TURN, add_special_tokens=False).input_ids
     padding = -len(answer) % answer_block + extra_blocks * answer_block
     target = [*answer, *[tokenizer.eos_token_id] * padding]
-    text = turns[-2][1].replace("<image>", "").strip()
+    text = turns[-2][1].replace(DEFAULT_IMAGE_TOKEN, "").strip()
     return Encoded(
         input_ids=torch.tensor([*prompt, *target]),
         labels=torch.tensor([IGNORE_INDEX] * len(prompt) + target),

@@ -42,6 +42,11 @@ class Settings:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
             raise ValueError(f"{name} must be a finite number of at least {least}, got {value!r}")
 
+    def check_switch(self, name: str) -> None:
+        """Refuse a setting that is not true or false."""
+        if not isinstance(getattr(self, name), bool):
+            raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+
     def check_choice(self, name: str, choices: tuple) -> None:
         """Refuse a setting that is none of ``choices``."""
         if getattr(self, name) not in choices:

@@ -2,24 +2,32 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
+from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.train.config import TrainConfig
+from llava.train.data import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.train.export import Export
+from llava.train.mixture import read_mixture
 from llava.train.model import TrainingModel
 from llava.train.page_data import PageDataset
 from llava.train.page_losses import PageLosses
 from llava.train.parameters import TrainableReport, prepare_trainable
+from llava.train.real_sets import read_real_set
+from llava.train.records import RecordStore
 from llava.train.stability import StabilityCallback
 from llava.train.trainer import MaskedDiffusionTrainer
 from llava.train.validation import Validation
@@ -60,18 +68,20 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     out = Path(config.out)
     checkpoint = _find_checkpoint(out, config, resume=resume)
     args = training_arguments(config)
-    loaded, handle = _load(config)
+    with _whole_weights(args):
+        loaded, handle = _load(config)
     _, model, _, _ = loaded
     report = prepare_trainable(model, config.trainable)
-    if args.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        args.gradient_checkpointing = False
+    if config.gradient_checkpointing:
+        # Renamed between the versions of transformers that are supported.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     module = TrainingModel(model, handle, config.losses, _page_losses(config, loaded))
     trainer = MaskedDiffusionTrainer(
         module,
         args,
         config,
-        _dataset(config, loaded),
+        _dataset(config, loaded, handle),
         export=Export(config=config, lavida=model, tokenizer=loaded[0]),
         validation=_validation(config, loaded),
     )
@@ -129,10 +139,73 @@ def _page_losses(config: TrainConfig, loaded: Loaded) -> PageLosses | None:
     return PageLosses(config.losses, loaded[0], vision_dim=loaded[1].get_vision_tower().hidden_size)
 
 
-def _dataset(config: TrainConfig, loaded: Loaded) -> Dataset:
+@contextmanager
+def _whole_weights(args: TrainingArguments) -> Iterator[None]:
+    """Inside, a model is built with all its weights, also where ZeRO-3 will spread them: LoRA and SHIRG-X are put on
+    whole layers, and the engine spreads everything when it starts."""
+    config = getattr(args, "hf_deepspeed_config", None)
+    if config is None:
+        yield
+        return
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        set_hf_deepspeed_config(config)
+
+
+def read_records(config: TrainConfig) -> RecordStore:
+    """The records of the configuration's mixture or real set.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: if they cannot be read.
+    """
+    if config.mixture is not None:
+        return read_mixture(config.mixture, image_folder=config.images, seed=config.seed)
+    assert config.real is not None
+    real = config.real
+    return read_real_set(real.name, real.location, sampling_strategy=real.sampling_strategy, seed=config.seed)
+
+
+def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -> Dataset:
     tokenizer, model, image_processor, _ = loaded
-    assert config.pages is not None
-    return PageDataset(config.pages, tokenizer, image_processor, model.config, answer_block=config.answer_block)
+    if config.pages is not None:
+        return PageDataset(
+            config.pages,
+            tokenizer,
+            image_processor,
+            model.config,
+            answer_block=config.answer_block,
+            max_extra_blocks=config.max_extra_blocks,
+        )
+    dataset = ConversationDataset(
+        read_records(config),
+        tokenizer,
+        image_processor,
+        model.config,
+        image_tokens=partial(_most_tokens, image_token_counter(model), _spare_tokens(config)),
+        config=ConversationConfig(
+            max_sequence_length=model.config.max_sequence_length,
+            answer_block=config.answer_block,
+            max_extra_blocks=config.max_extra_blocks,
+            seed=config.seed,
+            require_question=handle is not None and handle.config.similarity != "attention",
+        ),
+    )
+    report = dataset.check()
+    logger.log(logging.WARNING if report.num_bad else logging.INFO, "%s", report)
+    for example in report.examples:
+        logger.warning("cannot be used: %s", example)
+    return dataset
+
+
+def _spare_tokens(config: TrainConfig) -> int:
+    """Tokens by which the largest budget drawn exceeds the one that the patch is set to."""
+    return 0 if config.shirg_x is None else max(config.drawn_budgets) - config.shirg_x.budgets[-1]
+
+
+def _most_tokens(counter: ImageTokens, spare: int, size: Size) -> int:
+    return counter(size) + spare
 
 
 def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
@@ -145,8 +218,8 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
         pages=pages,
         tokenizer=tokenizer,
         decoding=DecodingConfig(
-            max_new_tokens=max(32, config.answer_block),
-            block_length=config.answer_block,
+            # As long as the longest answers that training shows.
+            max_new_tokens=config.answer_block * (1 + config.max_extra_blocks),
             schedule="shift",
             prefix_lm=True,
             stop_at_end_of_turn=True,
@@ -157,7 +230,7 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
 
 def _find_checkpoint(out: Path, config: TrainConfig, *, resume: bool) -> str | None:
     """The last checkpoint that was written to its end; the trainer writes its state last."""
-    whole = [file.parent for file in out.glob("checkpoint-*/trainer_state.json")]
+    whole = [file.parent for file in out.glob("checkpoint-*/trainer_state.json") if _is_json(file)]
     if not resume:
         if whole:
             raise ValueError(f"{out} holds checkpoints of an earlier run; resume it, or choose another out")
@@ -168,6 +241,14 @@ def _find_checkpoint(out: Path, config: TrainConfig, *, resume: bool) -> str | N
     if settings.is_file():
         _check_same(json.loads(settings.read_text()), config.to_dict(), out)
     return str(max(whole, key=lambda directory: int(directory.name.rpartition("-")[2])))
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def _check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

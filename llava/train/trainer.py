@@ -26,6 +26,8 @@ from llava.train.validation import Validation
 
 logger = logging.getLogger(__name__)
 
+SCHEDULER_NAME = "scheduler.pt"
+"""As transformers names it, which reads it when a run is resumed."""
 TRAINABLE_FILE = "trainable.safetensors"
 LOSS_NAMES = ("denoising", "reading", "alignment", "pointing", "coordinate", "relevance", "budget")
 """Every loss there is, in the order in which processes add them up."""
@@ -68,8 +70,7 @@ class MaskedDiffusionTrainer(Trainer):
         self.validation = validation
         self.model_accepts_loss_kwargs = True
         self.num_skipped = 0
-        self._sums: dict[str, Tensor] = {}
-        self._best = -1.0
+        self._sums: Tensor | None = None
 
     # What a step is given
 
@@ -90,7 +91,7 @@ class MaskedDiffusionTrainer(Trainer):
             noise=noise,
             budget=budget,
             gate=gates,
-            gate_seed=noise_seed("gate", *key, *batch.ids),
+            gate_seed=noise_seed("gate", *key),
             measurements=tuple(
                 draw_noise(batch, "measure", draw, *key) for draw in range(losses.budget_draws if measures else 0)
             ),
@@ -120,7 +121,7 @@ class MaskedDiffusionTrainer(Trainer):
             else:
                 mean = value / counts[name].clamp(min=1) / self.args.gradient_accumulation_steps
             total = total + weight * mean
-            self._note(name, value.detach() / counts[name].clamp(min=1))
+        self._note(parts, counts)
         # Engines average gradients over processes, but the counts are sums over them.
         loss = total * processes
         return (loss, parts) if return_outputs else loss
@@ -144,17 +145,23 @@ class MaskedDiffusionTrainer(Trainer):
 
     # What is reported
 
-    def _note(self, name: str, mean: Tensor) -> None:
-        """Remember a loss until it is logged; adding on the device waits for nothing."""
-        total = self._sums.get(name, torch.zeros(2, device=mean.device))
-        self._sums[name] = total + torch.stack([mean, torch.ones_like(mean)])
+    def _note(self, parts: Parts, counts: Mapping[str, Tensor]) -> None:
+        """Remember this process's share of every mean until it is logged; adding on the device waits for nothing."""
+        zero = torch.zeros((), device=self.args.device)
+        shares = [parts[name][0].detach() / counts[name].clamp(min=1) if name in parts else zero for name in LOSS_NAMES]
+        # A loss that this process has no part of counts too, since the others may have one.
+        happened = [(counts[name] > 0).float() for name in LOSS_NAMES]
+        noted = torch.stack([torch.stack(shares).float(), torch.stack(happened)])
+        self._sums = noted if self._sums is None else self._sums + noted
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            for name, (total, count) in self._sums.items():
-                # A rank holds its own share of each mean.
-                logs[f"loss_{name}"] = float(self.accelerator.reduce(total / count, reduction="sum"))
-            self._sums = {}
+        if "loss" in logs and self._sums is not None:
+            shares, happened = self._sums
+            means = self.accelerator.reduce(shares, reduction="sum") / happened.clamp(min=1)
+            for name, mean, times in zip(LOSS_NAMES, means.tolist(), happened.tolist(), strict=True):
+                if times:
+                    logs[f"loss_{name}"] = mean
+            self._sums = None
             logs["skipped"] = self.num_skipped
         super().log(logs, start_time)
 
@@ -202,8 +209,9 @@ class MaskedDiffusionTrainer(Trainer):
         return metrics
 
     def _keep_best(self, score: float, metrics: Mapping[str, float]) -> None:
-        if score > self._best:
-            self._best = score
+        # In the trainer's state, so that a resumed run knows what it has to beat.
+        if self.state.best_metric is None or score > self.state.best_metric:
+            self.state.best_metric = score
             self.write_model("best", {"step": self.state.global_step, **metrics})
 
     def write_model(self, name: str, results: Mapping[str, Any]) -> None:
@@ -227,8 +235,16 @@ class MaskedDiffusionTrainer(Trainer):
             return
         import deepspeed
 
-        with deepspeed.zero.GatheredParameters(spread):
-            yield
+        offload = self.model_wrapped.optimizer.parameter_offload
+        # What the engine has begun to fetch for the next pass cannot be given back; it is waited for and released.
+        offload.partition_all_parameters()
+        offload._remove_module_hooks()
+        offload.forward_hooks, offload.backward_hooks = [], []
+        try:
+            with deepspeed.zero.GatheredParameters(spread):
+                yield
+        finally:
+            offload.setup_zero_stage3_hooks()
 
     # Checkpoints
 
@@ -248,6 +264,31 @@ class MaskedDiffusionTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         self._save(output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        self.model_wrapped.save_checkpoint(output_dir, exclude_frozen_parameters=True)
+        if self.args.should_save:
+            assert self.lr_scheduler is not None
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state that marks a checkpoint as whole is written next, by one process for all.
+        self.accelerator.wait_for_everyone()
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        if resume_from_checkpoint is None or not self.is_deepspeed_enabled:
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        # Frozen weights are not in the checkpoint, which strict loading would miss.
+        place, _ = self.model_wrapped.load_checkpoint(resume_from_checkpoint, load_module_strict=False)
+        if place is None:
+            raise ValueError(f"{resume_from_checkpoint} holds no state of DeepSpeed; resume with the engine it is of")
+        self._load_optimizer_and_scheduler(resume_from_checkpoint)
+        return prepared
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_FILE

@@ -100,7 +100,7 @@ def _sequences(
 ) -> list[torch.Tensor]:
     if not batch.views:
         return []
-    if handle is None:
+    if handle is None or handle.config.mode == "stock":
         encoded = lavida.encode_images(batch.views, batch.image_sizes)
         return [encoded[place] for place in batch.image_index]
     pages = handle.encode_pages(batch.views, batch.image_sizes)

@@ -1,7 +1,9 @@
 """LaViDa with LLaDA: the model class that checkpoints load into."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +317,9 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         if name and source and (Path(source) / name).is_dir():
             self.config.mm_vision_tower = os.path.relpath(Path(source) / name, save_directory)
         try:
-            super().save_pretrained(save_directory, **kwargs)
+            # accelerate imports DeepSpeed where it is installed, and DeepSpeed reports that on stdout.
+            with redirect_stdout(sys.stderr):
+                super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.mm_vision_tower = name
 

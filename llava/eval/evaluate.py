@@ -1,0 +1,170 @@
+"""From a benchmark's questions to records: pages encoded once, answers denoised in batches, runs that can go on.
+
+A page is encoded and its tokens are chosen by itself; only denoising is batched. Batches are cut by the number of the
+question, so a run that goes on repeats the batch it was killed in and finds what an uninterrupted one finds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from llava.eval.benchmarks import Benchmark, Sample
+from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
+from llava.eval.records import Record, ResultSet
+from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.train.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which questions of which benchmark.
+
+    Raises:
+        ValueError: if the benchmark has no such split or style, or no question is asked for.
+    """
+
+    benchmark: Benchmark
+    split: str
+    style: str
+    questions: int
+
+    def __post_init__(self) -> None:
+        self.samples()
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples in their order."""
+        return self.benchmark.samples(split=self.split, style=self.style, questions=self.questions)
+
+
+def resolved_settings(
+    asked: Asked, encoder: PageEncoder, decoding: DecodingConfig, budget: Budget, source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that decides about the answers, as plain values; results with equal settings may share a file.
+
+    How many questions are answered at once and on what machine is not among it.
+
+    Args:
+        source: the model's names, for people; its weights are told by a digest.
+    """
+    model = encoder.session.model
+    shirg = settings_of(encoder.session, budget)
+    vision_layers = int(model.config.mm_vision_config["num_hidden_layers"])
+    return {
+        "benchmark": asked.benchmark.name,
+        "split": asked.split,
+        "style": asked.style,
+        "questions": asked.questions,
+        "metrics": list(asked.benchmark.metrics),
+        "method": encoder.method.name,
+        "budget": budget,
+        "seed": encoder.seed,
+        **source,
+        "weights": Fingerprint.of(model.state_dict(), vision_layers=vision_layers).values,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "shirg_x": None if shirg is None else shirg.to_dict(),
+        "decoding": asdict(decoding),
+    }
+
+
+def evaluate(
+    asked: Asked,
+    encoder: PageEncoder,
+    results: Mapping[Budget, ResultSet],
+    decoding: DecodingConfig,
+    *,
+    batch_size: int,
+    on_batch: Callable[[int], object] | None = None,
+) -> None:
+    """Answer what is not answered yet, for every budget from one encoding of each page; records go to ``results``.
+
+    Args:
+        batch_size: questions denoised together; it changes no answer but by rounding.
+        on_batch: told how many questions are done after every batch.
+
+    Raises:
+        ValueError: if stored records are about other questions, a question does not fit the context, the benchmark is
+            empty, or ``batch_size`` is not positive.
+    """
+    if batch_size < 1:
+        raise ValueError(f"the batch size must be at least 1, got {batch_size}")
+    samples, pages, done = asked.samples(), dict[str, EncodedPage](), 0
+    while batch := list(islice(samples, batch_size)):
+        for stored in results.values():
+            stored.check(batch, done)
+        unfinished = {budget: stored for budget, stored in results.items() if len(stored.records) < done + len(batch)}
+        if unfinished:
+            pages = _encode(encoder, batch, pages)
+        for budget, stored in unfinished.items():
+            records = answer_batch(encoder, asked.benchmark, batch, pages, budget, decoding)
+            stored.append(records[max(0, len(stored.records) - done) :])
+        done += len(batch)
+        if on_batch is not None:
+            on_batch(done)
+    if not done:
+        raise ValueError(f"{asked.benchmark.name} has no questions in its split {asked.split!r}")
+
+
+@torch.no_grad()
+def answer_batch(
+    encoder: PageEncoder,
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    pages: Mapping[str, EncodedPage],
+    budget: Budget,
+    decoding: DecodingConfig,
+) -> list[Record]:
+    """The model's answers to some questions about encoded pages, denoised together, with their scores."""
+    session = encoder.session
+    prompts, prefixes, select_seconds = [], [], []
+    for sample in samples:
+        ids, question = session.prompt(sample.question)
+        start = _now(session.model.device)
+        prefixes.append(encoder.choose(pages[sample.page], question, budget))
+        select_seconds.append(_now(session.model.device) - start)
+        prompts.append(ids)
+    start = _now(session.model.device)
+    tokens = session.model.denoise(session.model.splice(prompts, [prefix.tokens for prefix in prefixes]), decoding)
+    assert isinstance(tokens, torch.Tensor)
+    answers = [session.decode(row).strip() for row in tokens.tolist()]
+    share = (_now(session.model.device) - start) / len(samples)
+    return [
+        Record(
+            id=sample.id,
+            page=sample.page,
+            kind=sample.kind,
+            question=sample.question,
+            golds=sample.golds,
+            answer=answer,
+            scores=benchmark.score(answer, sample.golds),
+            detail_tokens=prefix.num_detail,
+            total_tokens=len(prefix.tokens),
+            seconds={
+                "encode": round(pages[sample.page].page.seconds, 6),
+                "select": round(select, 6),
+                "denoise": round(share, 6),
+            },
+        )
+        for sample, answer, prefix, select in zip(samples, answers, prefixes, select_seconds, strict=True)
+    ]
+
+
+def _encode(
+    encoder: PageEncoder, samples: Sequence[Sample], known: Mapping[str, EncodedPage]
+) -> dict[str, EncodedPage]:
+    """The pages of a batch; only the last batch's are remembered, since a page's questions stand together."""
+    pages: dict[str, EncodedPage] = {}
+    for sample in samples:
+        if sample.page not in pages:
+            pages[sample.page] = known.get(sample.page) or encoder.encode(sample.page, sample.image)
+    return pages
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, read once the GPU has caught up."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,135 @@
+"""What many records say together: means with intervals, by kind, and the differences between results.
+
+Intervals are bootstrapped over pages, whose questions are right or wrong together; the draws are the same every time.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llava.eval.records import Record, read_finished
+from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
+
+RESAMPLING_SEED = 0
+MIN_PAGES = 2
+"""Fewer do not show how much pages differ, so that there is a mean and no interval."""
+
+
+def summarize(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+    """Numbers of questions and tokens, and each metric's mean with its interval, over all records and per kind.
+
+    ``low`` and ``high`` are null for fewer than two pages. ``seconds`` are means per question; a page's encoding is
+    counted once and shared by its questions.
+
+    Raises:
+        ValueError: if there are no records.
+    """
+    if not records:
+        raise ValueError("there are no records to summarize; answer at least one question")
+    kinds = {kind: [record for record in records if record.kind == kind] for kind in sorted({r.kind for r in records})}
+    return {
+        "num_pages": len({record.page for record in records}),
+        **_scores(records, metrics),
+        "kinds": {kind: _scores(asked, metrics) for kind, asked in kinds.items()},
+        "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
+        "total_tokens": _mean_of([record.total_tokens for record in records]),
+        "seconds": _seconds(records),
+    }
+
+
+def _scores(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+    pages = [record.page for record in records]
+    scores: dict[str, dict[str, float | None]] = {}
+    for metric in metrics:
+        values = [record.scores[metric] for record in records]
+        scores[metric] = {"mean": float(np.mean(values)), "low": None, "high": None}
+        if len(set(pages)) >= MIN_PAGES:
+            interval = bootstrap_mean(values, pages, generator=np.random.default_rng(RESAMPLING_SEED))
+            scores[metric] |= {"low": interval.low, "high": interval.high}
+    return {"num_questions": len(records), "scores": scores}
+
+
+def _mean_of(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _seconds(records: Sequence[Record]) -> dict[str, float]:
+    encode = {record.page: record.seconds["encode"] for record in records}
+    means = {"encode": sum(encode.values()) / len(records)}
+    for stage in ("select", "denoise"):
+        means[stage] = float(np.mean([record.seconds[stage] for record in records]))
+    return {stage: round(seconds, 6) for stage, seconds in means.items()}
+
+
+def compare(directories: Sequence[Path]) -> str:
+    """A Markdown table of finished results, each with its paired difference from the first.
+
+    Differences come with 95 % intervals of a bootstrap over pages and the p-value of a sign-flip test.
+
+    Raises:
+        FileNotFoundError: if a directory holds no finished results.
+        ValueError: if there are fewer than two, they do not answer the same questions, or are judged differently.
+    """
+    if len(directories) < 2:
+        raise ValueError("there is nothing to compare; give at least two result directories")
+    results = [(directory, *read_finished(directory)) for directory in directories]
+    first, summary, records = results[0]
+    metrics = summary["settings"]["metrics"]
+    for directory, other, answers in results[1:]:
+        if other["settings"]["metrics"] != metrics:
+            raise ValueError(f"{directory} and {first} are judged by other metrics; compare results of one benchmark")
+        _check_same_questions(directory, answers, first, records)
+    heading = ["results", "method", "budget", "tokens"]
+    for metric in metrics:
+        heading += [metric, "difference", "p"]
+    rows = [heading, ["---", "---", *["---:"] * (len(heading) - 2)]]
+    for directory, other, answers in results:
+        row = [str(directory).replace("|", "\\|"), *_describe(other)]
+        for metric in metrics:
+            row.append(format_score(other["scores"][metric]))
+            row += ["", ""] if directory is first else _difference(answers, records, metric)
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def format_score(score: Mapping[str, float | None]) -> str:
+    """A mean and its interval, as ``0.531 [0.480, 0.582]``."""
+    return _format(score["mean"], score["low"], score["high"], "")
+
+
+def _format(value: float | None, low: float | None, high: float | None, sign: str) -> str:
+    interval = "" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{value:{sign}.3f}{interval}"
+
+
+def _describe(summary: Mapping[str, Any]) -> list[str]:
+    budget = summary["settings"]["budget"]
+    return [
+        summary["settings"]["method"],
+        "" if budget is None else str(budget),
+        f"{summary['total_tokens']:,.0f}",
+    ]
+
+
+def _difference(records: Sequence[Record], others: Sequence[Record], metric: str) -> list[str]:
+    scores, baseline = ([record.scores[metric] for record in each] for each in (records, others))
+    pages = [record.page for record in records]
+    if len(set(pages)) < MIN_PAGES:
+        return [_format(float(np.mean(scores) - np.mean(baseline)), None, None, "+"), ""]
+    interval: Interval = bootstrap_difference(scores, baseline, pages, generator=np.random.default_rng(RESAMPLING_SEED))
+    p = sign_flip_test(scores, baseline, pages, generator=np.random.default_rng(RESAMPLING_SEED))
+    return [_format(interval.estimate, interval.low, interval.high, "+"), f"{p:.4f}"]
+
+
+def _check_same_questions(directory: Path, records: Sequence[Record], first: Path, others: Sequence[Record]) -> None:
+    asked, expected = (
+        [(record.id, record.page, record.question, record.golds) for record in each] for each in (records, others)
+    )
+    if asked != expected:
+        shared = len(set(asked) & set(expected))
+        raise ValueError(
+            f"{directory} and {first} are not about the same questions: {len(asked)} and {len(expected)}, of which "
+            f"{shared} are shared; compare results of one benchmark, split, style and number of questions"
+        )

@@ -1,0 +1,131 @@
+"""``lavida eval``: how well a model answers a benchmark's questions, and tables of several results."""
+
+import argparse
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from llava.eval.benchmarks import find_benchmark
+from llava.eval.evaluate import Asked, evaluate, resolved_settings
+from llava.eval.methods import Budget, Method, PageEncoder, directory_names
+from llava.eval.provenance import provenance
+from llava.eval.records import SUMMARY_FILE, ResultSet, write_object
+from llava.eval.summary import compare, format_score, summarize
+from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.serve.display import stdout_console
+from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of
+from llava.serve.session import DECODING
+from llava.serve.settings import read_checkpoint_config, shirg_settings
+from llava.serve.text import one_line
+from shirg.config import ShirgXConfig
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate and print a table, or print a comparison of finished results.
+
+    Raises:
+        FileNotFoundError, ValueError: for bad input, in one sentence.
+    """
+    if args.compare is not None:
+        if args.benchmark is not None or args.out is not None:
+            raise ValueError("--compare reads finished results; leave out --benchmark and --out")
+        print(compare([Path(name) for name in args.compare]))
+        return
+    asked, decoding, method, out = _asked(args), _decoding(args), _method(args), _out(args)
+    session = load_session(args, method.patch_settings)
+    encoder = PageEncoder(session=session, method=method, seed=args.seed)
+    source = {"model": model_of(args), "revision": args.revision, "adapter": args.adapter}
+    results: dict[Budget, ResultSet] = {}
+    for budget, name in zip(method.budgets, directory_names(method.budgets), strict=True):
+        results[budget] = ResultSet(out / name, resolved_settings(asked, encoder, decoding, budget, source))
+    console = Console(stderr=True)
+    columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    with progress if console.is_interactive else nullcontext():
+        task = progress.add_task("questions", total=asked.questions)
+        evaluate(
+            asked,
+            encoder,
+            results,
+            decoding,
+            batch_size=args.batch_size,
+            on_batch=lambda done: progress.update(task, completed=done),
+        )
+    machine = {**provenance(session.model.device), "batch_size": args.batch_size}
+    summaries = {}
+    for budget, stored in results.items():
+        summary = summarize(stored.records, asked.benchmark.metrics)
+        summaries[budget] = {"settings": dict(stored.settings), "provenance": machine, **summary}
+        write_object(summaries[budget], stored.directory / SUMMARY_FILE)
+    out_console = stdout_console()
+    out_console.print(_table(summaries))
+    out_console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
+
+
+def _asked(args: argparse.Namespace) -> Asked:
+    for name in ("benchmark", "out"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--{name} is missing; give it, or --compare with finished results")
+    if not 0 <= args.seed <= MAX_SEED:
+        raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
+    for name in ("questions", "batch_size"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    benchmark = find_benchmark(args.benchmark)
+    return Asked(benchmark=benchmark, split=args.split, style=args.style, questions=args.questions)
+
+
+def _decoding(args: argparse.Namespace) -> DecodingConfig:
+    try:
+        return replace(DECODING, max_new_tokens=args.tokens, block_length=args.block_length)
+    except ValueError as error:
+        message = str(error).replace("max_new_tokens", "--tokens").replace("block_length", "--block-length")
+        raise ValueError(message) from error
+
+
+def _method(args: argparse.Namespace) -> Method:
+    """The method with the settings of the file, the adapter or the checkpoint."""
+    if args.method == "stock":
+        if args.config is not None:
+            raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
+        settings = ShirgXConfig(mode="stock")
+    else:
+        checkpoint = read_checkpoint_config(model_of(args), args.revision)
+        settings = shirg_settings(checkpoint, args.config, adapter=adapter_of(args))
+    return Method(name=args.method, settings=settings, budgets=tuple(args.budget or ()))
+
+
+def _out(args: argparse.Namespace) -> Path:
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {args.out} is a file; give a directory")
+    return out
+
+
+def _table(summaries: Mapping[Budget, Mapping[str, Any]]) -> Table:
+    table = Table()
+    for name in ("method", "budget", "tokens", "kind", "questions"):
+        table.add_column(name, justify="left" if name in ("method", "kind") else "right")
+    metrics = next(iter(summaries.values()))["settings"]["metrics"]
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    for budget, summary in summaries.items():
+        start = (
+            summary["settings"]["method"],
+            "" if budget is None else str(budget),
+            f"{summary['total_tokens']:,.0f}",
+        )
+        rows = [("all", summary), *summary["kinds"].items()]
+        for place, (kind, part) in enumerate(rows):
+            scores = [format_score(part["scores"][metric]) for metric in metrics]
+            cells = (*(("", "", "") if place else start), kind, f"{part['num_questions']:,}", *scores)
+            # As Text, because rich would read brackets in a string as its markup.
+            table.add_row(*map(Text, cells), end_section=place == len(rows) - 1)
+    return table

@@ -1,0 +1,48 @@
+"""Draw the pages of the demonstration: grids of the test split, which the bundled model never saw in training.
+
+    python -m scripts.draw_demo_pages llava/assets/grids --pages 4 --style shapes
+
+Writes PNG files and ``pages.json`` with questions, right answers and the pixel boxes (x0, y0, x1, y1) of the answers.
+Pages are the test split's first, none is picked.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from llava.train.pages import FAMILIES, STYLES, Page, draw_page
+
+
+def entries(page: Page, file: str) -> list[dict[str, Any]]:
+    """The page's questions, as the demonstration reads them."""
+    width, height = page.image.size
+    found = []
+    for question in page.questions:
+        x0, y0, x1, y1 = question.answer_box
+        corners = [int(x0 * width), int(y0 * height), -int(-x1 * width // 1), -int(-y1 * height // 1)]
+        found.append({"image": file, "question": question.question, "answer": question.answer, "box": corners})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the pages go")
+    parser.add_argument("--family", choices=list(FAMILIES), default="entity_grid")
+    parser.add_argument("--style", choices=list(STYLES), default="shapes")
+    parser.add_argument("--pages", type=int, default=4)
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    questions = []
+    for index in range(args.pages):
+        page = draw_page(args.family, "test", 0, index, STYLES[args.style])
+        file = f"{args.family}_{index}.png"
+        page.image.save(args.folder / file, optimize=True)
+        questions += entries(page, file)
+    lines = ",\n  ".join(json.dumps(question) for question in questions)
+    (args.folder / "pages.json").write_text(f"[\n  {lines}\n]\n", encoding="utf-8")
+    print(f"{len(questions)} questions about {args.pages} pages in {args.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Print the peak memory of one training step's loss: masked positions gathered before the head, and all logits.
+
+    python -m scripts.measure_loss_memory
+    python -m scripts.measure_loss_memory --positions 1100 --answer 64 --width 64
+
+Runs on the CPU with the released vocabulary on a narrow model, where the logits outweigh everything else. Each way has
+a process of its own, whose high-water mark is read before and after the step; the weights are made before that.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import sys
+
+import torch
+import torch.nn.functional as F
+
+from llava.constants import IGNORE_INDEX
+from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.train.objective import draw_masks, masked_diffusion_loss, two_copies
+
+VOCABULARY = 126_464
+WAYS = ("gathered", "all logits")
+
+
+def measure(way: str, width: int, positions: int, answer: int) -> tuple[float, float]:
+    """Growth of the process's peak memory over one step in MB, and the loss."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    vision = {"model_type": "siglip_vision_model", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2}
+    vision |= {"num_attention_heads": 1, "image_size": 28, "patch_size": 14}
+    model = LlavaLladaForMaskedDiffusion(
+        LlavaLladaConfig(
+            d_model=width,
+            n_heads=2,
+            n_layers=1,
+            mlp_hidden_size=width,
+            vocab_size=VOCABULARY,
+            embedding_size=VOCABULARY,
+            mm_hidden_size=8,
+            mm_vision_config=vision,
+        )
+    )
+    # Room for the gradients, which both ways need alike.
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    ids = torch.randint(0, 1000, (1, positions))
+    labels = ids.clone()
+    labels[:, : positions - answer] = IGNORE_INDEX
+    batch = model.prepare_inputs(ids, labels=labels)
+    masked = draw_masks(labels, torch.Generator().manual_seed(1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if way == "gathered":
+        loss = masked_diffusion_loss(model, batch, masked).loss
+    else:
+        copies = two_copies(model, batch, masked)
+        hidden = model.model(copies.embeds, copies.attention_mask, copies.position_ids)
+        wanted = copies.labels.masked_fill(~copies.masked, IGNORE_INDEX)
+        logits = model.model.compute_logits(hidden).float()
+        loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORE_INDEX)
+    loss.backward()
+    # Linux counts in units of 1024 bytes.
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6, loss.item()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="measure_loss_memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--positions", type=int, default=700, help="of prompt, image and answer")
+    parser.add_argument("--answer", type=int, default=32, help="positions of the answer")
+    args = parser.parse_args(arguments)
+    if not 0 < args.answer < args.positions:
+        print("measure_loss_memory: the answer must be a part of the positions", file=sys.stderr)
+        return 2
+    settings = (args.width, args.positions, args.answer)
+    results = {}
+    for way in WAYS:
+        # A child that is forked would inherit this process's high-water mark.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            megabytes, loss = pool.apply(measure, (way, *settings))
+        print(f"{way:10s}  peak +{megabytes:8.1f} MB  loss {loss:.5f}")
+        results[way] = round(megabytes, 1)
+    print(json.dumps({**vars(args), "vocabulary": VOCABULARY, "peak_mb": results}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

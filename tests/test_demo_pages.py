@@ -1,0 +1,31 @@
+"""The demonstration's pages are the test split's, as the script draws them."""
+
+import json
+from pathlib import Path
+
+from llava.serve.demo import GALLERIES
+from llava.train.pages import STYLES, draw_page
+from scripts.draw_demo_pages import entries
+
+
+def test_the_bundled_grids_are_the_first_test_pages_and_all_their_questions():
+    stored = json.loads((GALLERIES["grids"] / "pages.json").read_text())
+    files = list(dict.fromkeys(entry["image"] for entry in stored))
+    drawn = [
+        entry
+        for index, file in enumerate(files)
+        for entry in entries(draw_page("entity_grid", "test", 0, index, STYLES["shapes"]), file)
+    ]
+    assert stored == drawn
+    assert sorted(path.name for path in GALLERIES["grids"].iterdir()) == sorted([*files, "pages.json"])
+
+
+def test_boxes_hold_the_answer_and_lie_on_the_page(tmp_path: Path):
+    page = draw_page("entity_grid", "test", 0, 3, STYLES["shapes"])
+    for entry, question in zip(entries(page, "x.png"), page.questions, strict=True):
+        left, top, right, bottom = entry["box"]
+        assert 0 <= left < right <= page.image.width
+        assert 0 <= top < bottom <= page.image.height
+        x0, _, x1, _ = question.answer_box
+        assert left <= x0 * page.image.width < left + 1
+        assert right - 1 < x1 * page.image.width <= right

@@ -1,0 +1,97 @@
+"""Drawn pages as samples."""
+
+import pytest
+import torch
+
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.train.page_data import PageDataset, PagesConfig, page_texts
+from llava.train.pages import FAMILIES, STYLES, draw_page
+from tests.losses_helpers import SHIRG_X, patched_model, tokenizer
+
+
+@pytest.fixture(scope="module")
+def model():
+    return patched_model()[0]
+
+
+def dataset(model, **settings):
+    config = PagesConfig(**{"style": "shapes", "pages": 7, "first": 4, **settings})
+    return PageDataset(config, tokenizer(), model.get_vision_tower().image_processor, model.config, answer_block=4)
+
+
+def test_a_group_is_one_page_with_its_own_questions(model):
+    data = dataset(model)
+    assert len(data) == 7
+    for index in range(3):
+        number = 4 + index
+        family = tuple(FAMILIES)[number % len(FAMILIES)]
+        page = draw_page(family, "train", 0, number, STYLES["shapes"])
+        group = data[index]
+        assert len(group) == 2
+        for sample in group:
+            name, _, place = sample.id.rpartition("-")
+            assert name == f"{family}-train-0-{number}"
+            assert sample.page_question == page.questions[int(place)]
+            assert sample.question.text == sample.page_question.question
+            assert sample.page.image.tobytes() == page.image.tobytes()
+            assert sample.image_sizes == (page.image.size,)
+            assert [tuple(view.shape) for view in sample.views] == [(1, 3, 14 * SHIRG_X.grid, 14 * SHIRG_X.grid)]
+            assert int((sample.input_ids == IMAGE_TOKEN_INDEX).sum()) == 1
+            answer = sample.labels[sample.labels != IGNORE_INDEX]
+            assert len(answer) % 4 == 0
+            assert tokenizer().decode(answer, skip_special_tokens=True) == sample.page_question.answer
+        assert group[0].id != group[1].id
+
+
+def test_the_same_page_is_drawn_again_and_seeds_and_splits_differ(model):
+    first, again = dataset(model)[2], dataset(model)[2]
+    assert [sample.id for sample in first] == [sample.id for sample in again]
+    assert torch.equal(first[0].views[0], again[0].views[0])
+    assert torch.equal(first[0].input_ids, again[0].input_ids)
+    assert torch.equal(dataset(model, first=5)[1][0].views[0], first[0].views[0])
+    for other in ({"seed": 1}, {"split": "shifted"}):
+        group = dataset(model, **other)[2]
+        assert not torch.equal(group[0].views[0], first[0].views[0])
+        assert group[0].id != first[0].id
+
+
+def test_at_most_as_many_questions_as_a_page_has(model):
+    group = dataset(model, families=("entity_grid",), questions=1000)[0]
+    assert len(group) == len(group[0].page.questions)
+    assert [int(sample.id.rpartition("-")[2]) for sample in group] == list(range(len(group)))
+
+
+def test_questions_are_chosen_by_the_page_s_number(model):
+    data = dataset(model, families=("entity_grid",), questions=1)
+    assert len({data[index][0].id.rpartition("-")[2] for index in range(7)}) > 2
+
+
+@pytest.mark.parametrize("index", [-1, 7])
+def test_pages_end(model, index):
+    with pytest.raises(IndexError, match="of 7"):
+        dataset(model)[index]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"families": ("letters",)}, "families must be of .*got letters"),
+        ({"families": ()}, "families must be of .*got none"),
+        ({"style": "tiny"}, "style must be of"),
+        ({"split": "dev"}, "split must be of"),
+        ({"questions": 0}, "questions must be a whole number of at least 1"),
+        ({"first": -1}, "first must be a whole number of at least 0"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, match):
+    with pytest.raises(ValueError, match=match):
+        PagesConfig(**settings)
+
+
+def test_page_texts_are_questions_and_answers_of_training_pages():
+    texts = page_texts(("entity_grid",), ("shapes",), 2)
+    page = draw_page("entity_grid", "train", 0, 1, STYLES["shapes"])
+    assert texts[-2:] == [page.questions[-1].question, page.questions[-1].answer]
+    assert len(texts) == 2 * sum(
+        len(draw_page("entity_grid", "train", 0, index, STYLES["shapes"]).questions) for index in range(2)
+    )

@@ -1,0 +1,133 @@
+"""Dense losses: what patches show against the page generator's labels, and words against the vocabulary."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels
+from llava.train.reading import (
+    NAMES,
+    NOTHING_WEIGHT,
+    ReadingHeads,
+    WordTable,
+    alignment_loss,
+    patch_targets,
+    reading_loss,
+)
+from tests.losses_helpers import tokenizer
+from tests.pages_helpers import pages
+
+GRID, DIM = 12, 7
+
+
+@pytest.mark.parametrize(("family", "style"), [("entity_grid", "shapes"), ("chart_page", "large_print")])
+def test_targets_are_the_generator_s_labels_patch_by_patch(family, style):
+    drawn = pages(family, style, "train")[:3]
+    targets = patch_targets(drawn, GRID)
+    assert set(targets) == set(NAMES)
+    for row, page in enumerate(drawn):
+        labels = patch_labels(page, GRID)
+        for place in range(GRID**2):
+            at = divmod(place, GRID)
+            assert targets["character"][row, place] == labels.characters[at][0]
+            assert targets["shape"][row, place] == labels.shapes[at]
+            assert targets["color"][row, place] == labels.colors[at]
+            for name, ids, words in (
+                ("row", labels.rows, labels.row_labels),
+                ("column", labels.columns, labels.column_labels),
+            ):
+                expected = NONE if ids[at] == NONE else CHARACTERS.index(words[ids[at]][0])
+                assert targets[name][row, place] == expected
+    assert all((target != NONE).any() for name, target in targets.items() if name in ("shape", "color", "row"))
+
+
+def planted_targets(batch: int = 2, patches: int = 5) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    targets = {
+        name: torch.randint(0, len(classes), (batch, patches), generator=generator) for name, classes in NAMES.items()
+    }
+    for target in targets.values():
+        target[0, 2] = target[1, 1:4] = NONE
+    return targets
+
+
+def test_reading_loss_is_the_weighted_mean_by_loops():
+    torch.manual_seed(1)
+    targets = planted_targets()
+    logits = ReadingHeads(DIM)(torch.randn(2, 5, DIM))
+    found = reading_loss({name: values.bfloat16() for name, values in logits.items()}, targets)
+    for row in range(2):
+        kinds = []
+        for name, scores in logits.items():
+            total = weights = 0.0
+            for place in range(5):
+                target = int(targets[name][row, place])
+                weight = NOTHING_WEIGHT if target == NONE else 1.0
+                rounded = scores[row, place].bfloat16().float()
+                total += weight * -rounded.log_softmax(0)[target].item()  # NONE is -1: the last class
+                weights += weight
+            kinds.append(total / weights)
+        assert found.losses[row].item() == pytest.approx(np.mean(kinds), rel=1e-5)
+    assert found.losses.dtype == torch.float32
+
+
+def test_right_is_the_share_of_shown_things_named_right():
+    targets = planted_targets()
+    logits = {name: F.one_hot(target % (len(NAMES[name]) + 1)).float() for name, target in targets.items()}
+    logits = {
+        name: F.pad(rows, (0, len(NAMES[name]) + 1 - rows.shape[-1])) if rows.shape[-1] <= len(NAMES[name]) else rows
+        for name, rows in logits.items()
+    }
+    logits["shape"][0, 0] = logits["shape"][0, 0].roll(1)
+    right = reading_loss(logits, targets).right
+    assert right["color"] == 1
+    assert right["shape"].item() == pytest.approx(5 / 6)
+    nothing = reading_loss(logits, {name: torch.full_like(target, NONE) for name, target in targets.items()})
+    assert all(bool(share.isnan()) for share in nothing.right.values())
+
+
+def test_the_word_table_names_a_class_by_its_one_token_forms():
+    table = WordTable(tokenizer())
+    targets = {name: torch.full((1, 3), NONE) for name in NAMES}
+    targets["shape"][0, 1] = SHAPES.index("circle")
+    targets["color"][0, 1] = COLORS.index("red")
+    targets["row"][0, 2] = CHARACTERS.index("B")
+    words = table(targets)
+    vocab = tokenizer().get_vocab()
+    assert words.shape == (1, 3, len(tokenizer()))
+    assert words[0, 0].sum() == 0
+    named = {vocab[form]: 0.25 for form in ("circle", "Ġcircle", "red", "Ġred")}
+    assert {place: words[0, 1, place].item() for place in words[0, 1].nonzero().flatten().tolist()} == named
+    forms = [ids for ids in (tokenizer()(t, add_special_tokens=False).input_ids for t in ("B", " B")) if len(ids) == 1]
+    assert sorted(words[0, 2].nonzero().flatten().tolist()) == sorted(ids[0] for ids in forms)
+    assert words[0, 2].sum() == 1
+
+
+def test_alignment_loss_is_the_cross_entropy_with_all_cosines():
+    torch.manual_seed(2)
+    vocab, width = 19, 11
+    projected = torch.randn(2, 5, width, requires_grad=True)
+    embeddings = torch.randn(vocab + 4, width, requires_grad=True)
+    words = torch.zeros(2, 5, vocab)
+    words[0, 1, 3] = 1
+    words[0, 4, [2, 7]] = 0.5
+    found = alignment_loss(projected, words, embeddings, scale=5.0)
+    each = []
+    for place in (1, 4):
+        cosines = torch.stack([F.cosine_similarity(projected[0, place], embeddings[v], dim=0) for v in range(vocab)])
+        each.append(-(words[0, place] * (5 * cosines).log_softmax(0)).sum())
+    assert_close(found, torch.stack([torch.stack(each).mean(), torch.zeros(())]))
+    found.sum().backward()
+    assert (projected.grad.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [0, 4]]
+    assert (embeddings.grad.abs().sum(-1) > 0).tolist() == [True] * vocab + [False] * 4
+
+
+def test_alignment_is_measured_in_float32_under_autocast():
+    torch.manual_seed(2)
+    projected, embeddings = torch.randn(2, 5, 11), torch.randn(19, 11)
+    words = torch.full((2, 5, 19), 1 / 19)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = alignment_loss(projected, words, embeddings)
+    assert_close(found, alignment_loss(projected, words, embeddings), rtol=1e-6, atol=1e-6)

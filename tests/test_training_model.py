@@ -1,0 +1,359 @@
+"""One training step's losses: whom they depend on, what they teach, and what they leave alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from llava.constants import IGNORE_INDEX
+from llava.train import model as training
+from llava.train.batch import make_batch
+from llava.train.losses import LossConfig
+from llava.train.model import TrainingModel
+from llava.train.page_losses import PageLosses
+from llava.train.pointing import record_block_inputs
+from tests.losses_helpers import (
+    EVERYTHING,
+    SHIRG_X,
+    draw_all,
+    fresh_model,
+    image_group,
+    make_sample,
+    page_groups,
+    patched_model,
+    text_group,
+    tokenizer,
+    total_of,
+    training_model,
+)
+from tests.test_parity import block_image
+
+ALL_PARTS = {"denoising", "reading", "alignment", "pointing", "coordinate", "relevance", "budget"}
+
+
+def gradients(module, loss):
+    module.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def moved_by(module, loss):
+    return {name for name, grad in gradients(module, loss).items() if bool(grad.abs().sum() > 0)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "gate"),
+    [
+        ({}, False),
+        ({"prefix_lm": True, "relevance_teacher": "boxes"}, False),
+        ({"reweight": True, "relevance_teacher": "gate"}, True),
+    ],
+)
+def test_no_group_depends_on_its_batch_mates_in_any_loss(settings, gate):
+    module = training_model("learned", **settings)
+    groups = [*page_groups(module.lavida, 2), text_group(module.lavida)]
+    together = module(make_batch(groups), draw_all(make_batch(groups), gate=gate))
+    expected_parts = ALL_PARTS - ({"pointing", "coordinate", "relevance"} if gate else set())
+    assert set(together) == expected_parts
+    sums = dict.fromkeys(expected_parts, (torch.zeros(()), torch.tensor(0)))
+    for group in groups:
+        batch = make_batch([group])
+        for name, (value, count) in module(batch, draw_all(batch, gate=gate)).items():
+            sums[name] = (sums[name][0] + value, sums[name][1] + count)
+    for name, (value, count) in together.items():
+        assert_close(value, sums[name][0], rtol=2e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        assert int(count) == int(sums[name][1]), name
+
+
+def test_several_images_and_text_train_beside_each_other():
+    model, handle = patched_model()
+    module = TrainingModel(model, handle, LossConfig())
+    groups = [image_group(model), text_group(model)]
+    together = module(make_batch(groups), draw_all(make_batch(groups)))
+    alone = [module(make_batch([group]), draw_all(make_batch([group]))) for group in groups]
+    assert set(alone[1]) == {"denoising"}
+    assert_close(together["denoising"][0], alone[0]["denoising"][0] + alone[1]["denoising"][0], rtol=2e-5, atol=1e-5)
+    assert int(together["coordinate"][1]) == 2 * 43
+    assert int(together["budget"][1]) == 2
+
+
+def test_pointing_reaches_the_right_rows_where_samples_have_no_image(monkeypatch):
+    module = training_model()
+    groups = [text_group(module.lavida), *page_groups(module.lavida, 1)]
+    seen = {}
+    monkeypatch.setattr(
+        "llava.train.page_losses.pointing_loss",
+        lambda inputs, asking, targets, heads: seen.update(targets=targets) or (torch.zeros(()), torch.tensor(0)),
+    )
+    batch = make_batch(groups)
+    module(batch, draw_all(batch, measured=False))
+    assert seen["targets"].any(1).tolist() == [False, True, True] * 2
+
+
+@pytest.mark.parametrize("mode", [None, "stock"])
+def test_lavida_s_own_encoding_trains_without_shirg_x(mode):
+    model, handle = fresh_model(), None
+    if mode == "stock":
+        model, handle = patched_model(mode="stock")
+    module = TrainingModel(model, handle, LossConfig(budget=1.0))
+    groups = [image_group(model), text_group(model)]
+    batch = make_batch(groups)
+    parts = module(batch, draw_all(batch, budget=None, measured=False))
+    assert set(parts) == {"denoising"}
+    assert int(parts["denoising"][1]) == batch.num_labeled
+    assert "lavida.model.mm_projector.0.weight" in moved_by(module, parts["denoising"][0])
+
+
+def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
+    module = training_model(denoising=0.0, pointing=0.0)
+    monkeypatch.setattr(module.lavida.model, "forward", None)
+    batch = make_batch(page_groups(module.lavida, 2))
+    parts = module(batch, draw_all(batch))
+    assert set(parts) == {"reading", "alignment"}
+    assert module.probe is None
+
+
+@pytest.mark.parametrize("teacher", ["boxes", "attention"])
+def test_a_teacher_moves_the_relevance_and_nothing_else(teacher):
+    module = training_model("learned", relevance_teacher=teacher)
+    batch = make_batch(page_groups(module.lavida, 2))
+    value, count = module(batch, draw_all(batch, measured=False))["relevance"]
+    assert int(count) == 4
+    assert moved_by(module, value) == {
+        "lavida.shirg_x.relevance.patch_map.weight",
+        "lavida.shirg_x.relevance.word_map.weight",
+    }
+
+
+def test_the_gate_teaches_the_relevance_through_denoising_alone():
+    module = training_model("learned", relevance_teacher="gate")
+    batch = make_batch(page_groups(module.lavida, 2))
+    for gate in (True, False):
+        parts = module(batch, draw_all(batch, measured=False, gate=gate))
+        assert "relevance" not in parts
+        found = moved_by(module, parts["denoising"][0])
+        assert ("lavida.shirg_x.relevance.patch_map.weight" in found) == gate
+
+
+@pytest.mark.parametrize("teacher", ["boxes", "attention", "gate"])
+def test_the_answer_never_reaches_relevance_or_selection(teacher, monkeypatch):
+    module = training_model("learned", relevance_teacher=teacher)
+    batch = make_batch(page_groups(module.lavida, 2))
+    changed = replace(
+        batch,
+        prompts=tuple(
+            torch.where(labels == IGNORE_INDEX, ids, 300)
+            for ids, labels in zip(batch.prompts, batch.labels, strict=True)
+        ),
+        labels=tuple(torch.where(labels == IGNORE_INDEX, labels, 300) for labels in batch.labels),
+        page_questions=tuple(
+            replace(question, answer="wrong", answer_boxes=((0.1, 0.1, 0.2, 0.2),)) for question in batch.page_questions
+        ),
+    )
+    seen = []
+    hook = module.lavida.shirg_x.relevance.register_forward_hook(lambda *found: seen.append(found[2].detach()))
+    select = module.handle.select_tokens
+    monkeypatch.setattr(
+        module.handle,
+        "select_tokens",
+        lambda *given: (prefix := select(*given), seen.append(prefix.selection.kept))[0],
+    )
+    runs = []
+    for given in (batch, changed):
+        seen.clear()
+        for gate in (False, True) if teacher == "gate" else (False,):
+            parts = module(given, draw_all(given, gate=gate))
+        runs.append(list(seen))
+    hook.remove()
+    assert parts["denoising"][0] > 0
+    assert len(runs[0]) == len(runs[1]) >= 3
+    for before, after in zip(*runs, strict=True):
+        assert torch.equal(before, after)
+
+
+def test_too_long_a_sample_names_three_lengths():
+    model, handle = patched_model()
+    module = TrainingModel(model, handle, LossConfig())
+    (sample,) = image_group(model)
+    batch = make_batch([(sample,)])
+    answer = int((sample.labels != IGNORE_INDEX).sum())
+    text = len(sample.input_ids) - answer - 2
+    image = 2 * (9 + 43)
+    model.config.max_sequence_length = text + image + answer
+    module(batch, draw_all(batch, measured=False))
+    model.config.max_sequence_length -= 1
+    with pytest.raises(ValueError, match=f"two images takes {text} .* {image} of image and {answer} of answer"):
+        module(batch, draw_all(batch, measured=False))
+
+
+def test_coordinates_train_from_step_0_although_their_last_layer_starts_at_zero():
+    module = training_model(pointing=0.0)
+    embedding = module.lavida.shirg_x.coordinates
+    with torch.no_grad():
+        embedding.coord_out.weight.zero_()
+    batch = make_batch(page_groups(module.lavida, 1))
+
+    def coordinate_gradients():
+        grads = gradients(module, module(batch, draw_all(batch, measured=False))["coordinate"][0])
+        prefix = "lavida.shirg_x.coordinates"
+        return (grads[f"{prefix}.{layer}.weight"].abs().sum() for layer in ("coord_out", "coord_linear"))
+
+    out, linear = coordinate_gradients()
+    assert out > 0
+    assert linear == 0
+    with torch.no_grad():
+        embedding.coord_out.weight -= 0.01 * embedding.coord_out.weight.grad
+    out, linear = coordinate_gradients()
+    assert out > 0
+    assert linear > 0
+
+
+def test_budgets_are_measured_with_the_same_noise_and_reach_the_head_alone(monkeypatch):
+    module = training_model(denoising=1.0)
+    batch = make_batch(page_groups(module.lavida, 2))
+    drawn = draw_all(batch)
+    seen = []
+    real = training.two_copies
+
+    def recorded(lavida, prepared, masked, **settings):
+        seen.append((prepared.lengths[0], masked[prepared.labels != IGNORE_INDEX]))
+        return real(lavida, prepared, masked, **settings)
+
+    monkeypatch.setattr(training, "two_copies", recorded)
+    parts = module(batch, drawn)
+    measured = seen[1:]
+    assert [length - measured[0][0] for length, _ in measured] == [0] * 4 + [14] * 4 + [32] * 4
+    for draw in range(4):
+        assert torch.equal(measured[draw][1], measured[draw + 4][1])
+        assert torch.equal(measured[draw][1], measured[draw + 8][1])
+    assert not torch.equal(measured[0][1], measured[1][1])
+    names = moved_by(module, parts["budget"][0])
+    assert names
+    assert all(name.startswith("lavida.shirg_x.budget_head.") for name in names)
+
+
+def test_the_budget_label_is_that_of_the_page_s_own_questions(monkeypatch):
+    module = training_model(pointing=0.0)
+    batch = make_batch(page_groups(module.lavida, 2))
+    drawn = draw_all(batch)
+    seen = []
+    monkeypatch.setattr(
+        training, "budget_labels", lambda losses: (seen.append(losses), torch.zeros(2, dtype=torch.long))[1]
+    )
+    module(batch, drawn)
+    with torch.no_grad():
+        pages = module.handle.encode_pages(batch.views, batch.image_sizes)
+        for place, budget in enumerate(SHIRG_X.budgets):
+            rows = pages.gather(batch.image_index, budget)
+            prepared = module._splice(batch, module.handle.select_tokens(rows, batch.questions).sequences)
+            for draw, (times, noise) in enumerate(drawn.measurements):
+                sums = module._run(prepared, times, noise)[1].sample_sums
+                assert_close(seen[0][draw, :, place], torch.stack([sums[0] + sums[1], sums[2] + sums[3]]))
+
+
+@pytest.mark.parametrize("prefix_lm", [False, True])
+def test_distillation_reads_attention_at_detail_positions_only(prefix_lm, monkeypatch):
+    model, handle = patched_model("learned")
+    module = TrainingModel(model, handle, LossConfig(prefix_lm=prefix_lm, pointing_layers=(1,)))
+    batch = make_batch([text_group(model), image_group(model)])
+    drawn = draw_all(batch)
+
+    def planted(given, places, heads):
+        positions = given.hidden.shape[1]
+        looks = torch.arange(1, positions + 1).float().expand(len(places), heads, places.shape[1], -1)
+        return looks.log()
+
+    monkeypatch.setattr(training, "log_attention", planted)
+    pages = handle.encode_pages(batch.views, batch.image_sizes)
+    attention = module._attention_to_patches(batch, drawn, pages)
+    first, second = (batch.prompts[1] == -200).nonzero().flatten().tolist()
+    scaffold, patches = 9, 144
+    starts = (first + scaffold, second + 2 * scaffold + patches - 1)
+    asked = int((batch.labels[1] != IGNORE_INDEX).sum())
+    expected = torch.stack([torch.arange(start + 1, start + 1 + patches) * float(asked) for start in starts])
+    assert_close(attention, expected)
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+def test_gradient_checkpointing_changes_no_gradient():
+    found = []
+    for switched in (False, True):
+        module = training_model("learned")
+        if switched:
+            module.lavida.gradient_checkpointing_enable({"use_reentrant": False})
+        module.train()
+        assert all(block.gradient_checkpointing == switched for block in module.lavida.model.blocks)
+        batch = make_batch(page_groups(module.lavida, 1))
+        found.append(gradients(module, total_of(module(batch, draw_all(batch)))))
+    assert found[0].keys() == found[1].keys()
+    for name, grad in found[0].items():
+        assert_close(found[1][name], grad, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    assert any("blocks.0.q_proj" in name for name in found[0])
+
+
+@pytest.mark.parametrize("teacher", ["boxes", "attention", "gate"])
+def test_everything_runs_under_bf16_autocast_and_returns_float32(teacher):
+    module = training_model("learned", relevance_teacher=teacher, prefix_lm=teacher == "boxes")
+    batch = make_batch([*page_groups(module.lavida, 1), text_group(module.lavida)])
+    draws = draw_all(batch, gate=teacher == "gate")
+    exact = module(batch, draws)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = module(batch, draws)
+    assert parts.keys() == exact.keys()
+    for name, (value, count) in parts.items():
+        assert value.dtype == torch.float32, name
+        assert int(count) == int(exact[name][1])
+        if name != "budget":
+            assert_close(value, exact[name][0], rtol=0.1, atol=0.1)
+    grads = gradients(module, total_of(parts))
+    assert all(bool(grad.isfinite().all()) for grad in grads.values())
+
+
+def test_recording_leaves_no_hook_behind_and_refuses_a_layer_that_is_not_there():
+    language = fresh_model().model
+    embeds = torch.randn(2, 5, 32)
+    with record_block_inputs(language, (0, 2)) as inputs:
+        language(embeds)
+    assert sorted(inputs) == [0, 2]
+    assert_close(inputs[0].hidden, embeds)
+    assert not any(block._forward_pre_hooks for block in language.blocks)
+    with pytest.raises(RuntimeError), record_block_inputs(language, (0, 2)):
+        language(embeds[..., 1:])
+    assert not any(block._forward_pre_hooks for block in language.blocks)
+    with pytest.raises(ValueError, match="from 0 to 2"), record_block_inputs(language, (3,)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("losses", "similarity", "match"),
+    [
+        ({"reading": 1.0}, "projected", "reading needs drawn pages"),
+        ({"relevance_teacher": "boxes"}, "learned", "relevance_teacher: boxes needs drawn pages"),
+        ({"pointing_layers": (3,)}, "learned", "pointing_layers must lie from 0 to 2"),
+    ],
+)
+def test_losses_without_what_they_need_are_refused_before_the_first_step(losses, similarity, match):
+    model, handle = patched_model(similarity)
+    with pytest.raises(ValueError, match=match):
+        TrainingModel(model, handle, LossConfig(**losses))
+
+
+def test_pointing_heads_and_foreign_images_are_refused():
+    model, handle = patched_model()
+    config = LossConfig(**{**EVERYTHING, "pointing_heads": 3})
+    with pytest.raises(ValueError, match="pointing_heads must be at most 2"):
+        TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
+    config = LossConfig(pointing=1.0, pointing_layers=(0,))
+    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
+    batch = make_batch([image_group(model)])
+    with pytest.raises(ValueError, match="need drawn pages"):
+        module(batch, draw_all(batch))
+
+
+def test_a_learned_relevance_needs_a_question_with_every_image():
+    model, handle = patched_model("learned")
+    module = TrainingModel(model, handle, LossConfig(relevance_teacher="gate"))
+    batch = make_batch([(make_sample(model, "mute", "<image>", "yes", [block_image(90, 70, 1)]),)])
+    with pytest.raises(ValueError, match="needs a question with every image"):
+        module(batch, draw_all(batch, gate=True, measured=False))
