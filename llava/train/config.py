@@ -7,7 +7,7 @@ from typing import Any, no_type_check
 
 import yaml
 
-from llava.train.losses import LossConfig
+from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.page_data import PagesConfig
 from llava.train.parameters import TrainableConfig
 from llava.train.real_sets import REAL_SETS
@@ -106,7 +106,7 @@ class TrainConfig(Settings):
 
     def _check_losses(self) -> None:
         losses, learns = self.losses, self.shirg_x is not None and self.shirg_x.similarity in ("learned", "auto")
-        asked = [name for name in ("reading", "alignment", "pointing") if getattr(losses, name)]
+        asked = [name for name in PAGE_LOSSES if getattr(losses, name)]
         if learns and losses.relevance and losses.relevance_teacher == "boxes":
             asked.append("relevance_teacher: boxes")
         if asked and self.pages is None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from llava.train.settings import Settings
 
+PAGE_LOSSES = ("reading", "alignment", "pointing", "grounding")
+"""Losses that need drawn pages, whose patches and answers have known places."""
 TEACHERS = ("boxes", "attention", "gate")
 """Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
 
@@ -40,22 +42,40 @@ class LossConfig(Settings):
     """The same in the language model's words, from projected features."""
     pointing: float = 0.0
     """Attention from answer positions to what the answer is read from, on drawn pages."""
+    grounding: float = 0.0
+    """Attention from every word of the question to the patches that show what it names, on drawn pages."""
+    grounding_layers: tuple[int, ...] = (0,)
+    """Layers whose attention is taught this; their heads are as many as ``pointing_heads``."""
     pointing_layers: tuple[int, ...] = (1, 2)
     """Layers whose attention is taught, or distilled from."""
     pointing_heads: int = 2
     """Heads of each that are taught."""
 
     def __post_init__(self) -> None:
-        for name in ("denoising", "coordinate", "budget", "relevance", "reading", "alignment", "pointing"):
+        for name in ("denoising", "coordinate", "budget", "relevance", *PAGE_LOSSES):
             self.check_number(name)
         for name, least in (("budget_every", 1), ("budget_draws", 4), ("pointing_heads", 1)):
             self.check_count(name, least)
         for name in ("prefix_lm", "reweight"):
             self.check_switch(name)
         self.check_choice("relevance_teacher", TEACHERS)
-        layers = self.pointing_layers
-        if not isinstance(layers, list | tuple) or not layers or any(type(layer) is not int for layer in layers):
-            raise ValueError(f"pointing_layers must be a list of at least one layer's number, got {layers!r}")
-        object.__setattr__(self, "pointing_layers", tuple(layers))
-        if not self.denoising and (self.pointing or not (self.reading or self.alignment)):
-            raise ValueError("without denoising there must be reading or alignment to learn, and no pointing")
+        for name in ("pointing_layers", "grounding_layers"):
+            layers = getattr(self, name)
+            if not isinstance(layers, list | tuple) or not layers or any(type(layer) is not int for layer in layers):
+                raise ValueError(f"{name} must be a list of at least one layer's number, got {layers!r}")
+            object.__setattr__(self, name, tuple(layers))
+        if not self.denoising and (self.looks or not (self.reading or self.alignment)):
+            raise ValueError(
+                "without denoising there must be reading or alignment to learn, and no pointing or grounding"
+            )
+
+    @property
+    def looks(self) -> bool:
+        """Whether attention of the language model is taught."""
+        return self.pointing > 0 or self.grounding > 0
+
+    @property
+    def watched_layers(self) -> tuple[int, ...]:
+        """Layers of the language model whose attention is taught, ascending."""
+        watched = {*(self.pointing_layers if self.pointing else ()), *(self.grounding_layers if self.grounding else ())}
+        return tuple(sorted(watched))

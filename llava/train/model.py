@@ -18,7 +18,7 @@ from llava.question import Question
 from llava.train.batch import Batch, detail_starts, noise_seed
 from llava.train.budget_labels import budget_labels, budget_loss
 from llava.train.coordinate_probe import CoordinateProbe
-from llava.train.losses import LossConfig
+from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.page_losses import PageLosses
 from llava.train.parts import Parts
@@ -79,14 +79,14 @@ class TrainingModel(nn.Module):
 
     def _check(self) -> None:
         losses = self.losses
-        wanted = [name for name in ("reading", "alignment", "pointing") if getattr(losses, name)]
+        wanted = [name for name in PAGE_LOSSES if getattr(losses, name)]
         if self.learns_relevance and losses.relevance_teacher == "boxes":
             wanted.append("relevance_teacher: boxes")
         if wanted and (self.handle is None or self.page_losses is None):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
-        if losses.pointing or (self.learns_relevance and losses.relevance_teacher == "attention"):
+        if losses.looks or (self.learns_relevance and losses.relevance_teacher == "attention"):
             layers, heads = len(self.lavida.model.blocks), self.lavida.config.n_heads
-            if not all(0 <= layer < layers for layer in losses.pointing_layers):
+            if not all(0 <= layer < layers for layer in (*losses.pointing_layers, *losses.watched_layers)):
                 raise ValueError(
                     f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got "
                     f"{losses.pointing_layers}"
@@ -118,11 +118,11 @@ class TrainingModel(nn.Module):
             self._denoise(parts, batch, draws, self._splice(batch, self._gated(rows, batch, draws)), None)
         else:
             prefix = self.handle.select_tokens(rows, batch.questions)
-            inputs = self._denoise(parts, batch, draws, self._splice(batch, prefix.sequences), prefix)
+            copies, inputs = self._denoise(parts, batch, draws, self._splice(batch, prefix.sequences), prefix)
             if self.probe is not None:
                 self._probe_coordinates(parts, prefix, self.probe)
-            if inputs and self.page_losses is not None:
-                self.page_losses.point(parts, batch, prefix, *inputs)
+            if self.page_losses is not None and self.losses.looks:
+                self.page_losses.look(parts, batch, prefix, copies, inputs)
         if self.learns_relevance and not draws.gate and self.losses.relevance_teacher != "gate":
             self._teach_relevance(parts, batch, draws, pages, rows)
         if draws.measurements:
@@ -202,8 +202,8 @@ class TrainingModel(nn.Module):
 
     def _run(
         self, prepared: PromptEmbeds, times: Tensor, noise: Tensor, layers: Sequence[int] = ()
-    ) -> tuple[TwoCopies, DiffusionLoss, list[BlockInput]]:
-        """One pass over both noisy copies: the copies, their loss, and what ``layers`` were given."""
+    ) -> tuple[TwoCopies, DiffusionLoss, dict[int, BlockInput]]:
+        """One pass over both noisy copies: the copies, their loss, and what each of ``layers`` was given."""
         masked, probability = self._masks(prepared, times, noise)
         language = self.lavida.model
         copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.losses.prefix_lm)
@@ -216,16 +216,15 @@ class TrainingModel(nn.Module):
             num_samples=len(times),
             probabilities=probability if self.losses.reweight else None,
         )
-        return copies, loss, [inputs[layer] for layer in layers]
+        return copies, loss, inputs
 
     def _denoise(
         self, parts: Parts, batch: Batch, draws: Draws, prepared: PromptEmbeds, prefix: ShirgXPrefix | None
-    ) -> tuple[TwoCopies, list[BlockInput]] | None:
-        points = prefix is not None and self.losses.pointing > 0
-        layers = self.losses.pointing_layers if points else ()
+    ) -> tuple[TwoCopies, dict[int, BlockInput]]:
+        layers = () if prefix is None else self.losses.watched_layers
         copies, loss, inputs = self._run(prepared, draws.times, draws.noise, layers)
         parts["denoising"] = (loss.sample_sums.sum(), loss.num_masked.sum())
-        return (copies, inputs) if points else None
+        return copies, inputs
 
     def _probe_coordinates(self, parts: Parts, prefix: ShirgXPrefix, probe: CoordinateProbe) -> None:
         count = prefix.tokens.lengths
@@ -273,7 +272,7 @@ class TrainingModel(nn.Module):
         copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.losses.pointing_layers)
         places, real = query_places(copies.masked)
         heads = self.lavida.config.n_heads
-        looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs]).mean(0)
+        looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs.values()]).mean(0)
         looks = (looks * real[..., None]).sum(1)
         # Copies along the batch are two rows of one sample.
         per_sample = torch.zeros(len(batch.ids), looks.shape[1], device=looks.device).index_add(

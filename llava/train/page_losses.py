@@ -1,13 +1,14 @@
 """What drawn pages can teach beyond their answers, since the generator knows everything about them."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import EncodedPages, ShirgXPrefix
-from llava.constants import IGNORE_INDEX
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.train.batch import Batch, detail_starts
 from llava.train.losses import LossConfig
@@ -31,7 +32,7 @@ class PageLosses(nn.Module):
         self.content_end = tuple({*tokenizer.all_special_ids})
         if losses.reading:
             self.heads = ReadingHeads(vision_dim)
-        if losses.alignment:
+        if losses.alignment or losses.grounding:
             self.words = WordTable(tokenizer)
 
     def read(self, parts: Parts, batch: Batch, encoded: EncodedPages, lavida: LlavaLladaForMaskedDiffusion) -> None:
@@ -51,10 +52,26 @@ class PageLosses(nn.Module):
             assert isinstance(embeddings, Tensor)
             parts["alignment"] = (alignment_loss(projected, self.words(targets), embeddings).sum(), count)
 
-    def point(
-        self, parts: Parts, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: list[BlockInput]
+    def look(
+        self,
+        parts: Parts,
+        batch: Batch,
+        prefix: ShirgXPrefix,
+        copies: TwoCopies,
+        inputs: Mapping[int, BlockInput],
     ) -> None:
-        """Add what masked words of the answer should look at: detail tokens on what the answer is read from."""
+        """Add where the language model should look: answers at what they are read from, words at what they name."""
+        losses = self.losses
+        if losses.pointing:
+            given = [inputs[layer] for layer in losses.pointing_layers]
+            parts["pointing"] = self._point(batch, prefix, copies, given)
+        if losses.grounding:
+            given = [inputs[layer] for layer in losses.grounding_layers]
+            parts["grounding"] = self._ground(batch, prefix, copies, given)
+
+    def _point(
+        self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
+    ) -> tuple[Tensor, Tensor]:
         lengths = prefix.tokens.lengths
         drawn_pages(batch)
         boxes = [row[:length] for row, length in zip(prefix.tokens.boxes, lengths, strict=True)]
@@ -64,7 +81,31 @@ class PageLosses(nn.Module):
         content = copies.labels != IGNORE_INDEX
         for token in self.content_end:
             content &= copies.labels != token
-        parts["pointing"] = pointing_loss(inputs, copies.masked & content, targets, heads=self.losses.pointing_heads)
+        return pointing_loss(inputs, copies.masked & content, targets, heads=self.losses.pointing_heads)
+
+    def _ground(
+        self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
+    ) -> tuple[Tensor, Tensor]:
+        lengths, kept = prefix.tokens.lengths, prefix.selection.kept
+        grid = math.isqrt(prefix.selection.assignment.shape[1])
+        device = kept.device
+        shown = {name: target.to(device) for name, target in patch_targets(drawn_pages(batch), grid).items()}
+        words = self.words(shown) > 0
+        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
+        width = copies.labels.shape[1]
+        targets = torch.zeros(len(batch.ids), width, width, dtype=torch.bool, device=device)
+        for row, (image, sample) in enumerate(zip(batch.image_index, batch.sample_index, strict=True)):
+            start, length = starts[row], lengths[row]
+            ids, labels = batch.prompts[sample], batch.labels[sample]
+            hole = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
+            question = ids[hole + 1 :][labels[hole + 1 :] == IGNORE_INDEX].to(device)
+            names = words[image, kept[row, :length]][:, question].T
+            # Behind the image's tokens, whose last is at start + length - 1.
+            first = start + length
+            targets[sample, first : first + len(question), start:first] = names
+        asking = torch.ones(len(batch.ids), width, dtype=torch.bool, device=device)
+        rows = copies.samples
+        return pointing_loss(inputs, asking[rows], targets[rows], heads=self.losses.pointing_heads)
 
     def answer_patches(self, batch: Batch, rows: EncodedPages) -> Tensor:
         """(rows, patches) bool: patches that share an area with what the answer is read from."""
@@ -88,5 +129,5 @@ def drawn_pages(batch: Batch) -> list[Page]:
     """
     pages = [page for page in batch.pages if page is not None]
     if len(pages) != len(batch.pages):
-        raise ValueError("reading, alignment and pointing need drawn pages; set their weights to 0 for other data")
+        raise ValueError("reading, alignment, pointing and grounding need drawn pages; set their weights to 0 for other data")
     return pages

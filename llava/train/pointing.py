@@ -94,21 +94,28 @@ def pointing_loss(
 ) -> tuple[Tensor, Tensor]:
     """-log of the attention that falls on the targets, averaged over layers, heads and asking positions.
 
+    Each asking position may have targets of its own.
+
     Returns its sum over asking positions, float32, and how many there are.
 
     Args:
         asking: (rows, positions) bool, positions that ask.
-        targets: (rows, positions) bool, where they should look; rows without targets ask nothing.
+        targets: (rows, positions) bool, where all of a row should look, or (rows, asking, positions) bool, where
+            each position should; positions without targets ask nothing.
         heads: how many heads of each layer are taught; the others stay free.
     """
-    asking = asking & targets.any(1, keepdim=True)
+    asking = asking & (targets.any(1, keepdim=True) if targets.ndim == 2 else targets.any(2))
     count = asking.sum()
     if not bool(count):
         return targets.new_zeros((), dtype=torch.float32), count
     places, real = query_places(asking)
+    if targets.ndim == 2:
+        wanted = targets[:, None]
+    else:
+        wanted = targets.gather(1, places[..., None].expand(-1, -1, targets.shape[2]))
     total = torch.zeros((), device=targets.device)
     for given in inputs:
-        looks = log_attention(given, places, heads).masked_fill(~targets[:, None, None], -math.inf)
+        looks = log_attention(given, places, heads).masked_fill(~wanted[:, None], -math.inf)
         total = total - looks.logsumexp(-1).mean(1)[real].sum()
     return total / len(inputs), count
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SCHEDULER_NAME = "scheduler.pt"
 """As transformers names it, which reads it when a run is resumed."""
 TRAINABLE_FILE = "trainable.safetensors"
-LOSS_NAMES = ("denoising", "reading", "alignment", "pointing", "coordinate", "relevance", "budget")
+LOSS_NAMES = ("denoising", "reading", "alignment", "pointing", "grounding", "coordinate", "relevance", "budget")
 """Every loss there is, in the order in which processes add them up."""
 
 
