@@ -23,7 +23,13 @@ from shirg.config import ShirgXConfig
 from tests.test_parity import block_image
 
 SHIRG_X = ShirgXConfig(grid=12, budgets=(29, 43, 61), budget=61, similarity="projected")
-EVERYTHING: dict[str, Any] = {"reading": 1.0, "alignment": 1.0, "pointing": 1.0, "pointing_layers": (0, 2)}
+EVERYTHING: dict[str, Any] = {
+    "reading": 1.0,
+    "alignment": 1.0,
+    "pointing": 1.0,
+    "grounding": 1.0,
+    "pointing_layers": (0, 2),
+}
 SIZES = SmallModelConfig(
     width=32, heads=2, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=600
 )

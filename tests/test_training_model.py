@@ -29,7 +29,7 @@ from tests.losses_helpers import (
 )
 from tests.test_parity import block_image
 
-ALL_PARTS = {"denoising", "reading", "alignment", "pointing", "coordinate", "relevance", "budget"}
+ALL_PARTS = {"denoising", "reading", "alignment", "pointing", "grounding", "coordinate", "relevance", "budget"}
 
 
 def gradients(module, loss):
@@ -54,7 +54,7 @@ def test_no_group_depends_on_its_batch_mates_in_any_loss(settings, gate):
     module = training_model("learned", **settings)
     groups = [*page_groups(module.lavida, 2), text_group(module.lavida)]
     together = module(make_batch(groups), draw_all(make_batch(groups), gate=gate))
-    expected_parts = ALL_PARTS - ({"pointing", "coordinate", "relevance"} if gate else set())
+    expected_parts = ALL_PARTS - ({"pointing", "grounding", "coordinate", "relevance"} if gate else set())
     assert set(together) == expected_parts
     sums = dict.fromkeys(expected_parts, (torch.zeros(()), torch.tensor(0)))
     for group in groups:
@@ -79,7 +79,7 @@ def test_several_images_and_text_train_beside_each_other():
 
 
 def test_pointing_reaches_the_right_rows_where_samples_have_no_image(monkeypatch):
-    module = training_model()
+    module = training_model(grounding=0.0)
     groups = [text_group(module.lavida), *page_groups(module.lavida, 1)]
     seen = {}
     monkeypatch.setattr(
@@ -106,7 +106,7 @@ def test_lavida_s_own_encoding_trains_without_shirg_x(mode):
 
 
 def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
-    module = training_model(denoising=0.0, pointing=0.0)
+    module = training_model(denoising=0.0, pointing=0.0, grounding=0.0)
     monkeypatch.setattr(module.lavida.model, "forward", None)
     batch = make_batch(page_groups(module.lavida, 2))
     parts = module(batch, draw_all(batch))

@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
     console = stdout_console()
     console.print(_table(shown))
     right = sum(item.is_right for item in shown)
+    if about := getattr(session.model.config, "about", None):
+        console.print(Text(one_line(str(about))), soft_wrap=True)
     console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
 
 
