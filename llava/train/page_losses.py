@@ -129,5 +129,7 @@ def drawn_pages(batch: Batch) -> list[Page]:
     """
     pages = [page for page in batch.pages if page is not None]
     if len(pages) != len(batch.pages):
-        raise ValueError("reading, alignment, pointing and grounding need drawn pages; set their weights to 0 for other data")
+        raise ValueError(
+            "reading, alignment, pointing and grounding need drawn pages; set their weights to 0 for other data"
+        )
     return pages
