@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 import torch
 
 from llava.model.builder import Loaded, load_pretrained_model
+from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.serve.cli import main
 from llava.serve.session import Session
+from llava.train.adapter import save_adapter
+from llava.train.parameters import TrainableConfig
+from tests.adapter_helpers import fresh, logits, train
 from tests.cli_helpers import Call, quick_checkpoint, write_page
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
@@ -109,3 +115,36 @@ def tower_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(SigLipVisionTower, name, counted)
     return calls
+
+
+@pytest.fixture(scope="session")
+def expanded(tiny_checkpoint, tmp_path_factory) -> tuple[Path, torch.Tensor]:
+    """An adapter of the widest scope, and the logits of the model it was saved from. Copy it before changing it."""
+    loaded, config = fresh(tiny_checkpoint), TrainableConfig(scope="shirg_x_expanded", rank=3, coord_rank=2)
+    torch.manual_seed(2)
+    train(loaded[1], config)
+    directory = tmp_path_factory.mktemp("adapter") / "expanded"
+    save_adapter(loaded[1], directory, config)
+    return directory, logits(loaded, loaded[1])
+
+
+@pytest.fixture
+def copied(expanded, tmp_path) -> Path:
+    shutil.copytree(expanded[0], tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.fixture(scope="session")
+def patchable(tiny_checkpoint: Path) -> Loaded:
+    """As ``loaded``, with the vision layers that scoring by attention needs."""
+    return load_pretrained_model(tiny_checkpoint, device_map="cpu", vision_kwargs={"keep_all_layers": True})
+
+
+@pytest.fixture
+def model(patchable: Loaded) -> Iterator[LlavaLladaForMaskedDiffusion]:
+    """The shared patchable model; every test must leave it as it found it."""
+    model = patchable[1]
+    keys = set(model.state_dict())
+    yield model
+    assert set(model.state_dict()) == keys
+    assert "encode_images" not in vars(model)

@@ -16,8 +16,8 @@ from llava.serve.session import Session
 from llava.train.adapter import SETTINGS_FILE, WEIGHTS_FILE, load_adapter, save_adapter
 from llava.train.parameters import TrainableConfig
 from shirg.config import ShirgXConfig
+from tests.adapter_helpers import edit_settings, train
 from tests.cli_helpers import QUICK_SHIRG_X, Call
-from tests.test_adapter import edit_settings, train
 
 QUESTION = "What is the total?"
 TRAINED = ShirgXConfig(**QUICK_SHIRG_X, budget=32, similarity="learned", center_weight=0.3)

@@ -11,8 +11,8 @@ from llava.serve.cli import main
 from llava.train.adapter import save_adapter
 from llava.train.parameters import TrainableConfig
 from shirg.config import ShirgXConfig
+from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X, Call, copy_checkpoint, edit_config
-from tests.test_adapter import train
 
 QUESTIONS = ["--benchmark", "entitygrid", "--style", "shapes", "--questions", "5", "--tokens", "4", "--device", "cpu"]
 FILES = {"records.jsonl", "settings.json", "summary.json"}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from llava.eval.methods import METHODS, Budget, Method, PageEncoder
 from llava.eval.records import RECORDS_FILE, SETTINGS_FILE, ResultSet
 from llava.mm_utils import process_images
 from llava.serve.session import DECODING, Session
-from llava.train.pages import STYLES, draw_page
 from shirg.baselines import BASELINES
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X
@@ -73,58 +71,6 @@ def run(tmp_path: Path) -> Evaluate:
 
 def without_times(path: Path) -> list[dict[str, Any]]:
     return [{**json.loads(line), "seconds": None} for line in path.read_text().splitlines()]
-
-
-class TestBenchmarks:
-    @pytest.mark.parametrize(
-        ("name", "family"), [("entitygrid", "entity_grid"), ("chartpage", "chart_page"), ("docpage", "doc_page")]
-    )
-    @pytest.mark.parametrize("split", ["test", "shifted", "validation"])
-    def test_the_samples_are_all_questions_of_page_after_page(self, name: str, family: str, split: str) -> None:
-        samples = samples_of(name, 9, split)
-        expected = [
-            (f"{family}-shapes-{split}-0-{number}", asked.kind, asked.question, (asked.answer,))
-            for number in range(9)
-            for asked in draw_page(family, split, 0, number, STYLES["shapes"]).questions
-        ]
-        assert [(each.page, each.kind, each.question, each.golds) for each in samples] == expected[:9]
-        assert len({sample.id for sample in samples}) == 9
-        assert len({id(sample.image) for sample in samples}) == len({sample.page for sample in samples}) > 1
-
-    def test_fewer_questions_are_a_beginning_of_more(self) -> None:
-        assert [s.id for s in samples_of("docpage", 7)] == [s.id for s in samples_of("docpage", 11)][:7]
-
-    def test_names_of_splits_and_styles_never_give_one_id_two_pages(self) -> None:
-        ids = [
-            s.id for split in ("test", "shifted") for style in STYLES for s in samples_of("chartpage", 1, split, style)
-        ]
-        assert len(set(ids)) == 2 * len(STYLES)
-
-    def test_the_right_answer_scores_full_and_a_wrong_one_nothing(self) -> None:
-        for benchmark in BENCHMARKS.values():
-            (sample,) = islice(benchmark.samples(split="test", style="shapes", questions=1), 1)
-            right = benchmark.score(sample.golds[0], sample.golds)
-            assert right == dict.fromkeys(benchmark.metrics, 1.0)
-            assert benchmark.score("@@@@", sample.golds) == dict.fromkeys(benchmark.metrics, 0.0)
-
-    def test_each_benchmark_has_its_main_metric_first(self) -> None:
-        assert {name: benchmark.metrics for name, benchmark in BENCHMARKS.items()} == {
-            "entitygrid": ("token_f1", "exact_match"),
-            "chartpage": ("relaxed_accuracy", "exact_match"),
-            "docpage": ("anls", "exact_match"),
-        }
-
-    @pytest.mark.parametrize(
-        ("wrong", "message"),
-        [
-            ({"split": "train"}, "no split 'train'; use one of test, shifted, validation"),
-            ({"style": "tiny"}, "no style 'tiny'; use one of shapes_look, shapes, large_print, full"),
-            ({"questions": 0}, "must be at least 1, got 0"),
-        ],
-    )
-    def test_what_does_not_exist_is_refused_before_anything_is_drawn(self, wrong: dict[str, Any], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            replace(ASKED, **wrong)
 
 
 class TestMethods:

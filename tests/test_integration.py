@@ -24,39 +24,26 @@ from tests.integration_helpers import (
 )
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu", vision_kwargs={"keep_all_layers": True})
-
-
-@pytest.fixture
-def model(loaded):
-    """The shared model; every test must leave it as it found it."""
-    model = loaded[1]
-    keys = set(model.state_dict())
-    yield model
-    assert set(model.state_dict()) == keys
-    assert "encode_images" not in vars(model)
-
-
-def test_the_patch_changes_the_output_and_undo_restores_it_bit_for_bit(loaded, model):
-    views, sizes = views_and_sizes(loaded, model)
+def test_the_patch_changes_the_output_and_undo_restores_it_bit_for_bit(patchable, model):
+    views, sizes = views_and_sizes(patchable, model)
     before, config = model.encode_images(views, sizes), model.config
     saved_config = copy.deepcopy(config.to_dict())
-    answered = answer(loaded, model)
+    answered = answer(patchable, model)
     handle = apply_shirg_x(model, SMALL)
-    patched_views, _ = views_and_sizes(loaded, model)
-    patched = model.encode_images(patched_views, sizes, [question(loaded, "Total?")] * 3)
+    patched_views, _ = views_and_sizes(patchable, model)
+    patched = model.encode_images(patched_views, sizes, [question(patchable, "Total?")] * 3)
     assert patched[0].shape != before[0].shape
-    assert not torch.equal(answer(loaded, model), answered)
+    assert not torch.equal(answer(patchable, model), answered)
     handle.remove()
     assert all(torch.equal(old, new) for old, new in zip(before, model.encode_images(views, sizes), strict=True))
-    assert torch.equal(answer(loaded, model), answered)
+    assert torch.equal(answer(patchable, model), answered)
     assert model.config is config
     assert config.to_dict() == saved_config
     assert not hasattr(config, "image_view")
     again = apply_shirg_x(model, SMALL)
-    assert_close(model.encode_images(patched_views, sizes, [question(loaded, "Total?")] * 3), patched, atol=0, rtol=0)
+    assert_close(
+        model.encode_images(patched_views, sizes, [question(patchable, "Total?")] * 3), patched, atol=0, rtol=0
+    )
     again.remove()
 
 
@@ -74,26 +61,26 @@ def test_an_error_inside_the_context_still_removes_the_patch(model):
         raise KeyError("mine")
 
 
-def test_two_patched_models_do_not_touch_each_other(loaded, model, tiny_checkpoint):
+def test_two_patched_models_do_not_touch_each_other(patchable, model, tiny_checkpoint):
     other = load_pretrained_model(tiny_checkpoint, device_map="cpu")[1]
-    stock = answer(loaded, other)
+    stock = answer(patchable, other)
     with apply_shirg_x(model, SMALL.replace(budget=32)), apply_shirg_x(other, SMALL.replace(budget=64)):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
-        asked = [question(loaded, "Total?")]
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
+        asked = [question(patchable, "Total?")]
         assert len(model.encode_images(views, sizes, asked)[0]) == 9 + 32
         assert len(other.encode_images(views, sizes, asked)[0]) == 9 + 64
         assert other.shirg_x is not model.shirg_x
-    assert torch.equal(answer(loaded, other), stock)
+    assert torch.equal(answer(patchable, other), stock)
 
 
-def test_a_shared_config_object_does_not_change_under_its_holder(loaded, model):
+def test_a_shared_config_object_does_not_change_under_its_holder(patchable, model):
     held = model.config
     with apply_shirg_x(model, SMALL):
         assert model.config is not held
-        assert process_images(IMAGES[:1], loaded[2], held)[0].shape[-1] == 384
+        assert process_images(IMAGES[:1], patchable[2], held)[0].shape[-1] == 384
 
 
-def test_the_tower_runs_once_and_the_cached_prefix_stays_bit_identical(loaded, model, monkeypatch):
+def test_the_tower_runs_once_and_the_cached_prefix_stays_bit_identical(patchable, model, monkeypatch):
     calls, caches = [], []
     tower = model.get_vision_tower()
     forward, prefill = tower.forward, model.model.prefill
@@ -106,17 +93,17 @@ def test_the_tower_runs_once_and_the_cached_prefix_stays_bit_identical(loaded, m
 
     monkeypatch.setattr(model.model, "prefill", keep)
     with apply_shirg_x(model, SMALL):
-        answer(loaded, model)
+        answer(patchable, model)
     assert len(calls) == len(caches) == 1
     cache, before = caches[0]
     after = [states for layer in range(2) for states in cache.prefix(layer)]
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
-def test_untrained_coordinates_move_nothing_and_trained_ones_do(loaded, model):
-    asked = [question(loaded, "Total?")] * 3
+def test_untrained_coordinates_move_nothing_and_trained_ones_do(patchable, model):
+    asked = [question(patchable, "Total?")] * 3
     with apply_shirg_x(model, SMALL.replace(coordinates=False)):
-        views, sizes = views_and_sizes(loaded, model)
+        views, sizes = views_and_sizes(patchable, model)
         without = model.encode_images(views, sizes, asked)
     with apply_shirg_x(model, SMALL) as handle:
         untrained = model.encode_images(views, sizes, asked)
@@ -132,13 +119,13 @@ def test_untrained_coordinates_move_nothing_and_trained_ones_do(loaded, model):
         assert not torch.allclose(detail_only[0][9:], untrained[0][9:])
 
 
-def test_gradients_reach_the_coordinates_and_the_projector(loaded, model):
+def test_gradients_reach_the_coordinates_and_the_projector(patchable, model):
     with apply_shirg_x(model, SMALL) as handle:
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
 
         def gradients() -> dict[str, float]:
             model.zero_grad()
-            model.encode_images(views, sizes, [question(loaded, "Total?")])[0].square().mean().backward()
+            model.encode_images(views, sizes, [question(patchable, "Total?")])[0].square().mean().backward()
             layers = {
                 "coord_linear": model.shirg_x.coordinates.coord_linear,
                 "coord_out": model.shirg_x.coordinates.coord_out,
@@ -154,24 +141,24 @@ def test_gradients_reach_the_coordinates_and_the_projector(loaded, model):
     model.zero_grad()
 
 
-def test_saved_with_the_model_and_found_again(loaded, model, tmp_path):
+def test_saved_with_the_model_and_found_again(patchable, model, tmp_path):
     with apply_shirg_x(model, SMALL.replace(similarity="learned", budget=32)) as handle:
         set_coord_out(handle)
         model.save_pretrained(tmp_path)
-        loaded[0].save_pretrained(tmp_path)
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
-        expected = model.encode_images(views, sizes, [question(loaded, "Total?")])[0]
+        patchable[0].save_pretrained(tmp_path)
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
+        expected = model.encode_images(views, sizes, [question(patchable, "Total?")])[0]
         learned = handle.config
     again = load_pretrained_model(tmp_path, device_map="cpu")[1]
     assert not hasattr(again.config, "image_view"), "a live patch is never saved"
     with apply_shirg_x(again) as handle:
         assert handle.config == learned
-        assert torch.equal(again.encode_images(views, sizes, [question(loaded, "Total?")])[0], expected)
+        assert torch.equal(again.encode_images(views, sizes, [question(patchable, "Total?")])[0], expected)
     with apply_shirg_x(again, learned.replace(similarity="auto")) as handle:
         assert handle.config.similarity == "learned"
 
 
-def test_saved_alone_and_given_to_another_model(loaded, model, tmp_path):
+def test_saved_alone_and_given_to_another_model(patchable, model, tmp_path):
     with apply_shirg_x(model, SMALL) as handle:
         set_coord_out(handle)
         handle.save(tmp_path)
@@ -188,7 +175,7 @@ def test_saved_alone_and_given_to_another_model(loaded, model, tmp_path):
         apply_shirg_x(model, SMALL, weights=tmp_path)
 
 
-def test_weights_that_do_not_fit_or_are_not_there_are_refused(loaded, model, tmp_path):
+def test_weights_that_do_not_fit_or_are_not_there_are_refused(patchable, model, tmp_path):
     with apply_shirg_x(model, SMALL) as handle:
         handle.save(tmp_path)
     with pytest.raises(ValueError, match="coord_linear"):
@@ -214,23 +201,23 @@ def test_stock_mode_needs_no_scoring_layers(tiny_checkpoint):
         assert "encode_images" not in vars(stock)
 
 
-def test_stock_mode_is_lavida(loaded, model):
-    expected = answer(loaded, model)
+def test_stock_mode_is_lavida(patchable, model):
+    expected = answer(patchable, model)
     with apply_shirg_x(model, SMALL.replace(mode="stock")):
-        assert torch.equal(answer(loaded, model), expected)
+        assert torch.equal(answer(patchable, model), expected)
 
 
-def test_views_made_before_the_patch_are_refused_with_the_mend(loaded, model):
-    views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+def test_views_made_before_the_patch_are_refused_with_the_mend(patchable, model):
+    views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
     with apply_shirg_x(model, SMALL), pytest.raises(ValueError, match="process_images"):
-        model.encode_images(views, sizes, [question(loaded, "Total?")])
+        model.encode_images(views, sizes, [question(patchable, "Total?")])
     with apply_shirg_x(model, SMALL):
-        patched, _ = views_and_sizes(loaded, model, IMAGES[:1])
+        patched, _ = views_and_sizes(patchable, model, IMAGES[:1])
     with pytest.raises(ValueError, match="process_images"):
         model.encode_images(patched, sizes)
 
 
-def test_learned_without_weights_warns_or_refuses(loaded, model, tmp_path, caplog):
+def test_learned_without_weights_warns_or_refuses(patchable, model, tmp_path, caplog):
     learned = SMALL.replace(similarity="learned")
     with caplog.at_level("WARNING", logger="shirg"), apply_shirg_x(model, learned):
         assert "no weights yet" in caplog.text
@@ -240,11 +227,11 @@ def test_learned_without_weights_warns_or_refuses(loaded, model, tmp_path, caplo
         apply_shirg_x(model, learned, weights=tmp_path)
 
 
-def test_starting_fresh_on_a_checkpoint_that_holds_weights(loaded, model, tmp_path):
+def test_starting_fresh_on_a_checkpoint_that_holds_weights(patchable, model, tmp_path):
     with apply_shirg_x(model, SMALL) as handle:
         set_coord_out(handle)
         model.save_pretrained(tmp_path)
-        loaded[0].save_pretrained(tmp_path)
+        patchable[0].save_pretrained(tmp_path)
     again = load_pretrained_model(tmp_path, device_map="cpu")[1]
     other = SMALL.replace(budgets=(32, 64))
     with pytest.raises(ValueError, match="budget_head"):
@@ -262,9 +249,9 @@ def test_the_patch_follows_the_model_s_mode(model):
         assert not model.shirg_x.training
 
 
-def test_debugging_logs_stages_and_the_spread_of_terms(loaded, model, caplog):
+def test_debugging_logs_stages_and_the_spread_of_terms(patchable, model, caplog):
     with caplog.at_level("DEBUG", logger="shirg"), apply_shirg_x(model, SMALL.replace(debug=True)):
-        answer(loaded, model)
+        answer(patchable, model)
     for word in ("encode", "score", "merge", "select", "project", "spread", "center"):
         assert word in caplog.text
 

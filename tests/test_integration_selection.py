@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from lavida_shirg_integration import apply_shirg_x
 from llava.conversation import conv_templates
 from llava.mm_utils import tokenizer_image_token
-from llava.model.builder import load_pretrained_model
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import PromptIds, Question
 from shirg.coordinates import padded_grid_boxes
@@ -28,28 +27,13 @@ from tests.integration_helpers import (
 from tests.test_parity import block_image
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_checkpoint):
-    return load_pretrained_model(tiny_checkpoint, device_map="cpu", vision_kwargs={"keep_all_layers": True})
-
-
-@pytest.fixture
-def model(loaded):
-    """The shared model; every test must leave it as it found it."""
-    model = loaded[1]
-    keys = set(model.state_dict())
-    yield model
-    assert set(model.state_dict()) == keys
-    assert "encode_images" not in vars(model)
-
-
 @pytest.mark.parametrize("budget", SMALL.budgets)
 @pytest.mark.parametrize("scaffold", [True, False])
-def test_exactly_k_detail_tokens_behind_the_scaffold(loaded, model, budget, scaffold):
+def test_exactly_k_detail_tokens_behind_the_scaffold(patchable, model, budget, scaffold):
     with apply_shirg_x(model, SMALL.replace(budget=budget, scaffold=scaffold)) as handle:
-        views, sizes = views_and_sizes(loaded, model)
+        views, sizes = views_and_sizes(patchable, model)
         pages = handle.encode_pages(views, sizes)
-        prefix = handle.select_tokens(pages, [question(loaded, "Total?")] * 3)
+        prefix = handle.select_tokens(pages, [question(patchable, "Total?")] * 3)
         assert [len(row) for row in prefix.sequences] == [budget + 9 * scaffold] * 3
         assert [len(row) for row in prefix.boxes] == [budget + 9 * scaffold] * 3
         kept = prefix.selection.kept
@@ -59,19 +43,19 @@ def test_exactly_k_detail_tokens_behind_the_scaffold(loaded, model, budget, scaf
 
 @pytest.mark.parametrize("similarity", ["projected", "attention", "siglip", "learned"])
 @pytest.mark.parametrize("resize", ["stretch", "pad"])
-def test_a_batch_encodes_as_its_images_alone(loaded, model, similarity, resize):
+def test_a_batch_encodes_as_its_images_alone(patchable, model, similarity, resize):
     config = SMALL.replace(similarity=similarity, resize=resize, budgets=(17, 31), budget=17)
-    asked = [question(loaded, text) for text in ("Total?", "Where is the star?", "Date")]
-    with apply_shirg_x(model, config, tokenizer=loaded[0]) as handle:
+    asked = [question(patchable, text) for text in ("Total?", "Where is the star?", "Date")]
+    with apply_shirg_x(model, config, tokenizer=patchable[0]) as handle:
         set_coord_out(handle)
-        views, sizes = views_and_sizes(loaded, model)
+        views, sizes = views_and_sizes(patchable, model)
         together = model.encode_images(views, sizes, asked)
         for index, row in enumerate(together):
             alone = model.encode_images(views[index : index + 1], sizes[index : index + 1], asked[index : index + 1])
             assert_close(row, alone[0], atol=1e-4, rtol=0)
 
 
-def test_images_of_one_batch_may_keep_different_numbers(loaded, model):
+def test_images_of_one_batch_may_keep_different_numbers(patchable, model):
     """A budget head that reads the entropy of the page: blank pages keep little, busy ones much."""
     pages = [block_image(90, 70, 1), IMAGES[0].resize((1, 1)).resize((90, 70))]
     with apply_shirg_x(model, SMALL) as handle:
@@ -81,8 +65,8 @@ def test_images_of_one_batch_may_keep_different_numbers(loaded, model):
             head.out.weight[0].fill_(-1.0)
             head.out.weight[1:].fill_(0.0)
             head.out.bias.copy_(torch.tensor([50.0, 0.0, -1.0]))
-        views, sizes = views_and_sizes(loaded, model, pages)
-        asked = [question(loaded, "Total?"), question(loaded, "What is this, and where?")]
+        views, sizes = views_and_sizes(patchable, model, pages)
+        asked = [question(patchable, "Total?"), question(patchable, "What is this, and where?")]
         encoded = handle.encode_pages(views, sizes)
         assert encoded.budgets == (48, 32)
         prefix = handle.select_tokens(encoded, asked)
@@ -91,7 +75,7 @@ def test_images_of_one_batch_may_keep_different_numbers(loaded, model):
             alone = handle.encode_pages(views[index : index + 1], sizes[index : index + 1])
             single = handle.select_tokens(alone, asked[index : index + 1])
             assert_close(prefix.sequences[index], single.sequences[0], atol=1e-4, rtol=0)
-        prompts = [ask(loaded, "Total?"), ask(loaded, "What is this, and where?")]
+        prompts = [ask(patchable, "Total?"), ask(patchable, "What is this, and where?")]
         together = model.generate(prompts, views, sizes, **DECODING)
         for index, row in enumerate(together):
             alone_answer = model.generate(
@@ -100,75 +84,75 @@ def test_images_of_one_batch_may_keep_different_numbers(loaded, model):
             assert torch.equal(row, alone_answer[0])
 
 
-def selected(handle, loaded, text: str) -> torch.Tensor:
-    views, sizes = views_and_sizes(loaded, handle.model, IMAGES[:1])
-    return handle.select_tokens(handle.encode_pages(views, sizes), [question(loaded, text)]).selection.kept
+def selected(handle, patchable, text: str) -> torch.Tensor:
+    views, sizes = views_and_sizes(patchable, handle.model, IMAGES[:1])
+    return handle.select_tokens(handle.encode_pages(views, sizes), [question(patchable, text)]).selection.kept
 
 
 @pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
-def test_the_question_changes_the_selection(loaded, model, similarity):
-    with apply_shirg_x(model, SMALL.replace(similarity=similarity, budget=32), tokenizer=loaded[0]) as handle:
-        first = selected(handle, loaded, "What is the total?")
-        assert torch.equal(first, selected(handle, loaded, "What is the total?"))
-        assert not torch.equal(first, selected(handle, loaded, "zzz QQQ 9"))
+def test_the_question_changes_the_selection(patchable, model, similarity):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity, budget=32), tokenizer=patchable[0]) as handle:
+        first = selected(handle, patchable, "What is the total?")
+        assert torch.equal(first, selected(handle, patchable, "What is the total?"))
+        assert not torch.equal(first, selected(handle, patchable, "zzz QQQ 9"))
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
-def test_the_answer_never_reaches_the_selection(loaded, model, similarity, training, monkeypatch):
-    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=loaded[0]) as handle:
+def test_the_answer_never_reaches_the_selection(patchable, model, similarity, training, monkeypatch):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=patchable[0]) as handle:
         model.train(training)
         seen = []
         select_tokens = handle.select_tokens
         monkeypatch.setattr(handle, "select_tokens", lambda *args: (seen.append(select_tokens(*args)), seen[-1])[1])
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         for text in ("12.50 EUR", "a red star, far to the left of everything", None):
-            model.prepare_inputs(ask(loaded, "What is the total?", text), images=views, image_sizes=sizes)
+            model.prepare_inputs(ask(patchable, "What is the total?", text), images=views, image_sizes=sizes)
         assert all(torch.equal(seen[0].selection.kept, other.selection.kept) for other in seen[1:])
         assert all(torch.equal(seen[0].sequences[0], other.sequences[0]) for other in seen[1:])
         model.eval()
 
 
 @pytest.mark.parametrize("similarity", ["projected", "siglip", "learned"])
-def test_a_prompt_without_a_user_turn_is_refused_where_the_source_reads_it(loaded, model, similarity):
-    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=loaded[0]):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+def test_a_prompt_without_a_user_turn_is_refused_where_the_source_reads_it(patchable, model, similarity):
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity), tokenizer=patchable[0]):
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         bare = torch.tensor([3, 5, -200, 7])
         with pytest.raises(ValueError, match="no user turn"):
             model.generate(bare, views, sizes, **DECODING)
-        asked = [question(loaded, "Total?")]
+        asked = [question(patchable, "Total?")]
         assert model.generate(bare, views, sizes, questions=asked, **DECODING).shape == (1, 8)
 
 
-def test_a_model_without_tokenizer_says_that_it_cannot_read_the_question(loaded, model, monkeypatch):
+def test_a_model_without_tokenizer_says_that_it_cannot_read_the_question(patchable, model, monkeypatch):
     monkeypatch.setattr(model, "prompt_ids", PromptIds.from_config(model.config))
     with apply_shirg_x(model, SMALL):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         with pytest.raises(ValueError, match="load_pretrained_model"):
-            model.generate(ask(loaded, "Total?"), views, sizes, **DECODING)
+            model.generate(ask(patchable, "Total?"), views, sizes, **DECODING)
 
 
-def test_attention_needs_no_question(loaded, model):
+def test_attention_needs_no_question(patchable, model):
     with apply_shirg_x(model, SMALL.replace(similarity="attention")):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         assert model.generate(torch.tensor([3, 5, -200, 7]), views, sizes, **DECODING).shape == (1, 8)
 
 
-def test_siglip_reads_ids_only_with_the_tokenizer(loaded, model):
+def test_siglip_reads_ids_only_with_the_tokenizer(patchable, model):
     with apply_shirg_x(model, SMALL.replace(similarity="siglip")):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         with pytest.raises(ValueError, match="tokenizer"):
-            model.generate(ask(loaded, "Total?"), views, sizes, **DECODING)
+            model.generate(ask(patchable, "Total?"), views, sizes, **DECODING)
         assert model.generate(
-            ask(loaded, "Total?"), views, sizes, questions=[question(loaded, "Total?")], **DECODING
+            ask(patchable, "Total?"), views, sizes, questions=[question(patchable, "Total?")], **DECODING
         ).shape
 
 
-def test_a_planted_relevant_patch_is_kept(loaded, model):
+def test_a_planted_relevant_patch_is_kept(patchable, model):
     """The patch whose projection is a word of the question beats all others."""
-    asked = question(loaded, "star")
+    asked = question(patchable, "star")
     with apply_shirg_x(model, SMALL.replace(budget=32, merge=False, neighbor_weight=0, center_weight=0)) as handle:
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         pages = handle.encode_pages(views, sizes)
         word = model.model.embed_tokens(torch.tensor(asked.ids[:1]))
         for planted in (0, 71, 143):
@@ -181,21 +165,21 @@ def test_a_planted_relevant_patch_is_kept(loaded, model):
             assert prefix.selection.scores.similarity[0].argmax() == planted
 
 
-def test_padded_pages_offer_feasible_budgets_only(loaded, model):
+def test_padded_pages_offer_feasible_budgets_only(patchable, model):
     config = SMALL.replace(resize="pad", budgets=(20, 64, 144))
     with apply_shirg_x(model, config) as handle:
-        views, sizes = views_and_sizes(loaded, model, [block_image(240, 40, 4), block_image(90, 90, 5)])
+        views, sizes = views_and_sizes(patchable, model, [block_image(240, 40, 4), block_image(90, 90, 5)])
         pages = handle.encode_pages(views, sizes)
         assert pages.candidate_counts == (24, 144)
         assert pages.budgets == (20, 144)
     with apply_shirg_x(model, config.replace(budget=64)), pytest.raises(ValueError, match=r"24.*64"):
-        model.encode_images(views, sizes, [question(loaded, "Total?")] * 2)
+        model.encode_images(views, sizes, [question(patchable, "Total?")] * 2)
 
 
-def test_padded_pages_keep_their_shape_their_places_and_never_padding(loaded, model):
+def test_padded_pages_keep_their_shape_their_places_and_never_padding(patchable, model):
     wide = block_image(240, 40, 4)
     with apply_shirg_x(model, SMALL.replace(resize="pad", budgets=(20,), budget=20)) as handle:
-        views, sizes = views_and_sizes(loaded, model, [wide])
+        views, sizes = views_and_sizes(patchable, model, [wide])
         rows = views[0][0].mean(0)
         assert rows[:60].std() < 0.01
         assert rows[75:90].std() > 0.2
@@ -205,18 +189,18 @@ def test_padded_pages_keep_their_shape_their_places_and_never_padding(loaded, mo
         assert torch.equal(pages.dual.boxes, boxes)
         assert torch.equal(pages.dual.scaffold_boxes, scaffold_boxes)
         assert torch.equal(pages.dual.candidates, candidates)
-        prefix = handle.select_tokens(pages, [question(loaded, "Total?")])
+        prefix = handle.select_tokens(pages, [question(patchable, "Total?")])
         assert bool(candidates[0][prefix.selection.kept[0]].all())
         assert torch.equal(prefix.boxes[0][:9], scaffold_boxes[0])
         assert torch.equal(prefix.boxes[0][9:], prefix.tokens.boxes[0])
 
 
-def test_scaffold_tokens_are_told_their_own_places(loaded, model):
+def test_scaffold_tokens_are_told_their_own_places(patchable, model):
     with apply_shirg_x(model, SMALL) as handle:
         set_coord_out(handle)
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         pages = handle.encode_pages(views, sizes)
-        prefix = handle.select_tokens(pages, [question(loaded, "Total?")])
+        prefix = handle.select_tokens(pages, [question(patchable, "Total?")])
         embed = model.shirg_x.coordinates
         scaffold = pages.dual.scaffold[0] + embed(pages.dual.scaffold_boxes)[0]
         detail = prefix.tokens.features[0] + embed(prefix.tokens.boxes)[0]
@@ -224,34 +208,34 @@ def test_scaffold_tokens_are_told_their_own_places(loaded, model):
         assert_close(prefix.sequences[0], expected, atol=1e-5, rtol=0)
 
 
-def test_every_image_of_a_prompt_gets_the_question(loaded, model):
+def test_every_image_of_a_prompt_gets_the_question(patchable, model):
     conversation = conv_templates["llada"].copy()
     conversation.append_message("user", "<image>\n<image>\nWhich has a star?")
     conversation.append_message("assistant", None)
-    ids = tokenizer_image_token(conversation.get_prompt(), loaded[0], return_tensors="pt")
+    ids = tokenizer_image_token(conversation.get_prompt(), patchable[0], return_tensors="pt")
     with apply_shirg_x(model, SMALL.replace(budget=32)):
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:2])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:2])
         prepared = model.prepare_inputs(
-            [ids, ask(loaded, "Total?")], images=[*views, views[0]], image_sizes=[*sizes, sizes[0]]
+            [ids, ask(patchable, "Total?")], images=[*views, views[0]], image_sizes=[*sizes, sizes[0]]
         )
-        asked = [question(loaded, "Which has a star?")] * 2
+        asked = [question(patchable, "Which has a star?")] * 2
         expected = torch.cat(model.encode_images(views, sizes, asked))
         start = ids.tolist().index(-200)
         assert_close(prepared.embeds[0, start : start + 2 * 41], expected, atol=1e-5, rtol=0)
 
 
-def test_siglip_reads_the_same_question_from_ids_and_from_text_and_is_frozen(loaded, model, tmp_path):
-    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), tokenizer=loaded[0]) as handle:
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+def test_siglip_reads_the_same_question_from_ids_and_from_text_and_is_frozen(patchable, model, tmp_path):
+    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), tokenizer=patchable[0]) as handle:
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         pages = handle.encode_pages(views, sizes)
-        asked = question(loaded, "What is the total?")
+        asked = question(patchable, "What is the total?")
         from_text = handle.select_tokens(pages, [asked]).selection.scores.similarity
         from_ids = handle.select_tokens(pages, [Question(ids=asked.ids)]).selection.scores.similarity
         assert torch.equal(from_text, from_ids)
         assert not any(parameter.requires_grad for parameter in model.shirg_x.text_tower.parameters())
         handle.save(tmp_path)
         assert not any("text_tower" in key for key in model.state_dict())
-    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), weights=tmp_path, tokenizer=loaded[0]) as handle:
+    with apply_shirg_x(model, SMALL.replace(similarity="siglip"), weights=tmp_path, tokenizer=patchable[0]) as handle:
         again = handle.select_tokens(pages, [asked]).selection.scores.similarity
         assert torch.equal(from_text, again)
 
@@ -268,9 +252,9 @@ def test_siglip_s_tokenizer_is_read_whatever_class_it_names(tiny_checkpoint, tmp
         SigLipTextTower.from_directory(tmp_path / "siglip")
 
 
-def test_decisions_carry_no_gradient_but_the_tokens_do(loaded, model):
+def test_decisions_carry_no_gradient_but_the_tokens_do(patchable, model):
     with apply_shirg_x(model, SMALL.replace(similarity="attention")) as handle:
-        views, sizes = views_and_sizes(loaded, model, IMAGES[:1])
+        views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         pages = handle.encode_pages(views, sizes)
         prefix = handle.select_tokens(pages, [None])
         assert pages.dual.detail.requires_grad
