@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pages", type=int, default=300, help="pages per family and style to learn words from")
     parser.add_argument("--style", default="shapes", help="style of the pages that patch filters start from")
     parser.add_argument("--side", type=int, default=168, help="side of those pages in pixels")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="change sizes")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change sizes")
     args = parser.parse_args(arguments)
     try:
         changes = dict(change.split("=", 1) for change in args.set)

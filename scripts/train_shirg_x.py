@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="directory of the run, instead of the configuration's")
     parser.add_argument("--model", help="checkpoint to start from, instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="change single settings")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change single settings"
+    )
     dry = parser.add_argument_group("dry run")
     dry.add_argument("--dry-run", action="store_true", help="print parameters, memory and time, and train nothing")
     dry.add_argument("--gpus", type=int, default=8, help="GPUs to plan for (default: 8)")

@@ -1,13 +1,11 @@
 """The settings of SHIRG-X: one frozen value, checked when it is made."""
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Literal, get_args, no_type_check
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args, no_type_check
 
-import yaml
+from shirg.settings import Settings, check_whole
 
 Mode = Literal["shirg_x", "stock"]
 Resize = Literal["stretch", "pad"]
@@ -17,7 +15,7 @@ Neighbor = Literal["anchor", "mean"]
 
 @no_type_check  # wrong types must reach __post_init__, whose messages say what to mend, in tests too
 @dataclass(frozen=True, kw_only=True)
-class ShirgXConfig:
+class ShirgXConfig(Settings):
     """Every choice SHIRG-X leaves open; the defaults are the full-size method.
 
     Lists become tuples and whole numbers become weights, so that values read from YAML compare equal to those written
@@ -72,13 +70,14 @@ class ShirgXConfig:
 
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
-            _check_choice(name, getattr(self, name), options)
+            self.check_choice(name, options)
         for name in _SWITCHES:
-            _check_switch(name, getattr(self, name))
+            self.check_switch(name)
         for name, least in _COUNTS.items():
-            _check_count(name, getattr(self, name), least)
+            self.check_count(name, least)
         for name, (low, high) in _NUMBERS.items():
-            object.__setattr__(self, name, _checked_number(name, getattr(self, name), low, high))
+            self.check_number(name, low, high)
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.grid % self.scaffold_factor:
             raise ValueError(f"scaffold_factor must divide grid, got {self.scaffold_factor} and {self.grid}")
         self._check_budgets()
@@ -88,7 +87,7 @@ class ShirgXConfig:
             raise ValueError(f"budgets must be a list of at least one whole number, got {self.budgets!r}")
         object.__setattr__(self, "budgets", tuple(self.budgets))
         for budget in self.budgets:
-            _check_count("each of budgets", budget, 1)
+            check_whole("each of budgets", budget, 1)
         if list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(f"budgets must ascend without repeats, got {self.budgets}")
         if self.budgets[-1] > self.num_patches:
@@ -111,61 +110,13 @@ class ShirgXConfig:
         """Cells of the scaffold."""
         return (self.grid // self.scaffold_factor) ** 2
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ShirgXConfig":
-        """The configuration with these values and defaults elsewhere.
-
-        Raises:
-            ValueError: if a key is unknown (the message names the closest known one) or a value is refused.
-        """
-        names = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in names:
-                closest = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)[0]
-                raise ValueError(f"unknown setting {key!r}; did you mean {closest!r}?")
-        return cls(**values)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> "ShirgXConfig":
-        """The configuration a YAML file describes; settings it leaves out keep their defaults.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the file is not a YAML mapping of known settings to valid values.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no SHIRG-X configuration file at {path}")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{path} must hold settings as 'name: value' lines, got {values!r}")
-        try:
-            return cls.from_dict(values)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values that YAML and JSON can hold; ``from_dict`` gives the same configuration back."""
-        return asdict(self) | {"budgets": list(self.budgets)}
-
-    def replace(self, **changes: Any) -> "ShirgXConfig":
-        """The same configuration with some settings changed, checked anew.
-
-        Raises:
-            ValueError: as ``from_dict``.
-        """
-        return self.from_dict(self.to_dict() | changes)
-
     def for_grid(self, grid: int) -> "ShirgXConfig":
         """The same configuration on another grid, with budgets that are the same shares of its patches.
 
         Raises:
             ValueError: if the grid does not fit the scaffold or is too small to tell the budgets apart.
         """
-        _check_count("grid", grid, 1)
+        check_whole("grid", grid, 1)
         scaled = {budget: max(1, round(budget * grid**2 / self.num_patches)) for budget in self.budgets}
         budget = "auto" if self.budget == "auto" else scaled[self.budget]
         return self.replace(grid=grid, budgets=tuple(scaled.values()), budget=budget)
@@ -186,26 +137,3 @@ _NUMBERS = {
     "merge_epsilon": (0.0, math.inf),
     "merge_cosine": (-1.0, 1.0),
 }
-
-
-def _check_choice(name: str, value: object, options: tuple[str, ...]) -> None:
-    if value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
-
-
-def _check_switch(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    # bool is a subclass of int, and `yes` in YAML is a bool.
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def _checked_number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
-        bounds = f"of at least {low}" if math.isinf(high) else f"from {low} to {high}"
-        raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}")
-    return float(value)

@@ -139,7 +139,7 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
         (["--budget", "many"], "argument --budget: invalid budget value: 'many'; see lavida eval --help"),
         (["--method", "stock", "--budget", "32"], "the method stock has a number of tokens of its own"),
         (["--method", "stock", "--config", "x.yaml"], "--config belongs to SHIRG-X"),
-        (["--config", "nowhere.yaml"], "there is no SHIRG-X configuration file at nowhere.yaml"),
+        (["--config", "nowhere.yaml"], "there is no file nowhere.yaml"),
         (["--tokens", "0"], "--tokens must be a positive whole number, got 0"),
         (["--tokens", "8", "--block-length", "3"], "--tokens=8 must be a multiple of --block-length=3"),
         (["--model", "no/such/model"], "no/such/model"),

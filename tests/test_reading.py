@@ -10,6 +10,7 @@ from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels
 from llava.train.reading import (
     NAMES,
     NOTHING_WEIGHT,
+    ROLES,
     ReadingHeads,
     WordTable,
     alignment_loss,
@@ -96,38 +97,73 @@ def test_the_word_table_names_a_class_by_its_one_token_forms():
     targets["row"][0, 2] = CHARACTERS.index("B")
     words = table(targets)
     vocab = tokenizer().get_vocab()
-    assert words.shape == (1, 3, len(tokenizer()))
-    assert words[0, 0].sum() == 0
-    named = {vocab[form]: 0.25 for form in ("circle", "Ġcircle", "red", "Ġred")}
-    assert {place: words[0, 1, place].item() for place in words[0, 1].nonzero().flatten().tolist()} == named
-    forms = [ids for ids in (tokenizer()(t, add_special_tokens=False).input_ids for t in ("B", " B")) if len(ids) == 1]
-    assert sorted(words[0, 2].nonzero().flatten().tolist()) == sorted(ids[0] for ids in forms)
-    assert words[0, 2].sum() == 1
+    tokens = table.tokens.tolist()
+    assert tokens == sorted(set(tokens))
+    assert list(words) == list(ROLES)
+    assert words["figure"].shape == (1, 3, len(tokens))
+    assert words["figure"][0, [0, 2]].sum() == 0
+    forms = [form for form in ("circle", "Ġcircle", "Ġcircles", "red", "Ġred") if form in vocab]
+    assert len(forms) >= 4
+    named = {vocab[form] for form in forms}
+    found = words["figure"][0, 1]
+    assert {tokens[place] for place in found.nonzero().flatten().tolist()} == named
+    circles = found[[tokens.index(vocab[form]) for form in forms if "circle" in form]]
+    assert_close(circles.sum(), torch.tensor(0.5))
+    assert_close(found.sum(), torch.tensor(1.0))
+    labels = [ids for ids in (tokenizer()(t, add_special_tokens=False).input_ids for t in ("B", " B")) if len(ids) == 1]
+    assert sorted(tokens[place] for place in words["row"][0, 2].nonzero().flatten()) == sorted(ids[0] for ids in labels)
+    assert words["row"][0, 2].sum() == 1
+    assert words["row"][0, :2].sum() == words["column"].sum() == 0
 
 
-def test_alignment_loss_is_the_cross_entropy_with_all_cosines():
+def planted_words(vocab: int) -> dict[str, torch.Tensor]:
+    words = {role: torch.zeros(2, 5, vocab) for role in ROLES}
+    words["figure"][0, 1, 3] = 1
+    words["figure"][0, 4, [2, 7]] = 0.5
+    words["row"][1, 2, 3] = 1
+    words["column"][0, 1, 8] = 1
+    return words
+
+
+def test_alignment_loss_is_the_cross_entropy_with_all_cosines_in_each_role():
     torch.manual_seed(2)
-    vocab, width = 19, 11
+    vocab, width = 19, 13
     projected = torch.randn(2, 5, width, requires_grad=True)
-    embeddings = torch.randn(vocab + 4, width, requires_grad=True)
-    words = torch.zeros(2, 5, vocab)
-    words[0, 1, 3] = 1
-    words[0, 4, [2, 7]] = 0.5
+    embeddings = torch.randn(vocab, width, requires_grad=True)
+    words = planted_words(vocab)
     found = alignment_loss(projected, words, embeddings, scale=5.0)
-    each = []
-    for place in (1, 4):
-        cosines = torch.stack([F.cosine_similarity(projected[0, place], embeddings[v], dim=0) for v in range(vocab)])
-        each.append(-(words[0, place] * (5 * cosines).log_softmax(0)).sum())
-    assert_close(found, torch.stack([torch.stack(each).mean(), torch.zeros(())]))
+    expected = torch.zeros(2)
+    for shift, role in ((0, "figure"), (4, "row"), (8, "column")):
+        for row in range(2):
+            each = []
+            for place in words[role][row].sum(-1).nonzero().flatten().tolist():
+                rolled = [torch.cat([vector[width - shift :], vector[: width - shift]]) for vector in embeddings]
+                cosines = torch.stack([F.cosine_similarity(projected[row, place], vector, dim=0) for vector in rolled])
+                each.append(-(words[role][row, place] * (5 * cosines).log_softmax(0)).sum())
+            if each:
+                expected[row] += torch.stack(each).mean() / 3
+    assert_close(found, expected)
     found.sum().backward()
-    assert (projected.grad.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [0, 4]]
-    assert (embeddings.grad.abs().sum(-1) > 0).tolist() == [True] * vocab + [False] * 4
+    assert (projected.grad.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [0, 4], [1, 2]]
+    assert (embeddings.grad.abs().sum(-1) > 0).all()
+
+
+def test_alignment_tells_a_row_s_label_from_a_column_s():
+    """Patches made of their words in their roles are nearly free of loss; with the roles exchanged they are not."""
+    torch.manual_seed(5)
+    embeddings = F.normalize(torch.randn(19, 96), dim=-1)
+    words = {role: torch.zeros(1, 2, 19) for role in ROLES}
+    words["row"][0, :, 3] = words["column"][0, :, 8] = 1
+    right = embeddings[3].roll(32) + embeddings[8].roll(64)
+    wrong = embeddings[3].roll(64) + embeddings[8].roll(32)
+    losses = [alignment_loss(patch.expand(1, 2, -1), words, embeddings).item() for patch in (right, wrong)]
+    assert losses[0] < 0.1 < 1 < losses[1]
 
 
 def test_alignment_is_measured_in_float32_under_autocast():
     torch.manual_seed(2)
     projected, embeddings = torch.randn(2, 5, 11), torch.randn(19, 11)
-    words = torch.full((2, 5, 19), 1 / 19)
+    words = planted_words(19)
     with torch.autocast("cpu", torch.bfloat16):
         found = alignment_loss(projected, words, embeddings)
     assert_close(found, alignment_loss(projected, words, embeddings), rtol=1e-6, atol=1e-6)

@@ -105,8 +105,8 @@ def test_an_unknown_key_names_the_closest_known_one(key, closest):
     [
         ("grid: [", "is not valid YAML"),
         (b"mode: \xff", "is not valid YAML"),
-        ("", "must hold settings"),
-        ("- grid", "must hold settings"),
+        ("", "settings must be"),
+        ("- grid", "settings must be"),
         ("grid: 7", "scaffold_factor must divide grid"),
         ("gird: 48", "did you mean 'grid'"),
     ],

@@ -203,7 +203,9 @@ def _add_selection(parser: Parser, *, optional: bool) -> None:
 
 
 def _add_evaluation(parser: Parser) -> None:
-    parser.add_argument("--compare", metavar="DIR", nargs="+", help="a Markdown table of finished results, and no more")
+    parser.add_argument(
+        "--compare", metavar="DIR", nargs="+", action="extend", help="a Markdown table of finished results, and no more"
+    )
     asked = parser.add_argument_group("questions")
     asked.add_argument("--benchmark", metavar="NAME", help="entitygrid, chartpage or docpage")
     asked.add_argument("--style", metavar="NAME", default="full", help="shapes, large_print or full (default: full)")
@@ -216,7 +218,12 @@ def _add_evaluation(parser: Parser) -> None:
     )
     way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     way.add_argument(
-        "--budget", metavar="auto|K", nargs="+", type=_budget, help="detail tokens to keep, one or several numbers"
+        "--budget",
+        metavar="auto|K",
+        nargs="+",
+        action="extend",
+        type=_budget,
+        help="detail tokens to keep, one or several numbers",
     )
     way.add_argument("--seed", metavar="N", type=int, default=0, help="for peers that choose at random (default: 0)")
     group = parser.add_argument_group("denoising")

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, no_type_check
-
-import yaml
 
 from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.page_data import PagesConfig
 from llava.train.parameters import TrainableConfig
 from llava.train.real_sets import REAL_SETS
-from llava.train.settings import Settings
 from shirg.config import ShirgXConfig
+from shirg.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,26 +138,6 @@ class TrainConfig(Settings):
     def drawn_budgets(self) -> tuple[int, ...]:
         """The budgets that training draws from; empty without SHIRG-X."""
         return self.train_budgets or (self.shirg_x.budgets if self.shirg_x is not None else ())
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> "TrainConfig":
-        """The configuration a YAML file describes.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not YAML, or something in it is unknown or wrong.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no training configuration at {path}")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
-        try:
-            return cls.from_dict(values)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that YAML and JSON can hold."""

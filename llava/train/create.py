@@ -20,7 +20,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.train.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
-from llava.train.settings import Settings
+from shirg.settings import Settings
 
 SPECIAL: Mapping[str, str] = {
     "eos_token_id": "<|endoftext|>",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llava.train.settings import Settings
+from shirg.settings import Settings
 
 PAGE_LOSSES = ("reading", "alignment", "pointing", "grounding")
 """Losses that need drawn pages, whose patches and answers have known places."""

@@ -4,21 +4,20 @@ A YAML file lists ``datasets`` with LLaVA-NeXT's sampling strategies. A file tha
 it is read; a record that cannot be understood is kept as bad.
 """
 
-import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import yaml
 from PIL import Image
 
 from llava.image_io import load_image
 from llava.train.records import Record, RecordStore, draw, read_record, unique_ids
+from shirg.settings import check_keys, read_yaml
 
 _STRATEGY = re.compile(r"(first|end|random):(\d+(?:\.\d+)?)(%?)")
 
@@ -207,15 +206,13 @@ def read_sources(path: str | Path, *, image_folder: str | Path | None = None) ->
     path, default = Path(path), None if image_folder is None else Path(image_folder)
     if path.suffix not in (".yaml", ".yml"):
         return [Source(json_path=path, image_folder=default, name=_file_name(path))]
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no data file at {path}; check the path")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list) or not content["datasets"]:
         raise ValueError(f"{path} must hold a list of datasets under the key datasets")
-    _check_keys(content, ("datasets",), str(path))
+    try:
+        check_keys(content, ("datasets",))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     sources: list[Source] = []
     for number, entry in enumerate(content["datasets"], 1):
         place = f"{path}, dataset {number}"
@@ -229,7 +226,7 @@ def read_sources(path: str | Path, *, image_folder: str | Path | None = None) ->
 def _read_source(entry: object, home: Path, image_folder: Path | None, taken: set[str]) -> Source:
     if not isinstance(entry, dict) or "json_path" not in entry:
         raise ValueError(f"it must be a mapping with a json_path, got {entry!r:.80}")
-    _check_keys(entry, [field.name for field in fields(Source)], "it")
+    check_keys(entry, (field.name for field in fields(Source)))
     for key, value in entry.items():
         if not isinstance(value, str):
             raise ValueError(f"{key} must be a text, got {value!r:.80}")
@@ -247,13 +244,6 @@ def _file_name(path: Path) -> str:
 def _free_name(name: str, taken: set[str]) -> str:
     candidates = [name, *(f"{name}-{number}" for number in range(2, len(taken) + 2))]
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _check_keys(mapping: Mapping[Any, Any], known: Sequence[str], place: str) -> None:
-    for key in mapping:
-        if key not in known:
-            closest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"{place} has an unknown key {key!r}; did you mean {closest!r}?")
 
 
 def read_mixture(path: str | Path, *, image_folder: str | Path | None = None, seed: int = 0) -> Mixture:

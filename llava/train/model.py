@@ -109,8 +109,7 @@ class TrainingModel(nn.Module):
                     self._hang(parts, self._blank_page())
             return parts
         pages = self.handle.encode_pages(batch.views, batch.image_sizes)
-        if self.page_losses is not None:
-            self.page_losses.read(parts, batch, pages, self.lavida)
+        words = {} if self.page_losses is None else self.page_losses.read(parts, batch, pages, self.lavida)
         if not self.losses.denoising:
             return parts
         rows = pages.gather(batch.image_index, draws.budget)
@@ -122,7 +121,7 @@ class TrainingModel(nn.Module):
             if self.probe is not None:
                 self._probe_coordinates(parts, prefix, self.probe)
             if self.page_losses is not None and self.losses.looks:
-                self.page_losses.look(parts, batch, prefix, copies, inputs)
+                self.page_losses.look(parts, batch, prefix, copies, inputs, words)
         if self.learns_relevance and not draws.gate and self.losses.relevance_teacher != "gate":
             self._teach_relevance(parts, batch, draws, pages, rows)
         if draws.measurements:

@@ -14,7 +14,7 @@ from llava.train.pages import FAMILIES, SPLITS, STYLES, draw_page
 from llava.train.pages.chance import sample as draw_sample
 from llava.train.pages.stream import page_generator
 from llava.train.sample import Sample, encode_conversation
-from llava.train.settings import Settings
+from shirg.settings import Settings
 
 _QUESTION_STREAM = 1_000_003
 """Keeps the choice of questions independent of the drawing of the page."""

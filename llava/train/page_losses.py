@@ -1,9 +1,9 @@
 """What drawn pages can teach beyond their answers, since the generator knows everything about them."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -35,22 +35,31 @@ class PageLosses(nn.Module):
         if losses.alignment or losses.grounding:
             self.words = WordTable(tokenizer)
 
-    def read(self, parts: Parts, batch: Batch, encoded: EncodedPages, lavida: LlavaLladaForMaskedDiffusion) -> None:
-        """Add what the patches of every page should be called."""
-        if not (self.losses.reading or self.losses.alignment):
-            return
+    def read(
+        self, parts: Parts, batch: Batch, encoded: EncodedPages, lavida: LlavaLladaForMaskedDiffusion
+    ) -> Mapping[str, Tensor]:
+        """Add what the patches of every page should be called, and give it as ``WordTable`` does, per view.
+
+        Empty where no loss asks for words.
+        """
+        losses = self.losses
+        if not (losses.reading or losses.alignment or losses.grounding):
+            return {}
         dual = encoded.dual
         device = dual.detail.device
         targets = {name: target.to(device) for name, target in patch_targets(drawn_pages(batch), dual.grid).items()}
         count = torch.tensor(len(dual.detail), device=device)
-        if self.losses.reading:
+        if losses.reading:
             reading = reading_loss(self.heads(dual.detail), targets)
             parts["reading"] = (reading.losses.sum(), count)
-        if self.losses.alignment:
+        if not (losses.alignment or losses.grounding):
+            return {}
+        words = self.words(targets)
+        if losses.alignment:
             projected = lavida.get_model().mm_projector(dual.detail)
-            embeddings = lavida.get_input_embeddings().weight
-            assert isinstance(embeddings, Tensor)
-            parts["alignment"] = (alignment_loss(projected, self.words(targets), embeddings).sum(), count)
+            vocabulary = lavida.get_input_embeddings()(self.words.tokens)
+            parts["alignment"] = (alignment_loss(projected, words, vocabulary).sum(), count)
+        return words
 
     def look(
         self,
@@ -59,15 +68,20 @@ class PageLosses(nn.Module):
         prefix: ShirgXPrefix,
         copies: TwoCopies,
         inputs: Mapping[int, BlockInput],
+        words: Mapping[str, Tensor],
     ) -> None:
-        """Add where the language model should look: answers at what they are read from, words at what they name."""
+        """Add where the language model should look: answers at what they are read from, words at what they name.
+
+        Args:
+            words: what ``read`` gave for this batch.
+        """
         losses = self.losses
         if losses.pointing:
             given = [inputs[layer] for layer in losses.pointing_layers]
             parts["pointing"] = self._point(batch, prefix, copies, given)
         if losses.grounding:
             given = [inputs[layer] for layer in losses.grounding_layers]
-            parts["grounding"] = self._ground(batch, prefix, copies, given)
+            parts["grounding"] = self._ground(batch, prefix, copies, given, words)
 
     def _point(
         self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
@@ -84,13 +98,18 @@ class PageLosses(nn.Module):
         return pointing_loss(inputs, copies.masked & content, targets, heads=self.losses.pointing_heads)
 
     def _ground(
-        self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
+        self,
+        batch: Batch,
+        prefix: ShirgXPrefix,
+        copies: TwoCopies,
+        inputs: Sequence[BlockInput],
+        words: Mapping[str, Tensor],
     ) -> tuple[Tensor, Tensor]:
         lengths, kept = prefix.tokens.lengths, prefix.selection.kept
-        grid = math.isqrt(prefix.selection.assignment.shape[1])
         device = kept.device
-        shown = {name: target.to(device) for name, target in patch_targets(drawn_pages(batch), grid).items()}
-        words = self.words(shown) > 0
+        # One more column, for words that name nothing.
+        shown = F.pad(torch.stack([*words.values()]).sum(0) > 0, (0, 1))
+        tokens = self.words.tokens
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
         width = copies.labels.shape[1]
         targets = torch.zeros(len(batch.ids), width, width, dtype=torch.bool, device=device)
@@ -99,7 +118,9 @@ class PageLosses(nn.Module):
             ids, labels = batch.prompts[sample], batch.labels[sample]
             hole = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
             question = ids[hole + 1 :][labels[hole + 1 :] == IGNORE_INDEX].to(device)
-            names = words[image, kept[row, :length]][:, question].T
+            place = torch.searchsorted(tokens, question).clamp(max=len(tokens) - 1)
+            place = torch.where(tokens[place] == question, place, len(tokens))
+            names = shown[image, kept[row, :length]][:, place].T
             # Behind the image's tokens, whose last is at start + length - 1.
             first = start + length
             targets[sample, first : first + len(question), start:first] = names

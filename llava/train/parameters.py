@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
-from llava.train.settings import Settings
+from shirg.settings import Settings
 
 Scope = Literal["projector", "everything", "shirg_x", "shirg_x_expanded"]
 Dtype = Literal["float32", "bfloat16"]

@@ -19,8 +19,8 @@ from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.serve.settings import SCORING_LAYERS
 from llava.train.parameters import TrainableConfig, group_of, num_elements, prepare_trainable
-from llava.train.settings import Settings
 from shirg.config import ShirgXConfig
+from shirg.settings import Settings
 
 COPIES = 2
 """Every sample is seen with a mask and with its complement."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, Page, patch_labels
+from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, Page, patch_labels, plural
 
 NAMES: Mapping[str, Sequence[str]] = {
     "character": CHARACTERS,
@@ -26,6 +26,13 @@ NAMES: Mapping[str, Sequence[str]] = {
     "column": CHARACTERS,
 }
 """What is asked of a patch, and the classes; of a row's or column's label, the first character."""
+
+ROLES: Mapping[str, Sequence[str]] = {
+    "figure": ("character", "shape", "color"),
+    "row": ("row",),
+    "column": ("column",),
+}
+"""What a word can be to a patch: what is drawn there, or the label of its row or column."""
 
 NOTHING_WEIGHT = 0.1
 """Weight of patches that show nothing of a kind: most of a page is paper."""
@@ -91,45 +98,66 @@ def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading
 
 
 class WordTable(nn.Module):
-    """Which tokens name a class: a distribution over the vocabulary for every class of every kind.
+    """Which tokens name a class: a distribution over the naming tokens for every class of every kind.
 
-    A word counts in the form it has at the start of an answer and in the form it has behind a space, as far as each is
-    one token; a class that no single token names has no target.
+    A word counts in the form it has at the start of an answer, in the form it has behind a space and, if it is a shape,
+    in the plural, as far as each is one token; a class that no single token names has no target.
     """
+
+    tokens: Tensor
+    """(words,) int64, ascending: every token that names a class."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
-        for name, classes in NAMES.items():
-            table = torch.zeros(len(classes) + 1, len(tokenizer))
-            for index, word in enumerate(classes):
-                tokens = sorted({ids[0] for ids in _forms(word, tokenizer) if len(ids) == 1})
-                table[index, tokens] = 1 / max(1, len(tokens))
+        named = {name: [_single_tokens(word, tokenizer) for word in classes] for name, classes in NAMES.items()}
+        tokens = sorted({token for classes in named.values() for forms in classes for token in forms})
+        self.register_buffer("tokens", torch.tensor(tokens), persistent=False)
+        for name, classes in named.items():
+            table = torch.zeros(len(classes) + 1, len(tokens))
+            for index, forms in enumerate(classes):
+                table[index, [tokens.index(token) for token in forms]] = 1 / max(1, len(forms))
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, targets: PatchTargets) -> Tensor:
-        """(batch, patches, vocab) float32: all words for what a patch shows, summing to 1, or zeros."""
-        words = sum((getattr(self, name)[targets[name]] for name in NAMES), start=torch.zeros(()))
-        return words / words.sum(-1, keepdim=True).clamp(min=1)
+    def forward(self, targets: PatchTargets) -> dict[str, Tensor]:
+        """Per role (batch, patches, words) float32: the words for what a patch shows, summing to 1, or zeros."""
+        words = {}
+        for role, names in ROLES.items():
+            total = torch.stack([getattr(self, name)[targets[name]] for name in names]).sum(0)
+            words[role] = total / total.sum(-1, keepdim=True).clamp(min=1)
+        return words
 
 
-def _forms(word: str, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    return [list(tokenizer(text, add_special_tokens=False).input_ids) for text in (word, f" {word}")]
+def _single_tokens(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    forms = [word, f" {word}", *([f" {plural(word)}"] if word in SHAPES else [])]
+    ids = [tokenizer(text, add_special_tokens=False).input_ids for text in forms]
+    return sorted({form[0] for form in ids if len(form) == 1})
 
 
-def alignment_loss(projected: Tensor, words: Tensor, embeddings: Tensor, *, scale: float = 12.0) -> Tensor:
-    """Cross-entropy between the words of each patch and its cosines with all word embeddings: (batch,) float32 means.
+def alignment_loss(
+    projected: Tensor, words: Mapping[str, Tensor], embeddings: Tensor, *, scale: float = 12.0
+) -> Tensor:
+    """How far patches are from the words for what they show: (batch,) float32, the mean over roles.
+
+    In each role, the mean over the patches that show something of the cross-entropy between its words and the cosines
+    of the patch with all words. A word that labels the patch's row is not the word itself but the word in that role:
+    its embedding with the channels rolled, so that "2" as a row and "2" as a column differ (binding by a fixed
+    permutation: Plate, Holographic Reduced Representations, 1995).
 
     Args:
         projected: (batch, patches, width) patches in the language model's input space.
-        words: (batch, patches, vocab) as ``WordTable`` gives them.
-        embeddings: (at least vocab, width), the language model's own; they learn too.
+        words: per role (batch, patches, words) as ``WordTable`` gives them.
+        embeddings: (words, width) of the same words, the language model's own; they learn too.
         scale: the cosines' inverse temperature.
     """
-    named = words.sum(-1) > 0
-    vocabulary = F.normalize(embeddings[: words.shape[-1]].float(), dim=-1)
-    # Autocast would round the cosines to 8 bits of mantissa.
-    with torch.autocast(projected.device.type, enabled=False):
-        logits = scale * F.normalize(projected[named].float(), dim=-1) @ vocabulary.T
-    each = torch.zeros(named.shape, device=words.device)
-    each[named] = -(words[named] * logits.log_softmax(-1)).sum(-1)
-    return each.sum(1) / named.sum(1).clamp(min=1)
+    vocabulary = F.normalize(embeddings.float(), dim=-1)
+    total = torch.zeros(len(projected), device=projected.device)
+    for place, named_words in enumerate(words.values()):
+        named = named_words.sum(-1) > 0
+        in_role = vocabulary.roll(place * projected.shape[-1] // len(words), dims=-1)
+        # Autocast would round the cosines to 8 bits of mantissa.
+        with torch.autocast(projected.device.type, enabled=False):
+            logits = scale * F.normalize(projected[named].float(), dim=-1) @ in_role.T
+        each = torch.zeros(named.shape, device=projected.device)
+        each[named] = -(named_words[named] * logits.log_softmax(-1)).sum(-1)
+        total = total + each.sum(1) / named.sum(1).clamp(min=1)
+    return total / len(words)

@@ -128,9 +128,8 @@ def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
     torch.manual_seed(config.seed)
     if config.shirg_x is None:
         return loaded, None
-    # Budgets are drawn by the step; a fixed one keeps the head from being asked.
-    settings = config.shirg_x.replace(budget=config.shirg_x.budgets[-1])
-    return loaded, apply_shirg_x(model, settings, tokenizer=tokenizer)
+    # Training draws its budgets; validation with auto asks the head, as users of the result do.
+    return loaded, apply_shirg_x(model, config.shirg_x.replace(budget="auto"), tokenizer=tokenizer)
 
 
 def _page_losses(config: TrainConfig, loaded: Loaded) -> PageLosses | None:

@@ -9,7 +9,7 @@ from llava.train.pages.labels import (
     patch_labels,
     patches_under,
 )
-from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion
+from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion, plural
 from llava.train.pages.records import page_records
 from llava.train.pages.stream import FAMILIES, SPLITS, PageStream, draw_page
 from llava.train.pages.style import STYLES, PageStyle
@@ -36,4 +36,5 @@ __all__ = [
     "page_records",
     "patch_labels",
     "patches_under",
+    "plural",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 
 from llava.train.pages.asking import Asker
 from llava.train.pages.chance import between, happens, pick, sample
-from llava.train.pages.page import FIGURES, HUES, Box, Page, PageQuestion
+from llava.train.pages.page import FIGURES, HUES, Box, Page, PageQuestion, plural
 from llava.train.pages.sheet import Sheet
 from llava.train.pages.style import PageStyle
 
@@ -207,7 +207,8 @@ class _Grid:
             return None
         entity = alike[0]
         color = "" if by == "figure" else f"{entity.color} "
-        things = color + ("figures" if by == "color" else _plural(entity.figure))
+        named = plural(entity.figure) if entity.figure in FIGURES else f"letters {entity.figure}"
+        things = color + ("figures" if by == "color" else named)
         boxes = [other.box for other in alike]
         return self.asker.ask(kind, str(len(alike)), boxes, evidence or [], things=things, **line)
 
@@ -254,9 +255,3 @@ class _Grid:
 
 def _some(box: Box | None) -> list[Box]:
     return [] if box is None else [box]
-
-
-def _plural(figure: str) -> str:
-    if figure not in FIGURES:
-        return f"letters {figure}"
-    return f"{figure}es" if figure.endswith("s") else f"{figure}s"

@@ -22,6 +22,11 @@ COLORS = (*HUES, "black", "gray", "white")
 """Names of colors; an index into it is a class of the dense loss."""
 
 
+def plural(shape: str) -> str:
+    """The name of several of a shape."""
+    return f"{shape}es" if shape.endswith("s") else f"{shape}s"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """One run of print, or one shape: either ``text`` or ``shape`` is empty."""

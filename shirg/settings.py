@@ -1,0 +1,118 @@
+"""What all settings have in common: frozen dataclasses that refuse what they do not know, read from YAML."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+# typing.Self would read better, but the type checker at run time knows it only in decorated classes.
+AnySettings = TypeVar("AnySettings", bound="Settings")
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds, as plain values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not YAML.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; check the path")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def check_keys(values: Iterable[object], known: Iterable[str]) -> None:
+    """Refuse a key that is not known.
+
+    Raises:
+        ValueError: naming the key and the closest known one.
+    """
+    names = list(known)
+    for key in values:
+        if key not in names:
+            closest = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown setting {key!r}; did you mean {closest!r}?")
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Raises:
+        ValueError: naming it.
+    """
+    # bool is a subclass of int, and `yes` in YAML is a bool.
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of a group of settings; ``__post_init__`` of each checks its own values."""
+
+    @classmethod
+    def from_dict(cls: type[AnySettings], values: Mapping[Any, Any]) -> AnySettings:
+        """The settings with these values and defaults elsewhere.
+
+        Raises:
+            ValueError: if a key is unknown, or a value is refused.
+        """
+        check_keys(values, (field.name for field in fields(cls)))
+        return cls(**values)
+
+    @classmethod
+    def from_yaml(cls: type[AnySettings], path: str | Path) -> AnySettings:
+        """The settings a YAML file describes; those it leaves out keep their defaults.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not YAML, or something in it is unknown or wrong.
+        """
+        values = read_yaml(path)
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{path}: settings must be 'name: value' lines, got {values!r}")
+        try:
+            return cls.from_dict(values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values that YAML and JSON can hold; ``from_dict`` gives the same settings back."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def replace(self: AnySettings, **changes: Any) -> AnySettings:
+        """The same settings with some changed, checked anew.
+
+        Raises:
+            ValueError: as ``from_dict``.
+        """
+        return self.from_dict(self.to_dict() | changes)
+
+    def check_count(self, name: str, least: int) -> None:
+        """Refuse a setting that is not a whole number of at least ``least``."""
+        check_whole(name, getattr(self, name), least)
+
+    def check_number(self, name: str, least: float = 0.0, most: float = math.inf) -> None:
+        """Refuse a setting that is not a finite number from ``least`` to ``most``."""
+        value = getattr(self, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most or math.isinf(value):
+            bounds = f"of at least {least}" if math.isinf(most) else f"from {least} to {most}"
+            raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}")
+
+    def check_switch(self, name: str) -> None:
+        """Refuse a setting that is not true or false."""
+        if not isinstance(getattr(self, name), bool):
+            raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+
+    def check_choice(self, name: str, choices: tuple) -> None:
+        """Refuse a setting that is none of ``choices``."""
+        if getattr(self, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {getattr(self, name)!r}")
