@@ -94,9 +94,9 @@ def measure_stages(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, wo
                 device,
                 lambda: model.model.prefill(prompt.embeds, prompt.lengths, num_answer=work.num_answer),  # noqa: B023
             )
-            start = _now(device)
+            start = now_ms(device)
             model.denoise(prompt, settings)
-            total = _now(device) - start
+            total = now_ms(device) - start
             times.setdefault("step", []).append((total - times["prefill"][-1]) / work.steps)
             times.setdefault("answer", []).append(total)
         prefix, visual = prompt.lengths[0], len(sequences[0])
@@ -206,14 +206,14 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
 
 
 def _timed(times: dict[str, list[float]], name: str, device: torch.device, run: Callable[[], Any]) -> Any:
-    start = _now(device)
+    start = now_ms(device)
     result = run()
-    times.setdefault(name, []).append(_now(device) - start)
+    times.setdefault(name, []).append(now_ms(device) - start)
     return result
 
 
-def _now(device: torch.device) -> float:
-    """Milliseconds, once the device has finished what it was given."""
+def now_ms(device: torch.device) -> float:
+    """A clock's milliseconds, once the device has finished what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() * 1e3
