@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.train.infill import WHOLE, InfillConfig
 from llava.train.page_data import PageDataset, PagesConfig, page_texts
 from llava.train.pages import FAMILIES, STYLES, draw_page
 from tests.losses_helpers import SHIRG_X, patched_model, tokenizer
@@ -64,6 +65,21 @@ def test_at_most_as_many_questions_as_a_page_has(model):
 def test_questions_are_chosen_by_the_page_s_number(model):
     data = dataset(model, families=("entity_grid",), questions=1)
     assert len({data[index][0].id.rpartition("-")[2] for index in range(7)}) > 2
+
+
+def test_gaps_are_opened_in_the_answers_that_their_ids_say(model):
+    config = PagesConfig(families=("entity_grid",), style="shapes", pages=20)
+
+    def opened(infill):
+        processor = model.get_vision_tower().image_processor
+        data = PageDataset(config, tokenizer(), processor, model.config, infill=infill)
+        token = model.config.infill_token_id
+        return [token in sample.labels for index in range(20) for sample in data[index]]
+
+    drawn = opened(InfillConfig(share=0.5))
+    assert 8 < sum(drawn) < 32
+    assert drawn == opened(InfillConfig(share=0.5))
+    assert not any(opened(WHOLE))
 
 
 @pytest.mark.parametrize("index", [-1, 7])

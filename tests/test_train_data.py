@@ -18,6 +18,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_tokenizer
 from llava.train.data import ConversationConfig, ConversationDataset, count_text, image_token_counter
+from llava.train.infill import InfillConfig
 from llava.train.mixture import read_mixture
 from llava.train.sample import encode_conversation
 from shirg.config import ShirgXConfig
@@ -143,6 +144,21 @@ def test_extra_blocks_never_exceed_the_context(folder):
     assert 16 in lengths
 
 
+def test_gaps_are_opened_in_the_answers_that_their_ids_say(folder):
+    raws = [record(id=number) for number in range(23)]
+
+    def opened(*chosen: Any, share: float = 0.5, **config: Any) -> set[str]:
+        data = dataset(folder, *chosen, infill=InfillConfig(share=share), infill_id=9, **config)
+        return {sample.id for sample in data if 9 in sample.labels}
+
+    drawn = opened(*raws)
+    assert 4 < len(drawn) < 19
+    assert opened(*raws, seed=1) != drawn
+    assert opened(*raws[5:]) <= drawn
+    assert len(opened(*raws, share=1.0)) == 23
+    assert not opened(*raws, share=0.0)
+
+
 # Samples that cannot be used
 
 
@@ -264,6 +280,16 @@ def test_short_texts_are_not_tokenized(folder, monkeypatch):
     data = dataset(folder, record(), max_sequence_length=600)
     monkeypatch.setattr("llava.train.data.encode_conversation", None)
     assert data.check().num_bad == 0
+
+
+def test_a_gap_counts_towards_the_length(folder):
+    """The text alone fits, and its gap does not: the shortcut for short texts must not hide it."""
+    raw = record()
+    text = len(prompt_of([("user", raw["conversations"][0]["value"])]).encode())
+    answer = len(raw["conversations"][1]["value"].encode())
+    infill = InfillConfig(share=1.0, longest_padding=4000)
+    with pytest.raises(ValueError, match=r"exceed max_sequence_length|more than max_sequence_length"):
+        dataset(folder, raw, max_sequence_length=text + answer + 80, infill=infill, infill_id=9).check()
 
 
 def test_check_refuses_what_leaves_nothing(folder):

@@ -23,7 +23,7 @@ from tests.pages_helpers import pages
 
 
 def labels_by_loops(page: Page, grid: int, slots: int):
-    """The definition: characters by their centers, then shapes over them in the order of drawing."""
+    """The definition: characters by their centers, single ones all over their boxes, then shapes in drawing order."""
     characters = [[[] for _ in range(grid)] for _ in range(grid)]
     owners = np.full((grid, grid), NONE)
     shapes = np.full((grid, grid), NONE)
@@ -35,14 +35,21 @@ def labels_by_loops(page: Page, grid: int, slots: int):
                 if not characters[row][column]:
                     owners[row, column] = index
                 characters[row][column].append(CHARACTERS.index(letter))
-    for index, mark in enumerate(page.marks):
-        for row in range(grid if mark.shape else 0):
-            for column in range(grid):
-                x0, y0, x1, y1 = (value * grid for value in mark.box)
-                covers = x0 <= column + 0.5 <= x1 and y0 <= row + 0.5 <= y1
-                holds = int((x0 + x1) / 2) == column and int((y0 + y1) / 2) == row
-                if covers or holds:
-                    owners[row, column], shapes[row, column] = index, SHAPES.index(mark.shape)
+    centered = [[list(found) for found in line] for line in characters]
+    for drawn in ("letters", "shapes"):
+        for index, mark in enumerate(page.marks):
+            if not (mark.shape if drawn == "shapes" else len(mark.text) == 1):
+                continue
+            for row in range(grid):
+                for column in range(grid):
+                    x0, y0, x1, y1 = (value * grid for value in mark.box)
+                    covers = x0 <= column + 0.5 <= x1 and y0 <= row + 0.5 <= y1
+                    holds = int((x0 + x1) / 2) == column and int((y0 + y1) / 2) == row
+                    if mark.shape and (covers or holds):
+                        owners[row, column], shapes[row, column] = index, SHAPES.index(mark.shape)
+                    elif not mark.shape and covers and not centered[row][column] and not characters[row][column]:
+                        owners[row, column] = index
+                        characters[row][column].append(CHARACTERS.index(mark.text))
     table = np.full((grid, grid, slots), NONE)
     for row in range(grid):
         for column in range(grid):
@@ -92,6 +99,18 @@ def test_planted_marks_are_found():
     assert labels.rows[2, 0] == 0
     assert labels.columns[5, 5] == 0
     assert labels.rows[5, 5] == labels.columns[2, 0] == NONE
+
+
+def test_a_large_letter_shows_on_every_patch_whose_center_it_holds():
+    letter = Mark(text="A", color="red", box=(0.2, 0.2, 0.65, 0.65), edges=(0.2, 0.65))
+    word = Mark(text="bc", color="red", box=(0.7, 0.2, 1.0, 0.65), edges=(0.7, 0.8, 1.0))
+    page = Page(image=Image.new("RGB", (70, 70)), paper=(0, 0, 0), questions=(), marks=(letter, word))
+    labels = patch_labels(page, 7)
+    shown = labels.characters[..., 0] == CHARACTERS.index("A")
+    assert shown.sum() == 16
+    assert shown[1:5, 1:5].all()
+    assert (labels.owners[shown] == 0).all()
+    assert (labels.characters == CHARACTERS.index("b")).sum() == 1
 
 
 def test_a_page_without_print_has_no_characters():

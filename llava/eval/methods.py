@@ -11,7 +11,7 @@ from torch import Tensor
 from llava.mm_utils import process_images
 from llava.question import Question
 from llava.serve.session import Page, Session
-from llava.train.batch import noise_seed
+from llava.train.seeds import stable_seed
 from shirg.baselines import BASELINES, Baseline
 from shirg.config import ShirgXConfig
 
@@ -169,7 +169,7 @@ class PageEncoder:
             total=detail + self.method.scaffold_tokens,
             pixels=page.pixels,
             similarity=similarity,
-            generator=torch.Generator().manual_seed(noise_seed("peer", self.seed, page.name)),
+            generator=torch.Generator().manual_seed(stable_seed("peer", self.seed, page.name)),
             candidate_counts=pages.candidate_counts,
         )
         sequences, _ = handle.project_tokens(pages, tokens)

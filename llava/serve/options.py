@@ -114,7 +114,7 @@ def build_parser() -> Parser:
 
     fill = _command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
     _add_image(fill)
-    fill.add_argument("template", metavar="TEMPLATE", help="text with gaps such as [8]")
+    fill.add_argument("template", metavar="TEMPLATE", help="text with gaps: [8] of 8 tokens, [~8] of at most 8")
     _add_json(fill)
     _add_model(fill)
     _add_selection(fill, optional=True)

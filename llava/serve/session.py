@@ -26,7 +26,7 @@ from llava.model.language_model.llada.generate import DenoisingStep
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.question import Question
 from llava.serve.settings import BUNDLED_MODEL, SCORING_LAYERS, read_checkpoint_config, shirg_settings
-from llava.serve.text import Template, check_question
+from llava.serve.text import Blank, Template, check_question
 from llava.train.adapter import AdapterSettings, load_adapter
 from shirg.config import ShirgXConfig
 
@@ -223,7 +223,7 @@ class Session:
         gaps = (
             self._text(run.tokens[span.start : span.stop])
             for span, piece in zip(spans, template.pieces, strict=True)
-            if isinstance(piece, int)
+            if isinstance(piece, Blank)
         )
         # The text is decoded as a whole, because a character may be made of several tokens.
         text = self._text(run.tokens[: spans[-1].stop])
@@ -233,7 +233,8 @@ class Session:
         """Ids (1, length) with masks in the gaps, ended like an answer, and the positions of each piece.
 
         Raises:
-            ValueError: if the template is longer than ``length`` or holds special tokens.
+            ValueError: if the template is longer than ``length`` or holds special tokens, or has an open gap where the
+                model has no infilling token.
         """
         self.check_words(template.text)
         config = self.model.config
@@ -241,7 +242,7 @@ class Session:
         spans = []
         for piece in template.pieces:
             start = len(ids)
-            ids += [config.mask_token_id] * piece if isinstance(piece, int) else self._words(piece)
+            ids += self._masks(piece) if isinstance(piece, Blank) else self._words(piece)
             spans.append(range(start, len(ids)))
         if len(ids) > length:
             raise ValueError(
@@ -250,6 +251,17 @@ class Session:
             )
         ending = [config.eot_token_id, *[config.eos_token_id] * length]
         return torch.tensor([(ids + ending)[:length]]), spans
+
+    def _masks(self, blank: Blank) -> list[int]:
+        config = self.model.config
+        masks = [config.mask_token_id] * blank.tokens
+        if not blank.is_open:
+            return masks
+        if config.infill_token_id is None:
+            raise ValueError(
+                f"this model has no infilling token to close the gap [~{blank.tokens}] with; write [{blank.tokens}]"
+            )
+        return [*masks, config.infill_token_id]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words of ids up to the first end of turn."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llava.constants import DEFAULT_IMAGE_TOKEN
 
 DEFAULT_GAP = 4
-_GAP = re.compile(r"\[(\d+|mask)\]")
+_GAP = re.compile(r"\[(~?\d+|mask)\]")
 
 
 def printable(text: str) -> str:
@@ -46,33 +46,44 @@ def _check_words(text: str, kind: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blank:
+    """A gap of a template."""
+
+    tokens: int
+    is_open: bool = False
+    """Whether fewer words may fill it: the infilling token follows, as the infilling stage of training teaches."""
+
+
+@dataclass(frozen=True)
 class Template:
     """A text with gaps for the model to fill."""
 
     text: str
-    pieces: tuple[str | int, ...]
-    """Words that stay, and the number of tokens of each gap."""
+    pieces: tuple[str | Blank, ...]
+    """Words that stay, and gaps."""
 
     @classmethod
     def parse(cls, text: str) -> "Template":
-        """Read gaps written as ``[8]`` (tokens) or ``[mask]``.
+        """Read gaps written as ``[8]`` (tokens), ``[~8]`` (at most so many) or ``[mask]``.
 
         Raises:
             ValueError: if there is no gap, or one without tokens.
         """
         words_and_gaps = _GAP.split(text)
         if len(words_and_gaps) == 1:
-            raise ValueError(f"the template {text!r} has no gap; mark one with [n], n tokens long, or [mask]")
+            raise ValueError(
+                f"the template {text!r} has no gap; mark one with [n], n tokens long, [~n], at most n, or [mask]"
+            )
         _check_words(text, "template")
-        pieces: list[str | int] = []
+        pieces: list[str | Blank] = []
         for index, piece in enumerate(words_and_gaps):
             if index % 2 == 0:
                 if piece:
                     pieces.append(piece)
             elif piece == "mask":
-                pieces.append(DEFAULT_GAP)
-            elif (size := int(piece)) > 0:
-                pieces.append(size)
+                pieces.append(Blank(tokens=DEFAULT_GAP))
+            elif (size := int(piece.removeprefix("~"))) > 0:
+                pieces.append(Blank(tokens=size, is_open=piece.startswith("~")))
             else:
                 raise ValueError(f"the template {text!r} has a gap of 0 tokens; write at least [1]")
         return cls(text=text, pieces=tuple(pieces))
@@ -80,10 +91,10 @@ class Template:
     @property
     def num_masked(self) -> int:
         """Tokens of all gaps."""
-        return sum(piece for piece in self.pieces if isinstance(piece, int))
+        return sum(piece.tokens for piece in self.pieces if isinstance(piece, Blank))
 
     @property
     def instruction(self) -> str:
         """What the model is asked; it names the template's words, so that token selection looks for them."""
-        blanked = "".join("____" if isinstance(piece, int) else piece for piece in self.pieces)
+        blanked = "".join("____" if isinstance(piece, Blank) else piece for piece in self.pieces)
         return f"Fill in the blanks with what the image shows: {blanked.strip()}"

@@ -1,6 +1,5 @@
 """Samples side by side: what one process is given in one step. Nothing here is on the device yet."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.question import Question
 from llava.train.pages import Page, PageQuestion
 from llava.train.sample import Sample
+from llava.train.seeds import stable_seed
 
 Group = tuple[Sample, ...]
 """Samples about the same images, which are then encoded once."""
@@ -99,12 +99,6 @@ def collate(items: Sequence[Sample | Group]) -> dict[str, Any]:
     return {"batch": batch, "labels": pad_sequence(list(batch.labels), batch_first=True, padding_value=IGNORE_INDEX)}
 
 
-def noise_seed(*parts: object) -> int:
-    """A 63-bit seed from anything that has a text: the same on every machine and in every process."""
-    # Python's own hash of a text differs from process to process.
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
-
-
 def draw_noise(batch: Batch, *key: object) -> tuple[Tensor, Tensor]:
     """Diffusion times (samples,) and uniform noise (labeled tokens,) of a batch, on the host.
 
@@ -113,7 +107,7 @@ def draw_noise(batch: Batch, *key: object) -> tuple[Tensor, Tensor]:
     """
     times, noise = [], []
     for name, labels in zip(batch.ids, batch.labels, strict=True):
-        generator = torch.Generator().manual_seed(noise_seed(*key, name))
+        generator = torch.Generator().manual_seed(stable_seed(*key, name))
         times.append(torch.rand(1, generator=generator))
         noise.append(torch.rand(int((labels != IGNORE_INDEX).sum()), generator=generator))
     return torch.cat(times), torch.cat(noise)

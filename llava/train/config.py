@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, no_type_check
 
+from llava.train.infill import InfillConfig
 from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.page_data import PagesConfig
 from llava.train.parameters import TrainableConfig
@@ -70,6 +71,8 @@ class TrainConfig(Settings):
     """Answers are padded with end-of-text to a multiple of this."""
     max_extra_blocks: int = 0
     """LaViDa's random extra: up to so many more blocks of end-of-text behind answers."""
+    infill: InfillConfig = field(default_factory=InfillConfig)
+    """Gaps opened in answers, for a model that fills gaps of unknown length."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: slower, with far less memory."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
@@ -162,6 +165,7 @@ _SECTIONS: dict[str, Any] = {
     "shirg_x": ShirgXConfig,
     "trainable": TrainableConfig,
     "losses": LossConfig,
+    "infill": InfillConfig,
 }
 
 

@@ -23,8 +23,10 @@ from llava.mm_utils import Size, ViewConfig, process_images
 from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import count_images
-from llava.train.records import Record, RecordStore, draw
+from llava.train.infill import WHOLE, InfillConfig, draw_gap
+from llava.train.records import Record, RecordStore
 from llava.train.sample import Encoded, Sample, encode_conversation
+from llava.train.seeds import stable_seed
 from shirg.config import ShirgXConfig
 
 logger = logging.getLogger(__name__)
@@ -47,8 +49,11 @@ class ConversationConfig:
     """Answers are filled with end-of-text to a multiple of this."""
     max_extra_blocks: int = 0
     """LaViDa's random extra: up to so many more blocks of end-of-text, drawn for each sample, where there is room."""
+    infill: InfillConfig = WHOLE
+    """Gaps opened in answers, closed by ``infill_id``."""
+    infill_id: int | None = None
     seed: int = 0
-    """Decides the random extra, together with the sample's id."""
+    """Decides the random extra and the gaps, together with the sample's id."""
     require_question: bool = False
     """Skip samples whose question is an image alone; selection by the question refuses them."""
     template: str = "llada"
@@ -213,11 +218,13 @@ class ConversationDataset(Dataset[Sample]):
         )
 
     def _encode(self, record: Record, turn: int, extra_blocks: int = 0) -> Encoded:
+        gap = draw_gap(self.config.infill, self.config.infill_id, self.config.seed, sample_id(record, turn))
         return encode_conversation(
             record.turns[: 2 * turn + 2],
             self.tokenizer,
             answer_block=self.config.answer_block,
             extra_blocks=extra_blocks,
+            gap=gap,
             template=self.config.template,
         )
 
@@ -247,12 +254,13 @@ class ConversationDataset(Dataset[Sample]):
         conversation = conv_templates[self.config.template].copy()
         for role, text in record.turns:
             conversation.append_message(role, text)
-        size = len(conversation.get_prompt().encode())
+        # A token takes a byte at least, and a gap adds its padding and its end.
+        size = len(conversation.get_prompt().encode()) + self.config.infill.longest_padding + 1
         return size + self.config.answer_block <= self.config.max_sequence_length
 
     def _draw_extra(self, name: str, room: int) -> int:
         config = self.config
-        drawn = draw("extra blocks", config.seed, name) % (config.max_extra_blocks + 1)
+        drawn = stable_seed("extra blocks", config.seed, name) % (config.max_extra_blocks + 1)
         return min(drawn, room // config.answer_block)
 
     def _report(self, record: Record, reason: str) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 from PIL import Image
 
 from llava.image_io import load_image
-from llava.train.records import Record, RecordStore, draw, read_record, unique_ids
+from llava.train.records import Record, RecordStore, read_record, unique_ids
+from llava.train.seeds import stable_seed
 from shirg.settings import check_keys, read_yaml
 
 _STRATEGY = re.compile(r"(first|end|random):(\d+(?:\.\d+)?)(%?)")
@@ -97,7 +98,7 @@ def choose(strategy: str, count: int, *, seed: int, name: str) -> list[int]:
     if kind == "end":
         return list(range(count - wanted, count))
     if kind == "random" and wanted < count:
-        return sorted(sorted(range(count), key=lambda index: draw("choose", seed, name, index))[:wanted])
+        return sorted(sorted(range(count), key=lambda index: stable_seed("choose", seed, name, index))[:wanted])
     return list(range(wanted))
 
 

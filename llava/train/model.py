@@ -15,7 +15,7 @@ from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
 from llava.model.transfer import to_device
 from llava.question import Question
-from llava.train.batch import Batch, detail_starts, noise_seed
+from llava.train.batch import Batch, detail_starts
 from llava.train.budget_labels import budget_labels, budget_loss
 from llava.train.coordinate_probe import CoordinateProbe
 from llava.train.losses import PAGE_LOSSES, LossConfig
@@ -24,6 +24,7 @@ from llava.train.page_losses import PageLosses
 from llava.train.parts import Parts
 from llava.train.pointing import BlockInput, log_attention, query_places, record_block_inputs
 from llava.train.relevance import box_loss, distillation_loss, noise_gate
+from llava.train.seeds import stable_seed
 from shirg.tokens import TokenSet
 
 
@@ -310,7 +311,7 @@ def _gate_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
     drawn = []
     for row, sample in enumerate(batch.sample_index):
         place = batch.sample_index[:row].count(sample)
-        generator = torch.Generator().manual_seed(noise_seed("gate", seed, batch.ids[sample], place))
+        generator = torch.Generator().manual_seed(stable_seed("gate", seed, batch.ids[sample], place))
         drawn.append(torch.randn(*shape, generator=generator))
     return torch.stack(drawn)
 

@@ -10,6 +10,7 @@ from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import process_images
 from llava.train.batch import Group
+from llava.train.infill import WHOLE, InfillConfig, draw_gap
 from llava.train.pages import FAMILIES, SPLITS, STYLES, draw_page
 from llava.train.pages.chance import sample as draw_sample
 from llava.train.pages.stream import page_generator
@@ -59,6 +60,7 @@ class PageDataset(Dataset[Group]):
 
     Args:
         max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
+        infill: gaps opened in answers.
         model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
     """
 
@@ -71,6 +73,7 @@ class PageDataset(Dataset[Group]):
         *,
         answer_block: int = 32,
         max_extra_blocks: int = 0,
+        infill: InfillConfig = WHOLE,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -78,6 +81,7 @@ class PageDataset(Dataset[Group]):
         self.model_config = model_config
         self.answer_block = answer_block
         self.max_extra_blocks = max_extra_blocks
+        self.infill = infill
 
     def __len__(self) -> int:
         return self.config.pages
@@ -93,16 +97,17 @@ class PageDataset(Dataset[Group]):
         views = tuple(process_images([page.image], self.image_processor, self.model_config))
         samples: list[Sample] = []
         for place in sorted(asked):
-            question = page.questions[place]
+            question, name = page.questions[place], f"{family}-{config.split}-{config.seed}-{number}-{place}"
             encoded = encode_conversation(
                 [("user", f"{DEFAULT_IMAGE_TOKEN}\n{question.question}"), ("assistant", question.answer)],
                 self.tokenizer,
                 answer_block=self.answer_block,
                 extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
+                gap=draw_gap(self.infill, self.model_config.infill_token_id, name),
             )
             samples.append(
                 Sample(
-                    id=f"{family}-{config.split}-{config.seed}-{number}-{place}",
+                    id=name,
                     input_ids=encoded.input_ids,
                     labels=encoded.labels,
                     views=views,

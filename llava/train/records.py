@@ -5,7 +5,6 @@ docs/Finetune_Custom_Data.md). One that cannot be understood is kept with the re
 can count it.
 """
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from array import array
@@ -36,11 +35,6 @@ class Record:
     """Where the images lie."""
     bad: str | None = None
     """What is wrong with it; it has no turns then."""
-
-
-def draw(*key: object) -> int:
-    """A number of 64 bits that the key alone decides, on every machine and with every version of every library."""
-    return int.from_bytes(hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=8).digest(), "big")
 
 
 def unique_ids(ids: Iterable[object], source: str) -> list[str]:

@@ -14,6 +14,7 @@ from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
 from llava.conversation import END_OF_TURN, conv_templates
 from llava.mm_utils import tokenizer_image_token
 from llava.question import Question
+from llava.train.infill import Gap, open_gap
 from llava.train.pages import Page, PageQuestion
 
 Turn = tuple[str, str]
@@ -59,12 +60,16 @@ def encode_conversation(
     *,
     answer_block: int = 32,
     extra_blocks: int = 0,
+    gap: Gap | None = None,
     template: str = "llada",
 ) -> Encoded:
     """Ids and labels of a conversation whose last turn is the answer to learn; earlier answers are history.
 
     The answer, its end of turn and end-of-text up to the next multiple of ``answer_block`` carry labels, as in LaViDa:
     the model learns where answers end. ``extra_blocks`` adds so many blocks of end-of-text (LaViDa's random extra).
+
+    Args:
+        gap: opened in the answer.
 
     Raises:
         ValueError: if the turns do not alternate from a user to an assistant, or a number of blocks is out of range.
@@ -82,6 +87,8 @@ def encode_conversation(
     conversation.append_message("assistant", None)
     prompt = tokenizer_image_token(conversation.get_prompt(), tokenizer)
     answer = tokenizer(turns[-1][1].strip() + END_OF_TURN, add_special_tokens=False).input_ids
+    if gap is not None:
+        answer = open_gap(answer, gap, pad_id=tokenizer.eos_token_id)
     padding = -len(answer) % answer_block + extra_blocks * answer_block
     target = [*answer, *[tokenizer.eos_token_id] * padding]
     text = turns[-2][1].replace(DEFAULT_IMAGE_TOKEN, "").strip()

@@ -21,6 +21,7 @@ from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.train.config import TrainConfig
 from llava.train.data import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.train.export import Export
+from llava.train.infill import draw_gap
 from llava.train.mixture import read_mixture
 from llava.train.model import TrainingModel
 from llava.train.page_data import PageDataset
@@ -168,6 +169,7 @@ def read_records(config: TrainConfig) -> RecordStore:
 
 def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -> Dataset:
     tokenizer, model, image_processor, _ = loaded
+    draw_gap(config.infill, model.config.infill_token_id)  # refuses a model without the token before the first step
     if config.pages is not None:
         return PageDataset(
             config.pages,
@@ -176,6 +178,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             model.config,
             answer_block=config.answer_block,
             max_extra_blocks=config.max_extra_blocks,
+            infill=config.infill,
         )
     dataset = ConversationDataset(
         read_records(config),
@@ -187,6 +190,8 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             max_sequence_length=model.config.max_sequence_length,
             answer_block=config.answer_block,
             max_extra_blocks=config.max_extra_blocks,
+            infill=config.infill,
+            infill_id=model.config.infill_token_id,
             seed=config.seed,
             require_question=handle is not None and handle.config.similarity != "attention",
         ),

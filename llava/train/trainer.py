@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerControl, TrainingArguments
 
-from llava.train.batch import Batch, collate, draw_noise, noise_seed
+from llava.train.batch import Batch, collate, draw_noise
 from llava.train.config import TrainConfig
 from llava.train.export import Export
 from llava.train.losses import LossConfig
 from llava.train.model import Draws, TrainingModel
 from llava.train.parameters import parameter_groups
 from llava.train.parts import Parts
+from llava.train.seeds import stable_seed
 from llava.train.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class MaskedDiffusionTrainer(Trainer):
         key = (seed, int(self.state.epoch or 0), step)
         times, noise = draw_noise(batch, "mask", *key)
         budgets = self.config.drawn_budgets
-        generator = torch.Generator().manual_seed(noise_seed("budget", seed, step))
+        generator = torch.Generator().manual_seed(stable_seed("budget", seed, step))
         budget = budgets[int(torch.randint(len(budgets), (1,), generator=generator))] if budgets else None
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
         measures = bool(budgets) and losses.budget > 0 and losses.denoising > 0 and step % losses.budget_every == 0
@@ -91,7 +92,7 @@ class MaskedDiffusionTrainer(Trainer):
             noise=noise,
             budget=budget,
             gate=gates,
-            gate_seed=noise_seed("gate", *key),
+            gate_seed=stable_seed("gate", *key),
             measurements=tuple(
                 draw_noise(batch, "measure", draw, *key) for draw in range(losses.budget_draws if measures else 0)
             ),

@@ -116,7 +116,7 @@ class _Grid:
         pool = FIGURES if with_letters == 0 else letters if with_letters == 1 else (*FIGURES, *sample(rng, letters, 3))
         figures, hues = rng.integers(len(pool), size=len(places)), rng.integers(len(HUES), size=len(places))
         codes = rng.permutation(26 * 90)[: len(places)] if self.style.codes else [0] * len(places)
-        size = round(cell * (0.42 if self.style.codes else rng.uniform(0.5, 0.66)))
+        size = round(cell * (0.42 if self.style.codes else rng.uniform(0.62, 0.78)))
         entities = {}
         for (row, column), figure, hue, code in zip(places, figures, hues, codes, strict=True):
             x, y = self.left + cell * (column + 0.5), self.top + cell * (row + 0.5)

@@ -23,7 +23,7 @@ class PatchLabels:
     """Classes of patches, all int64, ``NONE`` where there is nothing to name."""
 
     characters: NDArray[np.int64]
-    """(grid, grid, slots): indices into ``CHARACTERS`` of the characters centered in the patch, in drawing order."""
+    """(grid, grid, slots): indices into ``CHARACTERS`` of the characters of the patch, in drawing order."""
     shapes: NDArray[np.int64]
     """(grid, grid): index into ``SHAPES``."""
     colors: NDArray[np.int64]
@@ -41,9 +41,10 @@ class PatchLabels:
 def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
     """Marks turned into classes of ``grid`` x ``grid`` patches.
 
-    A character belongs to the patch that its center lies in; beyond ``slots`` the later ones are left out. A shape
-    covers the patches whose centers its box holds, and always the one that holds the box's own center; where shapes
-    overlap, the last drawn is seen.
+    A character belongs to the patch that its center lies in; beyond ``slots`` the later ones are left out. A character
+    that stands alone also covers the patches whose centers its box holds, where no character is centered: a large
+    letter shows on all of them. A shape covers those patches, and always the one that holds the box's own center; where
+    shapes overlap, the last drawn is seen.
 
     Raises:
         ValueError: if ``grid`` or ``slots`` is not positive.
@@ -52,6 +53,13 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
         raise ValueError(f"grid and slots must be positive, got {grid} and {slots}")
     owners = np.full((grid, grid), NONE, dtype=np.int64)
     characters = _characters(page, grid, slots, owners)
+    for index, mark in enumerate(page.marks):
+        if len(mark.text) == 1 and mark.text in CHARACTERS:
+            x0, y0, x1, y1 = mark.box
+            covered = (_centers(y0, y1, grid), _centers(x0, x1, grid))
+            free = characters[covered][..., 0] == NONE
+            characters[covered][free, 0] = CHARACTERS.index(mark.text)
+            owners[covered][free] = index
     shapes = np.full((grid, grid), NONE, dtype=np.int64)
     for index, mark in enumerate(page.marks):
         if mark.shape:
