@@ -13,7 +13,7 @@ from types import MappingProxyType
 from PIL import Image
 
 from llava.eval.metrics import METRICS, Metric
-from llava.train.pages import STYLES, draw_page
+from llava.train.pages import STYLES, Box, draw_page
 
 PAGE_SEED = 0
 """Of every drawn page; another seed would be another benchmark."""
@@ -34,6 +34,8 @@ class Sample:
     golds: tuple[str, ...]
     """Every answer that counts as right."""
     image: Image.Image
+    evidence: tuple[Box, ...] = ()
+    """Where on the page the answer and what the question names stand, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def draw_samples(family: str, split: str, style: str) -> Iterator[Sample]:
                 question=asked.question,
                 golds=(asked.answer,),
                 image=page.image,
+                evidence=(*asked.answer_boxes, *asked.evidence),
             )
 
 

@@ -14,6 +14,7 @@ from llava.serve.session import Page, Session
 from llava.train.seeds import stable_seed
 from shirg.baselines import BASELINES, Baseline
 from shirg.config import ShirgXConfig
+from shirg.tokens import TokenSet
 
 Budget = int | Literal["auto"] | None
 """Detail tokens of SHIRG-X, by which a peer's total is reckoned; None for methods whose number is their own."""
@@ -94,8 +95,13 @@ class Prefix:
 
     tokens: Tensor
     """(tokens, width), projected."""
-    num_detail: int | None
-    """Tokens beside the scaffold; None for LaViDa's own encoding."""
+    detail: TokenSet | None
+    """Tokens beside the scaffold, before the projector; None for LaViDa's own encoding."""
+
+    @property
+    def num_detail(self) -> int | None:
+        """How many tokens stand beside the scaffold."""
+        return None if self.detail is None else self.detail.lengths[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,11 +155,11 @@ class PageEncoder:
     def _own(self, page: Page, question: Question, budget: Budget) -> Prefix:
         if page.encoded is None:
             assert page.prefix is not None
-            return Prefix(tokens=page.prefix.tokens, num_detail=None)
+            return Prefix(tokens=page.prefix.tokens, detail=None)
         assert self.session.handle is not None
         row = page.encoded.gather([0], None if budget == "auto" else budget)
         chosen = self.session.handle.select_tokens(row, [question])
-        return Prefix(tokens=chosen.sequences[0], num_detail=chosen.tokens.lengths[0])
+        return Prefix(tokens=chosen.sequences[0], detail=chosen.tokens)
 
     def _peer(self, baseline: Baseline, page: EncodedPage, question: Question, budget: Budget) -> Prefix:
         handle, pages = self.session.handle, page.page.encoded
@@ -173,7 +179,7 @@ class PageEncoder:
             candidate_counts=pages.candidate_counts,
         )
         sequences, _ = handle.project_tokens(pages, tokens)
-        return Prefix(tokens=sequences[0], num_detail=tokens.lengths[0])
+        return Prefix(tokens=sequences[0], detail=tokens)
 
 
 def settings_of(session: Session, budget: Budget) -> ShirgXConfig | None:

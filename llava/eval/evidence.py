@@ -1,0 +1,89 @@
+"""Evidence recall: does what an answer is read from survive the choice of tokens?
+
+It needs no language model, so it is the fast signal by which selection is judged; how well it foretells accuracy is
+measured beside it.
+
+Axis names: batch (pages), patches (raster order), tokens (detail tokens of a page).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from llava.eval.benchmarks import Sample
+from llava.eval.methods import Budget, EncodedPage, PageEncoder
+from llava.train.pages import inked_patches, patches_under
+from shirg.tokens import DualScaleTokens, TokenSet
+
+LEAST_COSINE = 0.9
+"""A token still says what a patch showed if their features are at least this similar: the default guard of merging."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceRecord:
+    """How much of what one question is about survived."""
+
+    id: str
+    page: str
+    kind: str
+    survives: bool
+    """Whether all inked patches under the answer and under what the question names survive."""
+    share: float
+    """Of those patches, from 0 to 1."""
+
+
+def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
+    """(batch, patches) bool: patches with a detail token over them that still says what they show.
+
+    A token is over a patch if its box, which spans all it was made of, holds the patch's center; it says the same if
+    the cosine of their features is at least ``LEAST_COSINE``. So a kept patch survives, a merged one as long as it is
+    like its partners, and one averaged into a grid cell only where the cell is uniform.
+    """
+    places = torch.arange(tokens.features.shape[1], device=tokens.features.device)
+    real = places < torch.tensor(tokens.lengths, device=places.device)[:, None]
+    x, y, h, w = (part[:, None] for part in tokens.boxes.unbind(-1))
+    px, py, ph, pw = (part[..., None] for part in dual.boxes.unbind(-1))
+    # (x, y) is a centroid, up to half a patch off the middle of a ragged union; a neighbor is a whole patch away.
+    over = ((px - x).abs() < 0.499 * (w + pw)) & ((py - y).abs() < 0.499 * (h + ph))
+    cosines = F.normalize(dual.detail.float(), dim=-1) @ F.normalize(tokens.features.float(), dim=-1).transpose(1, 2)
+    return (over & real[:, None] & (cosines >= LEAST_COSINE)).any(-1)
+
+
+def evidence_patches_of(sample: Sample, grid: int) -> Tensor:
+    """(patches,) bool: the inked patches under the boxes that the question is about."""
+    under = patches_under(sample.evidence, grid)
+    if under.any():
+        under &= inked_patches(sample.image, grid)
+    return torch.from_numpy(under).flatten()
+
+
+@torch.no_grad()
+def evidence_recall(encoder: PageEncoder, samples: Sequence[Sample], budget: Budget) -> list[EvidenceRecord]:
+    """What survives of the evidence of each sample, whose pages stand together, with one budget.
+
+    Questions whose evidence has no ink (a line to be found empty) are left out.
+
+    Raises:
+        ValueError: if the method keeps no detail tokens of its own (LaViDa's own encoding).
+    """
+    records: list[EvidenceRecord] = []
+    page: EncodedPage | None = None
+    for sample in samples:
+        if page is None or page.name != sample.page:
+            page = encoder.encode(sample.page, sample.image)
+        if page.page.encoded is None:
+            raise ValueError(f"evidence recall is not defined for the method {encoder.method.name}; choose another")
+        dual = page.page.encoded.dual
+        wanted = evidence_patches_of(sample, dual.grid).to(dual.detail.device)
+        if not bool(wanted.any()):
+            continue
+        tokens = encoder.choose(page, encoder.session.prompt(sample.question)[1], budget).detail
+        assert tokens is not None
+        share = float(surviving_patches(dual, tokens)[0, wanted].float().mean())
+        records.append(
+            EvidenceRecord(id=sample.id, page=sample.page, kind=sample.kind, survives=share == 1.0, share=share)
+        )
+    return records
