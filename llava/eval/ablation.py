@@ -1,0 +1,297 @@
+"""Many ways to choose tokens on the same questions: rows of a configuration, run one after the other, and their table.
+
+A row is a method, or SHIRG-X with some settings changed, on a model of its own if it was trained for that. Every row's
+answers go to a directory of their own, so a killed run goes on where it was, and rows may be added later.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, no_type_check
+
+import numpy as np
+
+from llava.eval.benchmarks import find_benchmark
+from llava.eval.evaluate import Asked, evaluate, resolved_settings
+from llava.eval.evidence import evidence_recall
+from llava.eval.methods import Budget, Method, PageEncoder
+from llava.eval.provenance import provenance
+from llava.eval.records import Record, ResultSet
+from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
+from llava.eval.summary import RESAMPLING_SEED
+from llava.serve.session import DECODING, Session
+from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from shirg.settings import Settings
+
+Progress = Callable[[str, int, int], object]
+"""Told what is asked now, how many of its questions are done, and how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkChoice(Settings):
+    """Questions to ask.
+
+    Raises:
+        ValueError: if there is no such benchmark, split or style.
+    """
+
+    name: str
+    style: str = "full"
+    split: str = "test"
+    questions: int = 300
+
+    def __post_init__(self) -> None:
+        self.check_count("questions", 1)
+        find_benchmark(self.name).samples(split=self.split, style=self.style, questions=self.questions)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-{self.style}-{self.split}"
+
+
+@no_type_check  # lists arrive from YAML and leave __post_init__ as tuples
+@dataclass(frozen=True, kw_only=True)
+class RowConfig(Settings):
+    """One row of the table.
+
+    Raises:
+        ValueError: if the name is empty or would leave its directory, or the seeds are no list of numbers.
+    """
+
+    name: str
+    method: str = "shirg_x"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to SHIRG-X's settings."""
+    model: str | None = None
+    """A checkpoint of this row's own; the configuration's when not given."""
+    adapter: str | None = None
+    budgets: tuple[int, ...] | None = None
+    """The configuration's when not given."""
+    seeds: tuple[int, ...] = (0,)
+    """Of choices at random; a row's score is the mean over them."""
+    trained: bool = False
+    """Whether the model was trained to see tokens chosen this way, or meets them at inference only."""
+
+    def __post_init__(self) -> None:
+        if not self.name or any(character in self.name for character in "/\\|") or self.name.startswith("."):
+            raise ValueError(f"a row's name must be a plain text without / and |, got {self.name!r}")
+        for name in ("seeds", "budgets"):
+            if (value := getattr(self, name)) is not None:
+                if not isinstance(value, list | tuple) or not value or any(type(entry) is not int for entry in value):
+                    raise ValueError(f"{name} of row {self.name!r} must be a list of whole numbers, got {value!r}")
+                object.__setattr__(self, name, tuple(value))
+
+
+@no_type_check  # sections arrive as plain values and leave __post_init__ as what they describe
+@dataclass(frozen=True, kw_only=True)
+class AblationConfig(Settings):
+    """What to compare, on what, with which model.
+
+    Raises:
+        ValueError: if anything in it is unknown or wrong, or two rows share a name.
+    """
+
+    out: str
+    benchmarks: tuple[BenchmarkChoice, ...]
+    rows: tuple[RowConfig, ...]
+    """The first is what the others are compared with."""
+    model: str = str(BUNDLED_MODEL)
+    budgets: tuple[int, ...] = (512, 768, 1024)
+    tokens: int = 32
+    """Answer positions."""
+    batch_size: int = 32
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("benchmarks", BenchmarkChoice), ("rows", RowConfig)):
+            entries = getattr(self, name)
+            if not isinstance(entries, list | tuple) or not entries:
+                raise ValueError(f"{name} must be a list of at least one, got {entries!r}")
+            made = []
+            for number, entry in enumerate(entries, 1):
+                try:
+                    made.append(entry if isinstance(entry, kind) else kind.from_dict(entry))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{name}, entry {number}: {error}") from error
+            object.__setattr__(self, name, tuple(made))
+        names = [row.name for row in self.rows]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"each row needs a name of its own, got {repeated[0]!r} twice")
+        object.__setattr__(self, "budgets", tuple(self.budgets))
+        for name in ("tokens", "batch_size"):
+            self.check_count(name, 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """One row at one budget on one benchmark."""
+
+    row: RowConfig
+    benchmark: BenchmarkChoice
+    budget: Budget
+    records: Sequence[Sequence[Record]]
+    """Per seed, the answers to the same questions."""
+    evidence: float | None
+    """The share of questions whose evidence survives; None for LaViDa's own encoding."""
+
+    def scores(self, metric: str) -> np.ndarray:
+        """(questions,) each question's mean over seeds."""
+        return np.mean([[record.scores[metric] for record in records] for records in self.records], axis=0)
+
+    @property
+    def pages(self) -> list[str]:
+        return [record.page for record in self.records[0]]
+
+    @property
+    def tokens(self) -> float:
+        """Mean number of image tokens."""
+        return float(np.mean([record.total_tokens for records in self.records for record in records]))
+
+    @property
+    def milliseconds(self) -> float:
+        """Mean time to choose tokens and denoise an answer, without the encoding that all share."""
+        times = [record.seconds["select"] + record.seconds["denoise"] for records in self.records for record in records]
+        return 1e3 * float(np.mean(times))
+
+
+def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> tuple[list[Cell], dict[str, Any]]:
+    """Answer what is not answered yet, for every row, benchmark, seed and budget; and where it ran.
+
+    Raises:
+        FileNotFoundError, ValueError: if a model is missing, a row's settings are wrong (found before the first row is
+            run), or stored answers are of other settings.
+    """
+    methods = [_method(config, row) for row in config.rows]
+    cells: list[Cell] = []
+    where: dict[str, Any] = {}
+    decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
+    for row, method in zip(config.rows, methods, strict=True):
+        session = Session.load(
+            row.model or config.model, shirg=method.patch_settings, adapter=row.adapter, device=config.device
+        )
+        where = where or provenance(session.model.device)
+        for choice in config.benchmarks:
+            asked = Asked(
+                benchmark=find_benchmark(choice.name),
+                split=choice.split,
+                style=choice.style,
+                questions=choice.questions,
+            )
+            stored: dict[Budget, list[ResultSet]] = {budget: [] for budget in method.budgets}
+            evidence: dict[Budget, list[float]] = {budget: [] for budget in method.budgets}
+            for seed in row.seeds:
+                encoder = PageEncoder(session=session, method=method, seed=seed)
+                results: dict[Budget, ResultSet] = {}
+                for budget in method.budgets:
+                    source = {"model": row.model or config.model, "revision": None, "adapter": row.adapter}
+                    directory = Path(config.out, choice.label, row.name, f"seed-{seed}", f"budget-{budget}")
+                    settings = resolved_settings(asked, encoder, decoding, budget, source)
+                    results[budget] = ResultSet(directory, settings)
+                    stored[budget].append(results[budget])
+                label = f"{choice.label}: {row.name}"
+                on_batch = None if on_progress is None else _reporter(on_progress, label, choice.questions)
+                evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
+                for budget in method.budgets:
+                    if method.name != "stock":
+                        found = evidence_recall(encoder, list(asked.samples()), budget)
+                        evidence[budget].append(float(np.mean([record.survives for record in found])))
+            cells += [
+                Cell(
+                    row=row,
+                    benchmark=choice,
+                    budget=budget,
+                    records=[result.records for result in stored[budget]],
+                    evidence=float(np.mean(evidence[budget])) if evidence[budget] else None,
+                )
+                for budget in method.budgets
+            ]
+    return cells, where
+
+
+def _reporter(on_progress: Progress, label: str, questions: int) -> Callable[[int], object]:
+    return lambda done: on_progress(label, done, questions)
+
+
+def _method(config: AblationConfig, row: RowConfig) -> Method:
+    try:
+        settings = shirg_settings(read_checkpoint_config(row.model or config.model), **row.settings)
+        method = Method(name=row.method, settings=settings)
+        if method.budgets != (None,):
+            method = Method(name=row.method, settings=settings, budgets=row.budgets or config.budgets)
+        elif row.budgets:
+            raise ValueError(f"the method {row.method} has a number of tokens of its own; leave out budgets")
+        return method
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"row {row.name!r}: {error}") from error
+
+
+def summarize_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Every cell in plain values: mean and interval of each metric, and its difference from the first row.
+
+    The difference is that from the first row's cell at the same budget (where a method has no budget, from its first),
+    paired by question, with an interval of a bootstrap over pages and the p-value of a sign-flip test.
+    """
+    return [_summarize(cell, _reference(cell, cells)) for cell in cells]
+
+
+def _reference(cell: Cell, cells: Sequence[Cell]) -> Cell:
+    same = [other for other in cells if other.row is cells[0].row and other.benchmark == cell.benchmark]
+    return next((other for other in same if other.budget == cell.budget), same[0])
+
+
+def _summarize(cell: Cell, reference: Cell) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for metric in cell.records[0][0].scores:
+        scores, pages = cell.scores(metric), cell.pages
+        mean = bootstrap_mean(scores, pages, generator=np.random.default_rng(RESAMPLING_SEED))
+        metrics[metric] = {"mean": mean.estimate, "low": mean.low, "high": mean.high}
+        if cell.row is not reference.row:
+            pair = (scores, reference.scores(metric), pages)
+            gap = bootstrap_difference(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
+            chance = sign_flip_test(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
+            metrics[metric]["difference"] = {"mean": gap.estimate, "low": gap.low, "high": gap.high, "p": chance}
+    return {
+        "row": cell.row.name,
+        "method": cell.row.method,
+        "trained": cell.row.trained,
+        "benchmark": cell.benchmark.label,
+        "budget": cell.budget,
+        "questions": len(cell.pages),
+        "pages": len(set(cell.pages)),
+        "seeds": len(cell.records),
+        "tokens": cell.tokens,
+        "milliseconds": cell.milliseconds,
+        "evidence_recall": cell.evidence,
+        "metrics": metrics,
+    }
+
+
+def markdown_tables(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """One table per benchmark: a line per row and budget, the main metric first."""
+    return "\n\n".join(
+        "\n".join(_table(label, [each for each in summaries if each["benchmark"] == label]))
+        for label in dict.fromkeys(each["benchmark"] for each in summaries)
+    )
+
+
+def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    metrics = list(summaries[0]["metrics"])
+    heading = ["row", "K", "image tokens"]
+    for metric in metrics:
+        heading += [metric, "difference"]
+    heading += ["evidence recall", "ms"]
+    yield f"**{label}** ({summaries[0]['questions']:,} questions on {summaries[0]['pages']:,} pages)"
+    yield ""
+    yield f"| {' | '.join(heading)} |"
+    yield f"| --- | {' | '.join('---:' for _ in heading[1:])} |"
+    for each in summaries:
+        name = each["row"] + ("" if each["trained"] else " (inference only)")
+        line = [name, "" if each["budget"] is None else str(each["budget"]), f"{each['tokens']:,.0f}"]
+        for metric in metrics:
+            score = each["metrics"][metric]
+            line.append(f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]")
+            gap = score.get("difference")
+            line.append("" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
+        recall = each["evidence_recall"]
+        line += ["" if recall is None else f"{recall:.3f}", f"{each['milliseconds']:.1f}"]
+        yield f"| {' | '.join(line)} |"

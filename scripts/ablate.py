@@ -1,0 +1,68 @@
+"""Compare many ways to choose tokens on the same questions: tables in Markdown and JSON, and plots.
+
+    python -m scripts.ablate configs/ablations/small.yaml
+    python -m scripts.ablate configs/ablations/small.yaml --set out=runs/quick 'budgets=[48]'
+
+A killed run goes on when it is started again; rows that were answered before are read, not run.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from llava.eval.ablation import AblationConfig, markdown_tables, run_rows, summarize_cells
+from llava.eval.plots import AXES, plot_rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="benchmarks, budgets and rows")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change settings")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    try:
+        config = AblationConfig.from_yaml(args.config)
+        for change in args.set:
+            name, found, value = change.partition("=")
+            if not found:
+                raise ValueError(f"--set takes NAME=VALUE, got {change!r}")
+            config = config.replace(**{name: yaml.safe_load(value)})
+        with progress if console.is_interactive else nullcontext():
+            task = progress.add_task("", total=None)
+            cells, where = run_rows(
+                config,
+                on_progress=lambda label, done, total: progress.update(
+                    task, description=label, completed=done, total=total
+                ),
+            )
+    except (FileNotFoundError, ValueError) as error:
+        print(f"ablate: {error}", file=sys.stderr)
+        return 2
+    out, summaries = Path(config.out), summarize_cells(cells)
+    table = markdown_tables(summaries)
+    (out / "table.md").write_text(table + "\n")
+    record = {"config": config.to_dict(), "provenance": where, "cells": summaries}
+    (out / "table.json").write_text(json.dumps(record, indent=2) + "\n")
+    for benchmark in dict.fromkeys(each["benchmark"] for each in summaries):
+        for axis in AXES:
+            plot_rows(summaries, benchmark, axis, out / f"{benchmark}-{axis}.png")
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Comparisons of many rows: what is run and what is read again, what a row's score is, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llava.eval import ablation
+from llava.eval.ablation import AblationConfig, markdown_tables, run_rows, summarize_cells
+from llava.eval.plots import AXES, plot_rows
+from scripts.ablate import main
+from tests.train_helpers import write_config
+
+ROWS = [
+    {"name": "SHIRG-X", "trained": True},
+    {"name": "random", "method": "scaffold_random", "seeds": [0, 3]},
+    {"name": "everything", "method": "all_patches"},
+    {"name": "no merging", "settings": {"merge": False}, "budgets": [48]},
+]
+
+
+@pytest.fixture(scope="module")
+def values(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return {
+        "out": str(tmp_path_factory.mktemp("ablation")),
+        "model": str(quick),
+        "benchmarks": [{"name": "entitygrid", "style": "shapes", "split": "validation", "questions": 9}],
+        "budgets": [32, 48],
+        "tokens": 5,
+        "rows": ROWS,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="module")
+def cells(values: dict[str, Any]) -> list[ablation.Cell]:
+    return run_rows(AblationConfig.from_dict(values))[0]
+
+
+def test_every_row_is_answered_at_its_budgets_with_its_seeds(cells: list[ablation.Cell]) -> None:
+    assert [(cell.row.name, cell.budget, len(cell.records)) for cell in cells] == [
+        ("SHIRG-X", 32, 1),
+        ("SHIRG-X", 48, 1),
+        ("random", 32, 2),
+        ("random", 48, 2),
+        ("everything", None, 1),
+        ("no merging", 48, 1),
+    ]
+    assert {len(records) for cell in cells for records in cell.records} == {9}
+    assert [cell.tokens for cell in cells] == [41, 57, 41, 57, 144, 57]
+    assert cells[4].evidence == 1
+    random = cells[2]
+    for place, score in enumerate(random.scores("token_f1")):
+        assert score == np.mean([records[place].scores["token_f1"] for records in random.records])
+
+
+def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
+    again, _ = run_rows(AblationConfig.from_dict(values))
+    assert [cell.records for cell in again] == [cell.records for cell in cells]
+
+
+def test_differences_are_from_the_first_row_at_the_same_budget(cells: list[ablation.Cell]) -> None:
+    summaries = summarize_cells(cells)
+    assert all("difference" not in score for each in summaries[:2] for score in each["metrics"].values())
+    for number, first in ((2, 0), (3, 1), (4, 0), (5, 1)):
+        gap = summaries[number]["metrics"]["exact_match"]["difference"]
+        expected = cells[number].scores("exact_match").mean() - cells[first].scores("exact_match").mean()
+        assert gap["mean"] == pytest.approx(expected)
+        assert gap["low"] <= gap["mean"] <= gap["high"]
+        assert 0 < gap["p"] <= 1
+    assert json.loads(json.dumps(summaries)) == summaries
+
+
+def test_a_table_says_what_was_trained_and_a_plot_is_drawn(cells: list[ablation.Cell], tmp_path: Path) -> None:
+    summaries = summarize_cells(cells)
+    table = markdown_tables(summaries).splitlines()
+    assert table[0].startswith("**entitygrid-shapes-validation** (9 questions on ")
+    assert table[2].count("|") == table[3].count("|") == table[4].count("|")
+    assert table[4].startswith("| SHIRG-X | 32 | 41 |")
+    assert table[6].startswith("| random (inference only) | 32 |")
+    assert len(table) == 4 + len(cells)
+    for axis in AXES:
+        plot_rows(summaries, "entitygrid-shapes-validation", axis, tmp_path / f"{axis}.png")
+        with Image.open(tmp_path / f"{axis}.png") as picture:
+            assert picture.width > 500
+
+
+def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
+    assert main([str(config), "--set", "budgets=[48]"]) == 0
+    out = Path(values["out"])
+    assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
+    record = json.loads((out / "table.json").read_text())
+    assert [cell["budget"] for cell in record["cells"]] == [48]
+    assert {"commit", "device"} <= set(record["provenance"])
+    assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": []}, "rows must be a list of at least one"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "each row needs a name of its own, got 'a' twice"),
+        ({"rows": [{"name": "../a"}]}, "rows, entry 1: a row's name must be a plain text"),
+        ({"rows": [{"name": "a", "sedes": [1]}]}, "rows, entry 1: unknown setting 'sedes'; did you mean 'seeds'"),
+        ({"rows": [{"name": "a", "seeds": 3}]}, "seeds of row 'a' must be a list"),
+        ({"rows": [{"name": "a", "method": "none"}]}, "row 'a': there is no method 'none'"),
+        ({"rows": [{"name": "a", "settings": {"merg": False}}]}, "row 'a': unknown setting 'merg'"),
+        ({"rows": [{"name": "a", "method": "all_patches", "budgets": [32]}]}, "row 'a': the method all_patches has"),
+        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto or one of"),
+        ({"benchmarks": [{"name": "chartqb"}]}, "benchmarks, entry 1: there is no benchmark 'chartqb'"),
+        ({"benchmarks": [{"name": "entitygrid", "split": "train"}]}, "benchmarks, entry 1: entitygrid has no split"),
+        ({"model": "nowhere/at-all"}, "nowhere/at-all"),
+        ({"tokens": 0}, "tokens must be a whole number"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, monkeypatch, changes, message) -> None:
+    monkeypatch.setattr("llava.eval.ablation.Session.load", None)
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out"), **changes})
+    assert main([str(config)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
