@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +26,17 @@ from llava.mm_utils import ImageView
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
-from llava.model.transfer import to_device
 from llava.question import Question
 from shirg.budget import BudgetHead, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
+from shirg.encoded import EncodedPages, ShirgXPrefix
 from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
-from shirg.shirg_selector import Selection, feasible_budgets, select
+from shirg.shirg_selector import feasible_budgets, select
 from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
-from shirg.tokens import DualScaleTokens, TokenSet
+from shirg.tokens import TokenSet
+from shirg.transfer import to_device
 from shirg.weights import load_weights, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
@@ -59,46 +60,6 @@ class ShirgX(nn.Module):
 def _drop_text_tower(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
     for key in [key for key in state if key.startswith(f"{prefix}text_tower.")]:
         del state[key]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedPages:
-    """What SHIRG-X sees of a batch of pages before any question; one encoding serves many questions."""
-
-    dual: DualScaleTokens
-    candidate_counts: tuple[int, ...]
-    budgets: tuple[int, ...]
-    """Detail tokens to keep of each page."""
-    projected: Tensor | None
-    """(batch, patches, width) when the similarity compares projected patches with words."""
-
-    def gather(self, index: Sequence[int], budget: int | None = None) -> EncodedPages:
-        """The pages at ``index``, as often as they stand there: one row per question asked of them.
-
-        Args:
-            budget: detail tokens to keep of every row instead of the pages' own numbers.
-        """
-        rows = to_device(torch.tensor(list(index), dtype=torch.long), self.dual.detail.device)
-        values = {field.name: getattr(self.dual, field.name) for field in fields(self.dual)}
-        gathered: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
-        return EncodedPages(
-            dual=replace(self.dual, **gathered),
-            candidate_counts=tuple(self.candidate_counts[place] for place in index),
-            budgets=tuple(self.budgets[place] if budget is None else budget for place in index),
-            projected=None if self.projected is None else self.projected[rows],
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShirgXPrefix:
-    """The finished visual prefix of each page, and the decision behind it."""
-
-    sequences: list[Tensor]
-    """Per page (scaffold + K, width), projected."""
-    boxes: list[Tensor]
-    """Per page (scaffold + K, 4): (x, y, h, w) of every token."""
-    tokens: TokenSet
-    selection: Selection
 
 
 class ShirgXHandle:
@@ -139,8 +100,13 @@ class ShirgXHandle:
             self._log(pages, prefix)
         return prefix.sequences
 
-    def encode_pages(self, views: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]) -> EncodedPages:
+    def encode_pages(
+        self, views: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], *, budget: int | None = None
+    ) -> EncodedPages:
         """Dual-scale features, boxes and budgets of a batch of pages: everything that no question changes.
+
+        Args:
+            budget: detail tokens to keep, on offer or not, instead of what the configuration or the head says.
 
         Raises:
             ValueError: if views and sizes do not pair up, or a view is not the one this configuration wants.
@@ -162,7 +128,7 @@ class ShirgXHandle:
             boxes, candidates = padded_grid_boxes(config.grid, image_sizes)
             counts = tuple(candidates.sum(1).tolist())
         # Budgets are shapes, so the host must know them; asked for first, they are ready before the tower is queued.
-        budgets = self._budgets(pixels, counts)
+        budgets = self._budgets(pixels, counts) if budget is None else (budget,) * len(views)
         with self.timer.stage("encode"):
             dual = tower.extract_shirg_x_tokens(
                 pixels,

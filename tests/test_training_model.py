@@ -16,6 +16,7 @@ from llava.train.pointing import record_block_inputs
 from tests.losses_helpers import (
     EVERYTHING,
     SHIRG_X,
+    SIZES,
     draw_all,
     fresh_model,
     image_group,
@@ -357,3 +358,19 @@ def test_a_learned_relevance_needs_a_question_with_every_image():
     batch = make_batch([(make_sample(model, "mute", "<image>", "yes", [block_image(90, 70, 1)]),)])
     with pytest.raises(ValueError, match="needs a question with every image"):
         module(batch, draw_all(batch, gate=True, measured=False))
+
+
+def test_a_narrow_padded_image_keeps_what_it_has_instead_of_ending_the_run():
+    """It has 144 / 3 patches at most, fewer than most budgets that are drawn."""
+    model, handle = patched_model(resize="pad")
+    config = LossConfig(**{**EVERYTHING, "reading": 0, "alignment": 0, "pointing": 0, "grounding": 0})
+    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=SIZES.width))
+    group = (make_sample(model, "narrow", "What is <image>?", "yes", [block_image(40, 130, 1)]),)
+    batch = make_batch([group])
+    (count,) = handle.encode_pages(batch.views, batch.image_sizes, budget=1).candidate_counts
+    assert count < 61  # the largest of the budgets that are measured
+    parts = {budget: module(batch, draw_all(batch, budget=budget)) for budget in (count, count + 1, 144)}
+    for name in parts[count]:
+        assert_close(parts[count + 1][name], parts[count][name])
+        assert_close(parts[144][name], parts[count][name])
+    assert int(parts[144]["coordinate"][1]) == count

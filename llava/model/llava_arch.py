@@ -16,8 +16,8 @@ from llava.model.multimodal_encoder.builder import build_vision_tower
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.model.multimodal_projector.builder import build_vision_projector
 from llava.model.splice import PromptEmbeds, check_image_count, count_images, splice_images
-from llava.model.transfer import to_device
 from llava.question import PromptIds, Question
+from shirg.transfer import to_device
 
 
 class LlavaMetaModel(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
-from llava.model.transfer import to_device
+from shirg.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
-from llava.model.transfer import to_device
 from llava.question import Question
 from llava.train.batch import Batch, detail_starts
 from llava.train.budget_labels import budget_labels, budget_loss
@@ -26,6 +25,7 @@ from llava.train.pointing import BlockInput, log_attention, query_places, record
 from llava.train.relevance import box_loss, distillation_loss, noise_gate
 from llava.train.seeds import stable_seed
 from shirg.tokens import TokenSet
+from shirg.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,11 @@ class TrainingModel(nn.Module):
                 if not batch.views:
                     self._hang(parts, self._blank_page())
             return parts
-        pages = self.handle.encode_pages(batch.views, batch.image_sizes)
+        pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
         words = {} if self.page_losses is None else self.page_losses.read(parts, batch, pages, self.lavida)
         if not self.losses.denoising:
             return parts
-        rows = pages.gather(batch.image_index, draws.budget)
+        rows = _rows(pages, batch, draws.budget)
         if draws.gate:
             self._denoise(parts, batch, draws, self._splice(batch, self._gated(rows, batch, draws)), None)
         else:
@@ -146,7 +146,7 @@ class TrainingModel(nn.Module):
         view = torch.zeros(1, 3, side, side, device=self.lavida.device)
         if self.handle is None:
             return self.lavida.encode_images([view], [(side, side)])[0].float().sum()
-        return self._idle(self.handle.encode_pages([view], [(side, side)]), view, projected=True)
+        return self._idle(self.handle.encode_pages([view], [(side, side)], budget=1), view, projected=True)
 
     def _idle(self, pages: EncodedPages, view: Tensor, *, projected: bool) -> Tensor:
         """A number that depends on what not every step trains: the budget head, the relevance, and if asked what
@@ -294,7 +294,7 @@ class TrainingModel(nn.Module):
         measured = []
         with torch.no_grad():
             for budget in self.handle.config.budgets:
-                rows = pages.gather(batch.image_index, budget)
+                rows = _rows(pages, batch, budget)
                 prepared = self._splice(batch, self.handle.select_tokens(rows, batch.questions).sequences)
                 for times, noise in draws.measurements:
                     _, loss, _ = self._run(prepared, times, noise)
@@ -304,6 +304,15 @@ class TrainingModel(nn.Module):
         logits = self.handle.budget_logits(torch.cat([view.to(device) for view in batch.views]))
         errors = budget_loss(logits, budget_labels(losses))
         parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
+
+
+def _rows(pages: EncodedPages, batch: Batch, budget: int | None) -> EncodedPages:
+    """One row for each image of every sample; where padding leaves fewer patches than the budget, it keeps them all.
+
+    A narrow image among thousands must not end a run, as it does where a user asks for a budget it cannot fill.
+    """
+    counts = [pages.candidate_counts[place] for place in batch.image_index]
+    return pages.gather(batch.image_index, None if budget is None else [min(budget, count) for count in counts])
 
 
 def _gate_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:

@@ -21,8 +21,8 @@ from llava.model.language_model.llada.generate import DenoisingStep, denoise
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds
-from llava.model.transfer import to_device
 from llava.question import PromptIds, Question
+from shirg.transfer import to_device
 
 _VISION_FIELDS = (
     "model_type",
