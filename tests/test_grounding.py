@@ -1,9 +1,10 @@
-"""Every word of a question is taught to look at the patches that show what it names, and at nothing else."""
+"""Words of a question are taught to look at the patches that show what they name, and answers at those words."""
 
 import torch
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.train.batch import make_batch
+from llava.train.objective import two_copies
 from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels
 from llava.train.pointing import BlockInput, pointing_loss
 from tests.losses_helpers import draw_all, page_groups, tokenizer, training_model
@@ -30,23 +31,28 @@ def words_by_patch(page, grid: int) -> list[set[str]]:
     return named
 
 
-def test_the_targets_are_the_kept_patches_that_a_word_names(monkeypatch):
+def test_words_are_shown_the_kept_patches_they_name_and_answers_those_words(monkeypatch):
     module = training_model(reading=0.0, alignment=0.0, pointing=0.0, coordinate=0.0, budget=0.0)
     batch = make_batch(page_groups(module.lavida, 3, first=4))
-    asked, prefixes = [], []
+    asked, prefixes, copied = [], [], []
     monkeypatch.setattr(
         "llava.train.page_losses.pointing_loss",
         lambda inputs, asking, targets, **_: asked.append((asking, targets)) or (torch.zeros(()), torch.ones(())),
     )
     select = module.handle.select_tokens
     monkeypatch.setattr(module.handle, "select_tokens", lambda *a: prefixes.append(select(*a)) or prefixes[-1])
+    monkeypatch.setattr(
+        "llava.train.model.two_copies", lambda *a, **k: copied.append(two_copies(*a, **k)) or copied[-1]
+    )
     parts = module(batch, draw_all(batch, budget=43, measured=False))
     assert set(parts) == {"denoising", "grounding"}
     (asking, targets), kept = asked[0], prefixes[0].selection.kept
-    scaffold, found = 9, 0
+    scaffold, found, answering = 9, 0, 0
+    special = set(tokenizer().all_special_ids)
     for sample, ids in enumerate(batch.prompts):
         named = words_by_patch(batch.pages[batch.image_index[sample]], 12)
         hole = ids.tolist().index(IMAGE_TOKEN_INDEX)
+        naming = torch.zeros(targets.shape[2], dtype=torch.bool)
         for place in range(len(ids) + scaffold + 43 - 1):
             expected = torch.zeros(targets.shape[2], dtype=torch.bool)
             source = place - (scaffold + 43) + 1
@@ -55,11 +61,15 @@ def test_the_targets_are_the_kept_patches_that_a_word_names(monkeypatch):
                 single = len(tokenizer()(word, add_special_tokens=False).input_ids) == 1
                 for token, patch in enumerate(kept[sample].tolist()):
                     expected[hole + scaffold + token] = single and word in named[patch]
+            naming[place] = expected.any()
             for row in (sample, sample + len(batch.prompts)):
-                assert torch.equal(targets[row, place], expected), (sample, place)
+                answers = bool(copied[0].masked[row, place]) and int(ids[source]) not in special
+                assert torch.equal(targets[row, place], naming if answers else expected), (sample, place)
+                answering += answers
             found += int(expected.sum())
     assert asking.all()
     assert found > 5
+    assert answering > 5
 
 
 def test_positions_may_have_targets_of_their_own():

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_measured_throughput_gives_the_time(full_size: Path, capsys: pytest.Capt
     words = ["configs/train/shirg_x.yaml", "--dry-run", "--model", str(full_size), "--samples", "72000"]
     assert main([*words, "--samples-per-second", "10"]) == 0
     assert table(capsys.readouterr().out)["expected time"] == "2.00 h (10.00 samples/s, measured)"
+
+
+def test_settings_changed_one_by_one_all_count(full_size: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["configs/train/shirg_x.yaml", "--dry-run", "--model", str(full_size), "--samples", "640"]
+    changes = ["--set", "trainer.per_device_train_batch_size=1", "--set", "trainable.rank=16", "losses.budget=0"]
+    assert main([*words, *changes]) == 0
+    found = table(capsys.readouterr().out)
+    assert found["steps"].startswith("40 = ")
+    assert found["parameters"] != table_of(main, words, capsys)["parameters"]
+
+
+def table_of(run: Callable[[list[str]], int], words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    assert run(words) == 0
+    return table(capsys.readouterr().out)
 
 
 def test_data_that_are_not_at_hand_are_named(full_size: Path, capsys: pytest.CaptureFixture[str]) -> None:

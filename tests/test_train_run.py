@@ -307,6 +307,25 @@ class TestWhatIsKept:
         assert {"eval_exact_match_at_13", "eval_exact_match_at_auto"} <= set(metrics)
         assert all(0 <= value <= 1 for value in metrics.values())
 
+    def test_auto_is_the_head_s_own_choice_which_training_never_asks_for(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = settings(
+            checkpoint, tmp_path / "run", validation=HELD_OUT, shirg_x={**SHIRG, "budget": 17}, trainer={"max_steps": 2}
+        )
+        run = prepare_run(TrainConfig.from_dict({**values, "losses": {"budget": 0}}))
+        asked = []
+
+        def choose(pixels: torch.Tensor, counts: tuple[int, ...]) -> tuple[int, ...]:
+            asked.append(len(counts))
+            return (13,) * len(counts)
+
+        monkeypatch.setattr(run.trainer.model.handle, "_budgets", choose)
+        run.train()
+        assert asked == []
+        run.trainer.evaluate()
+        assert sum(asked) == HELD_OUT["pages"]
+
     def test_a_checkpoint_holds_what_trains_and_no_more(self, checkpoint: Path, tmp_path: Path) -> None:
         from safetensors.torch import load_file
 

@@ -43,7 +43,8 @@ class LossConfig(Settings):
     pointing: float = 0.0
     """Attention from answer positions to what the answer is read from, on drawn pages."""
     grounding: float = 0.0
-    """Attention from every word of the question to the patches that show what it names, on drawn pages."""
+    """Attention from every word of the question to the patches that show what it names, and from answer positions to
+    those words, on drawn pages."""
     grounding_layers: tuple[int, ...] = (0,)
     """Layers whose attention is taught this; their heads are as many as ``pointing_heads``."""
     pointing_layers: tuple[int, ...] = (1, 2)

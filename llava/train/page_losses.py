@@ -72,6 +72,8 @@ class PageLosses(nn.Module):
     ) -> None:
         """Add where the language model should look: answers at what they are read from, words at what they name.
 
+        Where words look at what they name, answers look at those words, to learn what is asked for.
+
         Args:
             words: what ``read`` gave for this batch.
         """
@@ -92,10 +94,8 @@ class PageLosses(nn.Module):
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
         shape = (len(batch.ids), copies.labels.shape[1])
         targets = place_in_rows(_under_answers(batch, boxes), batch.sample_index, starts, shape=shape)[copies.samples]
-        content = copies.labels != IGNORE_INDEX
-        for token in self.content_end:
-            content &= copies.labels != token
-        return pointing_loss(inputs, copies.masked & content, targets, heads=self.losses.pointing_heads)
+        asking = copies.masked & self._is_content(copies)
+        return pointing_loss(inputs, asking, targets, heads=self.losses.pointing_heads)
 
     def _ground(
         self,
@@ -113,6 +113,7 @@ class PageLosses(nn.Module):
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
         width = copies.labels.shape[1]
         targets = torch.zeros(len(batch.ids), width, width, dtype=torch.bool, device=device)
+        naming = torch.zeros(len(batch.ids), width, dtype=torch.bool, device=device)
         for row, (image, sample) in enumerate(zip(batch.image_index, batch.sample_index, strict=True)):
             start, length = starts[row], lengths[row]
             ids, labels = batch.prompts[sample], batch.labels[sample]
@@ -124,9 +125,18 @@ class PageLosses(nn.Module):
             # Behind the image's tokens, whose last is at start + length - 1.
             first = start + length
             targets[sample, first : first + len(question), start:first] = names
-        asking = torch.ones(len(batch.ids), width, dtype=torch.bool, device=device)
+            naming[sample, first : first + len(question)] |= names.any(1)
         rows = copies.samples
-        return pointing_loss(inputs, asking[rows], targets[rows], heads=self.losses.pointing_heads)
+        answering = copies.masked & self._is_content(copies)
+        targets = targets[rows] | (answering[..., None] & naming[rows][:, None])
+        return pointing_loss(inputs, torch.ones_like(answering), targets, heads=self.losses.pointing_heads)
+
+    def _is_content(self, copies: TwoCopies) -> Tensor:
+        """(rows, positions) bool: answer tokens that say something."""
+        content = copies.labels != IGNORE_INDEX
+        for token in self.content_end:
+            content &= copies.labels != token
+        return content
 
     def answer_patches(self, batch: Batch, rows: EncodedPages) -> Tensor:
         """(rows, patches) bool: patches that share an area with what the answer is read from."""
