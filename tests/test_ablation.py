@@ -1,6 +1,7 @@
 """Comparisons of many rows: what is run and what is read again, what a row's score is, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from PIL import Image
 from llava.eval import ablation
 from llava.eval.ablation import AblationConfig, markdown_tables, run_rows, summarize_cells
 from llava.eval.plots import AXES, plot_rows
+from llava.eval.records import Record
 from scripts.ablate import main
-from tests.train_helpers import write_config
+from tests.train_helpers import ROOT, write_config
 
 ROWS = [
     {"name": "SHIRG-X", "trained": True},
@@ -57,6 +59,51 @@ def test_every_row_is_answered_at_its_budgets_with_its_seeds(cells: list[ablatio
         assert score == np.mean([records[place].scores["token_f1"] for records in random.records])
 
 
+def test_each_seed_draws_anew(values: dict[str, Any], cells: list[ablation.Cell]) -> None:
+    del cells  # they are what fills the directory
+    random = Path(values["out"], "entitygrid-shapes-validation", "random")
+    seeds = {path.parts[-3]: json.loads(path.read_text())["seed"] for path in random.glob("*/*/settings.json")}
+    assert seeds == {"seed-0": 0, "seed-3": 3}
+
+
+def planted(row: str, budget: int | None, *scores: list[float]) -> ablation.Cell:
+    """A cell whose seeds scored each question like this, two questions to a page."""
+    records = [
+        [
+            Record(
+                id=f"p-{number}",
+                page=f"page-{number // 2}",
+                kind="at",
+                question="What?",
+                golds=("star",),
+                answer="",
+                scores={"exact_match": score},
+                detail_tokens=budget,
+                total_tokens=70,
+                seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
+            )
+            for number, score in enumerate(each)
+        ]
+        for each in scores
+    ]
+    benchmark = ablation.BenchmarkChoice(name="entitygrid", questions=4)
+    return ablation.Cell(
+        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=None
+    )
+
+
+def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -> None:
+    first = [planted("ours", 32, [1, 0, 0, 0]), planted("ours", 48, [1, 1, 1, 0])]
+    first[1] = replace(first[1], row=first[0].row)
+    other = [planted("peer", 48, [0, 1, 0, 0], [1, 1, 0, 0]), planted("everything", None, [1, 1, 0, 0])]
+    assert other[0].scores("exact_match").tolist() == [0.5, 1, 0, 0]
+    assert other[0].milliseconds == pytest.approx(3)
+    found = [each["metrics"]["exact_match"] for each in summarize_cells([*first, *other])]
+    assert [each["mean"] for each in found] == [0.25, 0.75, 0.375, 0.5]
+    assert found[2]["difference"]["mean"] == pytest.approx(0.375 - 0.75)  # the first row's at 48
+    assert found[3]["difference"]["mean"] == pytest.approx(0.5 - 0.25)  # no budget: the first row's first
+
+
 def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
     again, _ = run_rows(AblationConfig.from_dict(values))
@@ -98,6 +145,15 @@ def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsy
     assert [cell["budget"] for cell in record["cells"]] == [48]
     assert {"commit", "device"} <= set(record["provenance"])
     assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_committed_comparisons_can_be_run(path: Path) -> None:
+    """Their rows fit the bundled model, so that no mistake waits behind the first row."""
+    config = AblationConfig.from_yaml(path)
+    methods = [ablation.method_of_row(config, row) for row in config.rows]
+    assert methods[0].name == "shirg_x"
+    assert AblationConfig.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class TestBenchmarks:
         assert len(set(ids)) == 2 * len(STYLES)
 
     def test_the_right_answer_scores_full_and_a_wrong_one_nothing(self) -> None:
-        for benchmark in BENCHMARKS.values():
+        for benchmark in (each for each in BENCHMARKS.values() if each.hub is None):
             (sample,) = islice(benchmark.samples(split="test", style="shapes", questions=1), 1)
             right = benchmark.score(sample.golds[0], sample.golds)
             assert right == dict.fromkeys(benchmark.metrics, 1.0)
@@ -52,7 +52,16 @@ class TestBenchmarks:
             "entitygrid": ("token_f1", "exact_match"),
             "chartpage": ("relaxed_accuracy", "exact_match"),
             "docpage": ("anls", "exact_match"),
+            "chartqa": ("relaxed_accuracy", "exact_match"),
+            "docvqa": ("anls", "exact_match"),
+            "textvqa": ("vqa_accuracy", "exact_match"),
+            "infovqa": ("anls", "exact_match"),
+            "ocrbench": ("contains", "exact_match"),
         }
+
+    def test_data_sets_are_asked_whole_and_drawn_pages_500_questions(self) -> None:
+        for benchmark in BENCHMARKS.values():
+            assert (benchmark.questions, benchmark.style) == ((None, None) if benchmark.hub else (500, "full"))
 
     @pytest.mark.parametrize(
         ("wrong", "message"),
@@ -60,6 +69,9 @@ class TestBenchmarks:
             ({"split": "train"}, "no split 'train'; use one of test, shifted, validation"),
             ({"style": "tiny"}, "no style 'tiny'; use one of shapes_look, shapes, large_print, full"),
             ({"questions": 0}, "must be at least 1, got 0"),
+            ({"questions": None}, "entitygrid has questions without end; say how many"),
+            ({"style": None}, "no style None; use one of shapes_look, shapes"),
+            ({"data": "data"}, "entitygrid is drawn and reads no data; leave 'data' out"),
         ],
     )
     def test_what_does_not_exist_is_refused_before_anything_is_drawn(self, wrong: dict[str, Any], message: str) -> None:

@@ -128,7 +128,9 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--benchmark", "chartqa"], "there is no benchmark 'chartqa'; use one of entitygrid, chartpage, docpage"),
+        (["--benchmark", "chartqb"], "there is no benchmark 'chartqb'; use one of entitygrid, chartpage, docpage"),
+        (["--benchmark", "chartqa"], "chartqa is not drawn and has no style 'shapes'; leave the style out"),
+        (["--data", "pages"], "entitygrid is drawn and reads no data; leave 'pages' out"),
         (["--split", "train"], "entitygrid has no split 'train'; use one of test, shifted, validation"),
         (["--style", "small"], "entitygrid has no style 'small'; use one of"),
         (["--method", "best"], "there is no method 'best'; use one of shirg_x, stock"),

@@ -355,7 +355,7 @@ class TestEvaluate:
     def test_an_empty_benchmark_and_a_batch_of_none_are_errors(
         self, encoder_of: Callable[..., PageEncoder], run: Evaluate
     ) -> None:
-        empty = replace(ASKED, benchmark=replace(ASKED.benchmark, read=lambda split, style: iter(())))
+        empty = replace(ASKED, benchmark=replace(ASKED.benchmark, read=lambda split, style, data: ()))
         with pytest.raises(ValueError, match="entitygrid has no questions in its split 'test'"):
             run(encoder_of("shirg_x", 48), "empty", asked=empty)
         with pytest.raises(ValueError, match="batch size must be at least 1, got 0"):

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llava.eval.metrics import METRICS, anls, cider, exact_match, relaxed_accuracy, token_f1, vqa_accuracy
+from llava.eval.metrics import (
+    METRICS,
+    anls,
+    cider,
+    contains,
+    contains_formula,
+    exact_match,
+    relaxed_accuracy,
+    token_f1,
+    vqa_accuracy,
+)
 
 FEW_LETTERS = st.text("ab1. ", max_size=7)
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -155,6 +165,44 @@ class TestAnls:
 )
 def test_exact_match_forgives_case_and_spaces_only(prediction, golds, right):
     assert exact_match(prediction, golds) == float(right)
+
+
+class TestContains:
+    @pytest.mark.parametrize(
+        ("prediction", "golds", "score"),
+        [
+            ("The word is CENTRE.", ["centre"], 1),
+            ("centre", ["the word centre"], 0),
+            ("It says coffee\nshop", ["Coffee Shop"], 1),
+            ("coffeeshop", ["coffee shop"], 0),
+            ("142", ["42"], 1),
+            ("1 42", ["142"], 0),
+            ("$ 5.20", ["7.40", "5.20"], 1),
+            ("  ", [""], 1),
+            ("anything", ["", " "], 0),
+            ("anything", ["", "thing"], 1),
+        ],
+    )
+    def test_worked_examples(self, prediction, golds, score):
+        assert contains(prediction, golds) == score
+
+    @pytest.mark.parametrize(
+        ("prediction", "golds", "score"),
+        [
+            (r"\frac{1}{2}", [r"\frac { 1 } { 2 }"], 1),
+            (r"$ \frac {1} {2} + x $", [r"\frac { 1 }" + "\n{ 2 }"], 1),
+            ("a + X", ["a + x"], 0),
+            ("a + x", ["a - x", "a + x"], 1),
+            ("a", ["a + x"], 0),
+            ("a", [" "], 0),
+        ],
+    )
+    def test_formulas_keep_case_and_lose_spaces(self, prediction, golds, score):
+        assert contains_formula(prediction, golds) == score
+
+    def test_formulas_are_refused_as_words_are(self):
+        with pytest.raises(ValueError, match="at least one"):
+            contains_formula("a", [])
 
 
 class TestTokenF1:

@@ -56,7 +56,7 @@ class TestEveryConfiguration:
         settings = {name: value for name, value in config.trainer.items() if name not in ("bf16", "deepspeed")}
         TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **settings)
         stage = zero_stage(config.trainer)
-        assert stage == {"stage2": 3}.get(path.stem, 2 if path.stem in STAGES else 0)
+        assert stage == {"stage2": 3, "infill": 3}.get(path.stem, 2 if path.stem in STAGES else 0)
         if stage:
             engine = json.loads(Path(config.trainer["deepspeed"]).read_text())
             assert "optimizer" not in engine

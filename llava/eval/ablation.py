@@ -32,21 +32,48 @@ class BenchmarkChoice(Settings):
     """Questions to ask.
 
     Raises:
-        ValueError: if there is no such benchmark, split or style.
+        ValueError: if there is no such benchmark, split or style, or pages without end are asked all their questions.
     """
 
     name: str
-    style: str = "full"
-    split: str = "test"
-    questions: int = 300
+    style: str | None = None
+    """Of drawn pages; the benchmark's own when not given."""
+    split: str | None = None
+    """The one to evaluate on when not given."""
+    questions: int | None = 300
+    """None for all of a data set."""
+    data: str | None = None
+    """A directory or a name on the hub, instead of the benchmark's own."""
 
     def __post_init__(self) -> None:
-        self.check_count("questions", 1)
-        find_benchmark(self.name).samples(split=self.split, style=self.style, questions=self.questions)
+        benchmark = find_benchmark(self.name)
+        if self.questions is not None:
+            self.check_count("questions", 1)
+        elif benchmark.hub is None:
+            raise ValueError(f"{self.name} has questions without end; say how many")
+        object.__setattr__(self, "style", benchmark.style if self.style is None else self.style)
+        object.__setattr__(self, "split", benchmark.splits[0] if self.split is None else self.split)
+        assert self.split is not None
+        benchmark.check(split=self.split, style=self.style, data=self.data)
 
     @property
     def label(self) -> str:
-        return f"{self.name}-{self.style}-{self.split}"
+        return "-".join(part for part in (self.name, self.style, self.split) if part)
+
+    def open(self) -> Asked:
+        """The questions, with the data opened.
+
+        Raises:
+            FileNotFoundError, ValueError: if the data is missing or cannot be asked about.
+        """
+        assert self.split is not None
+        return Asked(
+            benchmark=find_benchmark(self.name),
+            split=self.split,
+            style=self.style,
+            questions=self.questions,
+            data=self.data,
+        )
 
 
 @no_type_check  # lists arrive from YAML and leave __post_init__ as tuples
@@ -132,7 +159,7 @@ class Cell:
     records: Sequence[Sequence[Record]]
     """Per seed, the answers to the same questions."""
     evidence: float | None
-    """The share of questions whose evidence survives; None for LaViDa's own encoding."""
+    """The share of questions whose evidence survives; None for LaViDa's own encoding, and for data without boxes."""
 
     def scores(self, metric: str) -> np.ndarray:
         """(questions,) each question's mean over seeds."""
@@ -161,7 +188,8 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
         FileNotFoundError, ValueError: if a model is missing, a row's settings are wrong (found before the first row is
             run), or stored answers are of other settings.
     """
-    methods = [_method(config, row) for row in config.rows]
+    methods = [method_of_row(config, row) for row in config.rows]
+    opened = [(choice, choice.open()) for choice in config.benchmarks]
     cells: list[Cell] = []
     where: dict[str, Any] = {}
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
@@ -170,13 +198,7 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
             row.model or config.model, shirg=method.patch_settings, adapter=row.adapter, device=config.device
         )
         where = where or provenance(session.model.device)
-        for choice in config.benchmarks:
-            asked = Asked(
-                benchmark=find_benchmark(choice.name),
-                split=choice.split,
-                style=choice.style,
-                questions=choice.questions,
-            )
+        for choice, asked in opened:
             stored: dict[Budget, list[ResultSet]] = {budget: [] for budget in method.budgets}
             evidence: dict[Budget, list[float]] = {budget: [] for budget in method.budgets}
             for seed in row.seeds:
@@ -189,10 +211,10 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
                     results[budget] = ResultSet(directory, settings)
                     stored[budget].append(results[budget])
                 label = f"{choice.label}: {row.name}"
-                on_batch = None if on_progress is None else _reporter(on_progress, label, choice.questions)
+                on_batch = None if on_progress is None else _reporter(on_progress, label, asked.count)
                 evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
                 for budget in method.budgets:
-                    if method.name != "stock":
+                    if method.name != "stock" and asked.benchmark.hub is None:
                         found = evidence_recall(encoder, list(asked.samples()), budget)
                         evidence[budget].append(float(np.mean([record.survives for record in found])))
             cells += [
@@ -212,7 +234,12 @@ def _reporter(on_progress: Progress, label: str, questions: int) -> Callable[[in
     return lambda done: on_progress(label, done, questions)
 
 
-def _method(config: AblationConfig, row: RowConfig) -> Method:
+def method_of_row(config: AblationConfig, row: RowConfig) -> Method:
+    """The row's method with its settings and budgets.
+
+    Raises:
+        FileNotFoundError, ValueError: if its checkpoint is missing, or its settings are wrong.
+    """
     try:
         settings = shirg_settings(read_checkpoint_config(row.model or config.model), **row.settings)
         method = Method(name=row.method, settings=settings)

@@ -1,98 +1,63 @@
 """What models are asked: named sets of questions about pages, each with the metrics that judge it.
 
-A benchmark is a name, its metrics and an iterator of samples; one that reads a data set instead of drawing pages is one
-more entry of ``BENCHMARKS``.
+Some draw their pages, without end; some read public data sets. Another one is one more entry of ``BENCHMARKS``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import count, islice
+from itertools import count
 from types import MappingProxyType
 
-from PIL import Image
+from llava.eval.real_benchmarks import REAL_BENCHMARKS
+from llava.eval.samples import Benchmark, Sample
+from llava.train.pages import STYLES, draw_page
 
-from llava.eval.metrics import METRICS, Metric
-from llava.train.pages import STYLES, Box, draw_page
+__all__ = ["BENCHMARKS", "Benchmark", "DrawnSamples", "Sample", "find_benchmark"]
 
 PAGE_SEED = 0
 """Of every drawn page; another seed would be another benchmark."""
 DRAWN_SPLITS = ("test", "shifted", "validation")
 """Training pages are no test."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
-    """One question with its right answers. Samples about one page stand together and share its image."""
-
-    id: str
-    page: str
-    """Names the image; results of one page are not independent of each other."""
-    kind: str
-    """The kind of question; empty where a benchmark tells none apart."""
-    question: str
-    golds: tuple[str, ...]
-    """Every answer that counts as right."""
-    image: Image.Image
-    evidence: tuple[Box, ...] = ()
-    """Where on the page the answer and what the question names stand, as far as that is known."""
+DRAWN_QUESTIONS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """A set of questions in a fixed order."""
-
-    name: str
-    metrics: tuple[str, ...]
-    """Keys of ``METRICS``, the main one first."""
-    splits: tuple[str, ...]
-    styles: tuple[str, ...]
-    read: Callable[[str, str], Iterator[Sample]]
-    """The samples of (split, style), always in the same order; drawn pages go on without end."""
-
-    def samples(self, *, split: str, style: str, questions: int) -> Iterator[Sample]:
-        """The first ``questions`` samples, or as many as there are; the last page's may be cut.
-
-        Raises:
-            ValueError: if there is no such split or style, or no question is asked for.
-        """
-        for what, value, known in (("split", split, self.splits), ("style", style, self.styles)):
-            if value not in known:
-                raise ValueError(f"{self.name} has no {what} {value!r}; use one of {', '.join(known)}")
-        if questions < 1:
-            raise ValueError(f"the number of questions must be at least 1, got {questions}")
-        return islice(self.read(split, style), questions)
-
-    def score(self, answer: str, golds: tuple[str, ...]) -> dict[str, float]:
-        """The answer judged by each metric, from 0 to 1."""
-        judges: dict[str, Metric] = {name: METRICS[name] for name in self.metrics}
-        return {name: judge(answer, golds) for name, judge in judges.items()}
-
-
-def draw_samples(family: str, split: str, style: str) -> Iterator[Sample]:
+class DrawnSamples:
     """All questions of page 0, of page 1, and so on without end; a page is drawn when its first question is due."""
-    for number in count():
-        page = draw_page(family, split, PAGE_SEED, number, STYLES[style])
-        name = f"{family}-{style}-{split}-{PAGE_SEED}-{number}"
-        for place, asked in enumerate(page.questions):
-            yield Sample(
-                id=f"{name}-{place}",
-                page=name,
-                kind=asked.kind,
-                question=asked.question,
-                golds=(asked.answer,),
-                image=page.image,
-                evidence=(*asked.answer_boxes, *asked.evidence),
-            )
+
+    family: str
+    split: str
+    style: str
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number in count():
+            page = draw_page(self.family, self.split, PAGE_SEED, number, STYLES[self.style])
+            name = f"{self.family}-{self.style}-{self.split}-{PAGE_SEED}-{number}"
+            for place, asked in enumerate(page.questions):
+                yield Sample(
+                    id=f"{name}-{place}",
+                    page=name,
+                    kind=asked.kind,
+                    question=asked.question,
+                    golds=(asked.answer,),
+                    image=page.image,
+                    evidence=(*asked.answer_boxes, *asked.evidence),
+                )
 
 
 def _drawn(name: str, family: str, main_metric: str) -> Benchmark:
+    def read(split: str, style: str | None, data: str | None) -> DrawnSamples:
+        assert style is not None
+        return DrawnSamples(family=family, split=split, style=style)
+
     return Benchmark(
         name=name,
         metrics=(main_metric, "exact_match"),
         splits=DRAWN_SPLITS,
+        read=read,
         styles=tuple(STYLES),
-        read=partial(draw_samples, family),
+        style="full",
+        questions=DRAWN_QUESTIONS,
     )
 
 
@@ -103,6 +68,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             _drawn("entitygrid", "entity_grid", "token_f1"),
             _drawn("chartpage", "chart_page", "relaxed_accuracy"),
             _drawn("docpage", "doc_page", "anls"),
+            *REAL_BENCHMARKS,
         )
     }
 )

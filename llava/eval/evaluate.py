@@ -5,8 +5,9 @@ question, so a run that goes on repeats the batch it was killed in and finds wha
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -15,29 +16,48 @@ import torch
 from llava.eval.benchmarks import Benchmark, Sample
 from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
 from llava.eval.records import Record, ResultSet
+from llava.eval.samples import check_questions
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.train.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which questions of which benchmark.
+    """Which questions of which benchmark. Data is opened at once, so that what is wrong with it is found here.
 
     Raises:
-        ValueError: if the benchmark has no such split or style, or no question is asked for.
+        FileNotFoundError: if the data is not there.
+        ValueError: if the benchmark has no such split or style, its data cannot be asked about, or no question is asked
+            for, or all of endlessly many are.
     """
 
     benchmark: Benchmark
     split: str
-    style: str
-    questions: int
+    style: str | None = None
+    questions: int | None = None
+    """All when not given."""
+    data: str | None = None
+    """A directory or a name on the hub; the benchmark's own when not given."""
 
     def __post_init__(self) -> None:
-        self.samples()
+        check_questions(self.questions)
+        endless = not isinstance(self._all, Sized)
+        if self.questions is None and endless:
+            raise ValueError(f"{self.benchmark.name} has questions without end; say how many")
+
+    @cached_property
+    def _all(self) -> Iterable[Sample]:
+        return self.benchmark.open(split=self.split, style=self.style, data=self.data)
+
+    @property
+    def count(self) -> int:
+        """How many questions are asked."""
+        numbers = [] if self.questions is None else [self.questions]
+        return min([*numbers, len(self._all)] if isinstance(self._all, Sized) else numbers)
 
     def samples(self) -> Iterator[Sample]:
-        """The samples in their order."""
-        return self.benchmark.samples(split=self.split, style=self.style, questions=self.questions)
+        """The samples in their order, from the first again at each call."""
+        return islice(self._all, self.questions)
 
 
 def resolved_settings(
@@ -57,7 +77,8 @@ def resolved_settings(
         "benchmark": asked.benchmark.name,
         "split": asked.split,
         "style": asked.style,
-        "questions": asked.questions,
+        "data": asked.data or asked.benchmark.hub,
+        "questions": asked.count,
         "metrics": list(asked.benchmark.metrics),
         "method": encoder.method.name,
         "budget": budget,
@@ -139,7 +160,7 @@ def answer_batch(
             question=sample.question,
             golds=sample.golds,
             answer=answer,
-            scores=benchmark.score(answer, sample.golds),
+            scores=benchmark.score(answer, sample.golds, sample.kind),
             detail_tokens=prefix.num_detail,
             total_tokens=len(prefix.tokens),
             seconds={
@@ -155,7 +176,7 @@ def answer_batch(
 def _encode(
     encoder: PageEncoder, samples: Sequence[Sample], known: Mapping[str, EncodedPage]
 ) -> dict[str, EncodedPage]:
-    """The pages of a batch; only the last batch's are remembered, since a page's questions stand together."""
+    """The pages of a batch; only the last batch's are remembered, since a page's questions mostly stand together."""
     pages: dict[str, EncodedPage] = {}
     for sample in samples:
         if sample.page not in pages:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from llava.eval.benchmarks import find_benchmark
+from llava.eval.benchmarks import Benchmark, find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings
 from llava.eval.methods import Budget, Method, PageEncoder, directory_names
 from llava.eval.provenance import provenance
@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError("--compare reads finished results; leave out --benchmark and --out")
         print(compare([Path(name) for name in args.compare]))
         return
-    asked, decoding, method, out = _asked(args), _decoding(args), _method(args), _out(args)
+    benchmark, decoding, method, out = _benchmark(args), _decoding(args), _method(args), _out(args)
+    asked = _asked(args, benchmark)
     session = load_session(args, method.patch_settings)
     encoder = PageEncoder(session=session, method=method, seed=args.seed)
     source = {"model": model_of(args), "revision": args.revision, "adapter": args.adapter}
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True)
     with progress if console.is_interactive else nullcontext():
-        task = progress.add_task("questions", total=asked.questions)
+        task = progress.add_task("questions", total=asked.count)
         evaluate(
             asked,
             encoder,
@@ -69,17 +70,27 @@ def run(args: argparse.Namespace) -> None:
     out_console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
 
 
-def _asked(args: argparse.Namespace) -> Asked:
+def _benchmark(args: argparse.Namespace) -> Benchmark:
     for name in ("benchmark", "out"):
         if getattr(args, name) is None:
             raise ValueError(f"--{name} is missing; give it, or --compare with finished results")
     if not 0 <= args.seed <= MAX_SEED:
         raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
     for name in ("questions", "batch_size"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    benchmark = find_benchmark(args.benchmark)
-    return Asked(benchmark=benchmark, split=args.split, style=args.style, questions=args.questions)
+    return find_benchmark(args.benchmark)
+
+
+def _asked(args: argparse.Namespace, benchmark: Benchmark) -> Asked:
+    # Last of all checks, because a data set may have to be downloaded for it.
+    return Asked(
+        benchmark=benchmark,
+        split=benchmark.splits[0] if args.split is None else args.split,
+        style=benchmark.style if args.style is None else args.style,
+        questions=benchmark.questions if args.questions is None else args.questions,
+        data=args.data,
+    )
 
 
 def _decoding(args: argparse.Namespace) -> DecodingConfig:

@@ -62,6 +62,7 @@ examples:
   lavida eval --benchmark entitygrid --style shapes --out runs/shapes
   lavida eval --benchmark docpage --style full --budget 512 768 1024 --out runs/docpage
   lavida eval --benchmark docpage --style full --method scaffold_random --out runs/random
+  lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
   lavida eval --compare runs/docpage/budget-768 runs/random
 
 Writes records.jsonl, a line per question, and summary.json. A run that was
@@ -207,10 +208,23 @@ def _add_evaluation(parser: Parser) -> None:
         "--compare", metavar="DIR", nargs="+", action="extend", help="a Markdown table of finished results, and no more"
     )
     asked = parser.add_argument_group("questions")
-    asked.add_argument("--benchmark", metavar="NAME", help="entitygrid, chartpage or docpage")
-    asked.add_argument("--style", metavar="NAME", default="full", help="shapes, large_print or full (default: full)")
-    asked.add_argument("--split", metavar="NAME", default="test", help="test, shifted or validation (default: test)")
-    asked.add_argument("--questions", metavar="N", type=int, default=500, help="how many (default: 500)")
+    asked.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="chartqa, docvqa, textvqa, infovqa or ocrbench; or drawn pages: entitygrid, chartpage or docpage",
+    )
+    asked.add_argument(
+        "--data", metavar="DIR|HUB_ID", help="where the data set is (default: its name on the hub); not of drawn pages"
+    )
+    asked.add_argument("--style", metavar="NAME", help="of drawn pages: shapes, large_print or full (default: full)")
+    asked.add_argument(
+        "--split",
+        metavar="NAME",
+        help="of drawn pages test, shifted or validation (default: test), of others the one with answers",
+    )
+    asked.add_argument(
+        "--questions", metavar="N", type=int, help="how many (default: 500 about drawn pages, all of a data set)"
+    )
     asked.add_argument("--out", metavar="DIR", help="where the results go, and where a killed run goes on")
     way = parser.add_argument_group("method")
     way.add_argument(

@@ -11,9 +11,8 @@ Column names as on the sets' hub pages.
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import compress
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.image_io import decode_image, load_image
+from llava.tables import TableImages, check_columns, filled, open_table, rows_of, values_of
 from llava.train.mixture import Mixture, Source, choose
 from llava.train.records import Record, RecordStore, read_record, unique_ids
 
@@ -123,54 +122,24 @@ class TableRecords(RecordStore):
     def __init__(
         self, rows: "datasets.Dataset", kind: TableSet, *, sampling_strategy: str = "all", seed: int = 0
     ) -> None:
-        import datasets
-
         text = [name for name in (kind.id, kind.question, kind.answers, kind.conversations) if name is not None]
-        missing = sorted({*text, kind.image} - set(rows.column_names))
-        if missing:
-            raise ValueError(f"{kind.name} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
-        self._images = rows.select_columns([kind.image]).cast_column(kind.image, datasets.Image(decode=False))
-        self._column, self._name = kind.image, kind.name
-        has_image = _filled(rows, kind.image)
+        check_columns(rows, {*text, kind.image}, kind.name)
+        self._images = TableImages(rows, kind.image, kind.name)
+        has_image = filled(rows, kind.image)
         texts = rows.select_columns(text)
-        ids = unique_ids(_column(texts, kind.id) if kind.id else range(len(rows)), kind.name)
+        ids = unique_ids(values_of(texts, kind.id) if kind.id else range(len(rows)), kind.name)
         chosen = choose(sampling_strategy, len(rows), seed=seed, name=kind.name)
         flags = bytearray(len(rows))
         for index in chosen:
             flags[index] = True
-        numbered = compress(enumerate(_rows(texts)), flags)
+        numbered = compress(enumerate(rows_of(texts)), flags)
         super().__init__(_table_record(row, index, ids[index], kind, has_image[index]) for index, row in numbered)
 
     def load_images(self, record: Record, count: int) -> list[Image.Image]:
-        return [self._load_image(int(number)) for number in record.images[:count]]
-
-    def _load_image(self, number: int) -> Image.Image:
-        stored = self._images[number][self._column]
-        data, path = (stored or {}).get("bytes"), (stored or {}).get("path")
-        if data:
-            return decode_image(BytesIO(data), f"the image of row {number} of {self._name}")
-        if path:
-            return load_image(path)
-        raise ValueError(f"row {number} of {self._name} holds no image")
+        return [self._images.load(int(number)) for number in record.images[:count]]
 
     def missing_images(self, record: Record, count: int) -> list[str]:
         return []
-
-
-def _rows(table: "datasets.Dataset") -> Iterator[dict[str, Any]]:
-    for batch in table.iter(batch_size=1000):
-        names, columns = list(batch), batch.values()
-        yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
-
-
-def _filled(table: "datasets.Dataset", name: str) -> list[bool]:
-    # Arrow keeps beside a column which of its values are there; as a slice of the file, it is read without the images.
-    slices = table.select_columns([name]).with_format("arrow").iter(batch_size=1000)
-    return [there for part in slices for there in part.column(name).is_valid().to_pylist()]
-
-
-def _column(table: "datasets.Dataset", name: str) -> Iterator[Any]:
-    return (row[name] for row in _rows(table.select_columns([name])))
 
 
 def _table_record(row: Mapping[str, Any], index: int, id: str, kind: TableSet, has_image: bool) -> Record:
@@ -214,8 +183,8 @@ def read_real_set(
 
     Raises:
         FileNotFoundError: if the directory or a file in it does not exist.
-        ImportError: if ``datasets`` is not installed.
-        ValueError: if no set has this name, its files have to be downloaded first, or they are not of its form.
+        ValueError: if no set has this name, ``datasets`` is not installed, or its files are not of the set's form or
+            have to be downloaded first.
     """
     kind = REAL_SETS.get(which) if isinstance(which, str) else which
     if kind is None:
@@ -224,7 +193,7 @@ def read_real_set(
     if location is not None and not Path(location).is_dir():
         raise FileNotFoundError(f"there is no directory {location} with {kind.name}; check the path")
     if isinstance(kind, TableSet):
-        rows = _open_table(kind, location)
+        rows = open_table(kind.name, hub=kind.hub, split=kind.split, config=kind.config, location=location)
         return TableRecords(rows, kind, sampling_strategy=sampling_strategy, seed=seed)
     if location is None:
         raise ValueError(f"{kind.name} must be downloaded from {kind.hub} and unpacked first; give its directory")
@@ -235,14 +204,3 @@ def read_real_set(
         sampling_strategy=sampling_strategy,
     )
     return Mixture([source], seed=seed)
-
-
-def _open_table(kind: TableSet, location: str | Path | None) -> "datasets.Dataset":
-    import datasets
-
-    place, config = (kind.hub, kind.config) if location is None else (str(location), None)
-    try:
-        return datasets.load_dataset(place, config, split=kind.split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{place} cannot be opened as {kind.name}, split {kind.split}: {reason}") from error

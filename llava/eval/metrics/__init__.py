@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from llava.eval.metrics.cider import cider
+from llava.eval.metrics.containment import contains, contains_formula
 from llava.eval.metrics.match import anls, exact_match
 from llava.eval.metrics.numeric import relaxed_accuracy
 from llava.eval.metrics.overlap import token_f1
@@ -22,8 +23,21 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "exact_match": exact_match,
         "token_f1": token_f1,
         "vqa_accuracy": vqa_accuracy,
+        "contains": contains,
     }
 )
-"""ChartQA: relaxed accuracy. DocVQA: ANLS and exact match. EntityGridQA: token F1. TextVQA: VQA accuracy."""
+"""ChartQA: relaxed accuracy. DocVQA: ANLS and exact match. EntityGridQA: token F1. TextVQA: VQA accuracy.
+OCRBench: containment, with ``contains_formula`` in its place where the answer is a formula."""
 
-__all__ = ["METRICS", "Metric", "anls", "cider", "exact_match", "relaxed_accuracy", "token_f1", "vqa_accuracy"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "anls",
+    "cider",
+    "contains",
+    "contains_formula",
+    "exact_match",
+    "relaxed_accuracy",
+    "token_f1",
+    "vqa_accuracy",
+]
