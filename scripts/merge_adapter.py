@@ -2,7 +2,7 @@
 
     python -m scripts.merge_adapter runs/shirg_x/best --out merged
     python -m scripts.merge_adapter runs/shirg_x/best --model my/lavida --out merged --dtype bfloat16
-    python -m scripts.merge_adapter --model runs/small/finish/final --out llava/assets/lavida-small --dtype bfloat16
+    python -m scripts.merge_adapter --model runs/small/extend/final --out llava/assets/lavida-small --about "Reads grids."
 
 Without an adapter it changes a checkpoint's precision only. The result is read by `lavida --model` and by
 load_pretrained_model without peft.
@@ -29,16 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help="checkpoint underneath; the one that the adapter names, when not given")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     parser.add_argument("--dtype", choices=list(DTYPES), default="bfloat16")
+    parser.add_argument("--about", help="what users of the checkpoint should know; `lavida demo` shows it")
     args = parser.parse_args(arguments)
     try:
-        merge(args.adapter, args.model, args.out, args.dtype)
+        merge(args.adapter, args.model, args.out, args.dtype, about=args.about)
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         print(f"merge_adapter: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def merge(adapter: Path | None, model: str | None, out: Path, dtype: str) -> None:
+def merge(adapter: Path | None, model: str | None, out: Path, dtype: str, *, about: str | None = None) -> None:
     """Load, merge in float32, round once, and write; errors are those of loading."""
     if model is None:
         if adapter is None:
@@ -51,6 +52,8 @@ def merge(adapter: Path | None, model: str | None, out: Path, dtype: str) -> Non
         load_adapter(loaded, adapter, merge=True, tokenizer=tokenizer)
     elif loaded.config.shirg_x:
         apply_shirg_x(loaded, tokenizer=tokenizer)
+    if about is not None:
+        loaded.config.about = about
     loaded.to(DTYPES[dtype]).save_pretrained(out)
     tokenizer.save_pretrained(out)
     print(out)

@@ -15,6 +15,7 @@ from llava.serve.cli import main
 from llava.serve.session import Session
 from llava.train.adapter import SETTINGS_FILE, WEIGHTS_FILE, load_adapter, save_adapter
 from llava.train.parameters import TrainableConfig
+from scripts.merge_adapter import main as merge
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import edit_settings, train
 from tests.cli_helpers import QUICK_SHIRG_X, Call
@@ -179,3 +180,39 @@ def test_a_wrong_adapter_ends_every_command_with_2(
     assert main([command, *words.get(command, []), "--model", str(quick), "--adapter", str(copy)]) == 2
     expected = {"base": "other weights", "version": "format version 3", "tensor": "not a valid safetensors file"}
     assert expected[fault] in capsys.readouterr().err
+
+
+class TestMergeScript:
+    def test_the_merged_checkpoint_answers_as_the_adapter_does(
+        self,
+        page: Path,
+        quick: Path,
+        adapter: Path,
+        tmp_path: Path,
+        trained: Session,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        out = tmp_path / "merged"
+        assert merge([str(adapter), "--out", str(out), "--dtype", "float32", "--about", "Reads nothing."]) == 0
+        assert capsys.readouterr().out.strip() == str(out)
+        assert not list(out.glob("*adapter*"))
+        merged = Session.load(out, device="cpu")
+        assert merged.model.config.about == "Reads nothing."
+        image = load_image(page)
+        assert merged.ask(image, [QUESTION])[0].tokens == trained.ask(image, [QUESTION])[0].tokens
+
+    def test_without_an_adapter_only_the_precision_changes(self, quick: Path, tmp_path: Path) -> None:
+        assert merge(["--model", str(quick), "--out", str(tmp_path / "half"), "--dtype", "bfloat16"]) == 0
+        before, after = (
+            load_pretrained_model(path, device_map="cpu")[1].state_dict() for path in (quick, tmp_path / "half")
+        )
+        assert before.keys() == after.keys()
+        assert all(torch.equal(after[name], before[name].bfloat16()) for name in before)
+
+    @pytest.mark.parametrize("words", [(), ("nowhere",), ("--model", "nowhere/at-all")])
+    def test_mistakes_end_in_one_line(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    ) -> None:
+        assert merge([*words, "--out", str(tmp_path / "none")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert not (tmp_path / "none").exists()
