@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lmms lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ demo: $(READY) ## answer questions about the bundled pages with the bundled mode
 
 test: lint ## lint, check the types and run the tests
 	$(RUN) pytest -q
+
+lmms: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need lmms-eval, in an environment of their own
+	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/test_lmms.py tests/test_lmms_run.py
 
 lint: $(READY) ## check style, format and types; change nothing
 	$(RUN) ruff check .

@@ -1,0 +1,40 @@
+"""Refuse in one line, and before any model is loaded, what would fail later in every process of lmms-eval.
+
+    python -m scripts.check_lmms "pretrained=DIR,budget=512" --gpus 8
+
+lmms-eval itself answers every fault with a traceback and exit code 0; scripts/eval_lmms.sh asks here first.
+"""
+
+import argparse
+import sys
+from importlib.util import find_spec
+
+import torch
+
+from llava.eval.lmms.arguments import LmmsSettings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="check_lmms", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model_args", help="as lmms-eval's --model_args")
+    parser.add_argument("--gpus", type=int, default=0, help="how many there must be")
+    parser.add_argument("--name", default="check_lmms", help="who says so")
+    args = parser.parse_args(arguments)
+    try:
+        LmmsSettings.parse(args.model_args).shirg_x()
+        if args.gpus > torch.cuda.device_count():
+            raise ValueError(
+                f"--gpus {args.gpus} is more than the {torch.cuda.device_count()} here; use --cpu or fewer"
+            )
+        if find_spec("lmms_eval") is None:
+            raise ValueError("lmms-eval is not installed; install the extra lmms, as by uv sync --extra lmms")
+    except (FileNotFoundError, ValueError) as error:
+        print(f"{args.name}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
