@@ -314,6 +314,7 @@ class TestWhatIsKept:
             checkpoint, tmp_path / "run", validation=HELD_OUT, shirg_x={**SHIRG, "budget": 17}, trainer={"max_steps": 2}
         )
         run = prepare_run(TrainConfig.from_dict({**values, "losses": {"budget": 0}}))
+        assert run.trainer.model.handle.config.budget == "auto"  # whatever the stage's own budget is
         asked = []
 
         def choose(pixels: torch.Tensor, counts: tuple[int, ...]) -> tuple[int, ...]:
