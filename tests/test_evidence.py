@@ -90,16 +90,16 @@ def samples(questions: int = 9) -> list[Sample]:
 
 def test_everything_survives_where_all_is_kept_and_nothing_where_nothing_is(encoder_of):
     asked = samples()
-    every = evidence_recall(encoder_of("all_patches"), asked, None)
+    every = evidence_recall(encoder_of("all_patches"), asked, [None])[None]
     assert [record.id for record in every] == [sample.id for sample in asked]
     assert all(record.survives and record.share == 1 for record in every)
-    none = evidence_recall(encoder_of("scaffold_only"), asked, None)
+    none = evidence_recall(encoder_of("scaffold_only"), asked, [None])[None]
     assert not any(record.survives or record.share for record in none)
 
 
 def test_recall_grows_with_the_budget_and_is_that_of_each_question(encoder_of):
     asked, encoder = samples(), encoder_of("ink", 32, 48)
-    small, large = (evidence_recall(encoder, asked, budget) for budget in (32, 48))
+    small, large = evidence_recall(encoder, asked, (32, 48)).values()
     assert all(few.share <= many.share for few, many in zip(small, large, strict=True))
     assert sum(record.share for record in small) < sum(record.share for record in large)
     assert len({sample.page for sample in asked}) > 1
@@ -114,9 +114,9 @@ def test_recall_grows_with_the_budget_and_is_that_of_each_question(encoder_of):
 
 def test_a_question_without_inked_evidence_is_left_out(encoder_of):
     asked = [replace(samples(1)[0], evidence=())]
-    assert evidence_recall(encoder_of("ink", 32), asked, 32) == []
+    assert evidence_recall(encoder_of("ink", 32), asked, [32]) == {32: []}
 
 
 def test_stock_has_no_detail_tokens_to_judge(encoder_of):
     with pytest.raises(ValueError, match="not defined for the method stock"):
-        evidence_recall(encoder_of("stock"), samples(1), None)
+        evidence_recall(encoder_of("stock"), samples(1), [None])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lavida_shirg_integration import apply_shirg_x
 from llava.eval.latency import FULL_SIZE_VISION
@@ -23,6 +23,17 @@ from shirg.config import ShirgXConfig
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
 
 ANSWER = 6
+
+ATEN = torch.ops.aten
+# Not every version of torch that is supported counts the CPU's attention by itself.
+CPU_ATTENTION = {
+    ATEN._scaled_dot_product_flash_attention_for_cpu: lambda query, key, value, *_, **__: sdpa_flop_count(
+        query, key, value
+    ),
+    ATEN._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value)
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +125,7 @@ class TestArithmetic:
         ids = ask(tiny, "What is the total?", "12 EUR")
         labels = torch.where(torch.arange(len(ids)) < len(ids) - ANSWER, -100, ids)
         model.train()
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
             batch = model.prepare_inputs(ids[None], images=views, image_sizes=sizes, labels=labels[None])
             loss = masked_diffusion_loss(model, batch, draw_masks(batch.labels, torch.Generator().manual_seed(1)))
             loss.loss.backward()

@@ -1,10 +1,7 @@
 """Public sets as benchmarks, read from small local copies in their schema; nothing is fetched."""
 
-import json
-import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,101 +10,17 @@ import datasets
 import pytest
 from PIL import Image
 
-from llava.eval.ablation import AblationConfig, BenchmarkChoice, markdown_tables, run_rows, summarize_cells
-from llava.eval.benchmarks import BENCHMARKS, Sample
+from llava.eval.benchmarks import BENCHMARKS
 from llava.eval.evaluate import Asked
 from llava.serve.cli import main
 from llava.train.real_sets import SHORT_ANSWER
-from tests.cli_helpers import Call
-
-TEXT = datasets.Value("string")
-TEXTS = datasets.List(TEXT)
-IMAGE = datasets.Image()
-SCHEMAS = {
-    "chartqa": {"type": TEXT, "question": TEXT, "answer": TEXT, "image": IMAGE},
-    "docvqa": {
-        "questionId": TEXT,
-        "question": TEXT,
-        "question_types": TEXTS,
-        "image": IMAGE,
-        "docId": datasets.Value("int64"),
-        "ucsf_document_id": TEXT,
-        "ucsf_document_page_no": TEXT,
-        "answers": TEXTS,
-        "data_split": TEXT,
-    },
-    "infovqa": {
-        "questionId": TEXT,
-        "question": TEXT,
-        "answers": TEXTS,
-        "answer_type": TEXTS,
-        "image": IMAGE,
-        "image_url": TEXT,
-        "operation/reasoning": TEXTS,
-        "ocr": TEXT,
-        "data_split": TEXT,
-    },
-    "textvqa": {
-        "image_id": TEXT,
-        "question_id": datasets.Value("int32"),
-        "question": TEXT,
-        "question_tokens": TEXTS,
-        "image": IMAGE,
-        "answers": TEXTS,
-        "ocr_tokens": TEXTS,
-    },
-    "ocrbench": {"dataset": TEXT, "question": TEXT, "question_type": TEXT, "answer": TEXTS, "image": IMAGE},
-}
-FORMULA = "Handwritten Mathematical Expression Recognition"
-DOCVQA_CARD = """---
-configs:
-- config_name: DocVQA
-  data_files: [{split: validation, path: pages/validation-*}]
-- config_name: InfographicVQA
-  data_files: [{split: validation, path: infographics/validation-*}]
----
-"""
+from tests.tables_helpers import DOCVQA_CARD, FORMULA, chart_rows, picture, samples_of, write_split
 
 
 @pytest.fixture(autouse=True)
 def _own_cache_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-
-def picture(width: int) -> dict[str, Any]:
-    file = BytesIO()
-    Image.linear_gradient("L").resize((width, 19)).convert("RGB").save(file, "PNG")
-    return {"bytes": file.getvalue(), "path": None}
-
-
-def write_split(folder: Path, name: str, rows: list[dict[str, Any]], *, split: str | None = None) -> Path:
-    """A split's file as downloaded from the hub; columns that a row leaves out are None."""
-    schema = datasets.Features(SCHEMAS[name])
-    columns = {column: [row.get(column) for row in rows] for column in schema}
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{split or BENCHMARKS[name].splits[0]}-00000-of-00001.parquet"
-    datasets.Dataset.from_dict(columns, features=schema).to_parquet(str(file))
-    return folder
-
-
-def samples_of(name: str, data: Path, split: str | None = None) -> list[Sample]:
-    benchmark = BENCHMARKS[name]
-    return list(benchmark.samples(split=split or benchmark.splits[0], data=str(data)))
-
-
-def chart_rows(count: int = 5) -> list[dict[str, Any]]:
-    """Two questions to a chart, and the first chart once more at the end."""
-    widths = [23 + number // 2 for number in range(count - 1)] + [23]
-    return [
-        {
-            "type": "human_test" if number < 3 else "augmented_test",
-            "question": f"How many bars of {number}? ",
-            "answer": str(number),
-            "image": picture(width),
-        }
-        for number, width in enumerate(widths)
-    ]
 
 
 # What is asked
@@ -304,106 +217,3 @@ def test_the_package_that_is_missing_is_named(refuse: Refuse, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "datasets", None)
     line = refuse("--benchmark", "chartqa", "--data", data)
     assert line == "chartqa is read with the package datasets; pip install 'lavida-shirg[eval]' brings it"
-
-
-def records_of(directory: Path) -> list[dict[str, Any]]:
-    lines = (directory / "records.jsonl").read_text().splitlines()
-    return [{**json.loads(line), "seconds": None} for line in lines]
-
-
-def test_an_evaluation_goes_on_where_a_damaged_image_stopped_it(
-    call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick: Path
-) -> None:
-    rows = chart_rows(7)
-    whole = write_split(tmp_path / "whole", "chartqa", rows)
-    words = ("--benchmark", "chartqa", "--tokens", "4", "--batch-size", "2", "--device", "cpu", "--budget", "48")
-    shown, _ = call("eval", *words, "--data", whole, "--out", tmp_path / "out")
-    records, summary = records_of(tmp_path / "out"), json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert [record["question"] for record in records] == [f"How many bars of {n}?{SHORT_ANSWER}" for n in range(7)]
-    assert set(summary["kinds"]) == {"human_test", "augmented_test"}
-    assert (summary["num_questions"], summary["num_pages"]) == (7, 3)
-    settings = summary["settings"]
-    assert (settings["data"], settings["split"], settings["style"]) == (str(whole), "test", None)
-    assert (settings["questions"], settings["metrics"]) == (7, ["relaxed_accuracy", "exact_match"])
-    assert "relaxed_accuracy" in shown
-
-    place = tmp_path / "place"
-    write_split(place, "chartqa", [*rows[:4], {**rows[4], "image": {"bytes": b"no image", "path": None}}, *rows[5:]])
-    again = ["eval", *words, "--data", str(place), "--out", str(tmp_path / "again"), "--model", str(quick)]
-    assert main(again) == 2
-    assert "Cannot read the image of row 4 of chartqa, split test" in capsys.readouterr().err
-    assert records_of(tmp_path / "again") == records[:4]
-    shutil.rmtree(place)
-    write_split(place, "chartqa", rows)
-    call(*again[:-2])
-    assert records_of(tmp_path / "again") == records
-
-
-def test_formulas_are_told_by_their_kind(call: Call, tmp_path: Path) -> None:
-    words = ("--benchmark", "ocrbench", "--tokens", "6", "--device", "cpu", "--budget", "48")
-
-    def ask(place: str, gold: str) -> list[dict[str, Any]]:
-        kinds = ("Regular Text Recognition", FORMULA)
-        rows = [{"question": "What?", "question_type": kind, "answer": [gold], "image": picture(23)} for kind in kinds]
-        data = write_split(tmp_path / place, "ocrbench", rows)
-        call("eval", *words, "--data", data, "--out", tmp_path / f"{place} out")
-        return records_of(tmp_path / f"{place} out")
-
-    answer = ask("first", "unknown")[0]["answer"]
-    spaced = " ".join("".join(answer.split()))
-    assert len(spaced) > 2
-    assert [record["scores"]["contains"] for record in ask("spaced", spaced)] == [0, 1]
-
-
-def test_a_benchmark_may_ask_fewer_than_all_by_itself(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = replace(BENCHMARKS["chartqa"], questions=2)
-    monkeypatch.setattr("llava.serve.evaluate.find_benchmark", lambda name: few)
-    data = write_split(tmp_path / "charts", "chartqa", chart_rows())
-    words = ("--benchmark", "chartqa", "--data", data, "--tokens", "2", "--device", "cpu", "--budget", "48")
-    for more, count in (((), 2), (("--questions", "4"), 4)):
-        call("eval", *words, *more, "--out", tmp_path / str(count))
-        assert len(records_of(tmp_path / str(count))) == count
-
-
-def test_an_ablation_reads_data_and_has_no_evidence(
-    tmp_path: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = write_split(tmp_path / "charts", "chartqa", chart_rows())
-    config = AblationConfig.from_dict(
-        {
-            "out": str(tmp_path / "out"),
-            "model": str(quick),
-            "benchmarks": [{"name": "chartqa", "data": str(data), "questions": None}],
-            "budgets": [32],
-            "tokens": 3,
-            "rows": [{"name": "SHIRG-X"}],
-            "device": "cpu",
-        }
-    )
-    ((cell,), _) = run_rows(config)
-    assert (cell.benchmark.label, cell.evidence, len(cell.pages)) == ("chartqa-test", None, 5)
-    assert "**chartqa-test** (5 questions on 2 pages)" in markdown_tables(summarize_cells([cell]))
-    monkeypatch.setattr("llava.eval.ablation.Session.load", None)
-    with pytest.raises(FileNotFoundError, match=r"there is no directory .*gone with chartqa; check --data"):
-        run_rows(config.replace(benchmarks=[{"name": "chartqa", "data": str(tmp_path / "gone")}]))
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"name": "chartqa", "style": "full"}, "chartqa is not drawn and has no style 'full'"),
-        ({"name": "entitygrid", "data": "pages"}, "entitygrid is drawn and reads no data"),
-        ({"name": "entitygrid", "questions": None}, "entitygrid has questions without end; say how many"),
-    ],
-)
-def test_choices_that_cannot_be_are_refused(choice: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        BenchmarkChoice.from_dict(choice)
-
-
-def test_choices_without_style_and_split_take_the_benchmarks_own() -> None:
-    drawn, real = BenchmarkChoice(name="entitygrid"), BenchmarkChoice(name="docvqa")
-    assert (drawn.label, drawn.questions) == ("entitygrid-full-test", 300)
-    assert (real.label, real.style) == ("docvqa-validation", None)

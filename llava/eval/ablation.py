@@ -192,42 +192,53 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
     opened = [(choice, choice.open()) for choice in config.benchmarks]
     cells: list[Cell] = []
     where: dict[str, Any] = {}
-    decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     for row, method in zip(config.rows, methods, strict=True):
         session = Session.load(
             row.model or config.model, shirg=method.patch_settings, adapter=row.adapter, device=config.device
         )
         where = where or provenance(session.model.device)
         for choice, asked in opened:
-            stored: dict[Budget, list[ResultSet]] = {budget: [] for budget in method.budgets}
-            evidence: dict[Budget, list[float]] = {budget: [] for budget in method.budgets}
-            for seed in row.seeds:
-                encoder = PageEncoder(session=session, method=method, seed=seed)
-                results: dict[Budget, ResultSet] = {}
-                for budget in method.budgets:
-                    source = {"model": row.model or config.model, "revision": None, "adapter": row.adapter}
-                    directory = Path(config.out, choice.label, row.name, f"seed-{seed}", f"budget-{budget}")
-                    settings = resolved_settings(asked, encoder, decoding, budget, source)
-                    results[budget] = ResultSet(directory, settings)
-                    stored[budget].append(results[budget])
-                label = f"{choice.label}: {row.name}"
-                on_batch = None if on_progress is None else _reporter(on_progress, label, asked.count)
-                evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
-                for budget in method.budgets:
-                    if method.name != "stock" and asked.benchmark.hub is None:
-                        found = evidence_recall(encoder, list(asked.samples()), budget)
-                        evidence[budget].append(float(np.mean([record.survives for record in found])))
-            cells += [
-                Cell(
-                    row=row,
-                    benchmark=choice,
-                    budget=budget,
-                    records=[result.records for result in stored[budget]],
-                    evidence=float(np.mean(evidence[budget])) if evidence[budget] else None,
-                )
-                for budget in method.budgets
-            ]
+            cells += _answer(config, row, method, session, choice, asked, on_progress)
     return cells, where
+
+
+def _answer(
+    config: AblationConfig,
+    row: RowConfig,
+    method: Method,
+    session: Session,
+    choice: BenchmarkChoice,
+    asked: Asked,
+    on_progress: Progress | None,
+) -> list[Cell]:
+    """One row on one benchmark, at all its budgets and with all its seeds."""
+    source = {"model": row.model or config.model, "revision": None, "adapter": row.adapter}
+    decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
+    on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
+    records: dict[Budget, list[list[Record]]] = {budget: [] for budget in method.budgets}
+    survivors: dict[Budget, list[bool]] = {budget: [] for budget in method.budgets}
+    for seed in row.seeds:
+        encoder = PageEncoder(session=session, method=method, seed=seed)
+        results: dict[Budget, ResultSet] = {}
+        for budget in method.budgets:
+            directory = Path(config.out, choice.label, row.name, f"seed-{seed}", f"budget-{budget}")
+            results[budget] = ResultSet(directory, resolved_settings(asked, encoder, decoding, budget, source))
+        evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
+        for budget, result in results.items():
+            records[budget].append(result.records)
+        if method.name != "stock" and asked.benchmark.hub is None:
+            for budget, found in evidence_recall(encoder, asked.samples(), method.budgets).items():
+                survivors[budget] += [record.survives for record in found]
+    return [
+        Cell(
+            row=row,
+            benchmark=choice,
+            budget=budget,
+            records=records[budget],
+            evidence=float(np.mean(survivors[budget])) if survivors[budget] else None,
+        )
+        for budget in method.budgets
+    ]
 
 
 def _reporter(on_progress: Progress, label: str, questions: int) -> Callable[[int], object]:

@@ -6,7 +6,7 @@ measured beside it.
 Axis names: batch (pages), patches (raster order), tokens (detail tokens of a page).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,15 +61,17 @@ def evidence_patches_of(sample: Sample, grid: int) -> Tensor:
 
 
 @torch.no_grad()
-def evidence_recall(encoder: PageEncoder, samples: Sequence[Sample], budget: Budget) -> list[EvidenceRecord]:
-    """What survives of the evidence of each sample, whose pages stand together, with one budget.
+def evidence_recall(
+    encoder: PageEncoder, samples: Iterable[Sample], budgets: Sequence[Budget]
+) -> dict[Budget, list[EvidenceRecord]]:
+    """What survives of the evidence of each sample, with each budget; samples of one page stand together.
 
     Questions whose evidence has no ink (a line to be found empty) are left out.
 
     Raises:
         ValueError: if the method keeps no detail tokens of its own (LaViDa's own encoding).
     """
-    records: list[EvidenceRecord] = []
+    records: dict[Budget, list[EvidenceRecord]] = {budget: [] for budget in budgets}
     page: EncodedPage | None = None
     for sample in samples:
         if page is None or page.name != sample.page:
@@ -80,10 +82,12 @@ def evidence_recall(encoder: PageEncoder, samples: Sequence[Sample], budget: Bud
         wanted = evidence_patches_of(sample, dual.grid).to(dual.detail.device)
         if not bool(wanted.any()):
             continue
-        tokens = encoder.choose(page, encoder.session.prompt(sample.question)[1], budget).detail
-        assert tokens is not None
-        share = float(surviving_patches(dual, tokens)[0, wanted].float().mean())
-        records.append(
-            EvidenceRecord(id=sample.id, page=sample.page, kind=sample.kind, survives=share == 1.0, share=share)
-        )
+        question = encoder.session.prompt(sample.question)[1]
+        for budget, found in records.items():
+            tokens = encoder.choose(page, question, budget).detail
+            assert tokens is not None
+            share = float(surviving_patches(dual, tokens)[0, wanted].float().mean())
+            found.append(
+                EvidenceRecord(id=sample.id, page=sample.page, kind=sample.kind, survives=share == 1.0, share=share)
+            )
     return records

@@ -193,6 +193,13 @@ def count_trainable(model: nn.Module) -> dict[str, int]:
     return {group: counts[group] for group in GROUPS if group in counts}
 
 
+def checkpoint_activations(model: LlavaLladaForMaskedDiffusion) -> None:
+    """Let the backward pass compute activations again instead of keeping them."""
+    # Renamed between the versions of transformers that are supported.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def parameter_groups(model: nn.Module, config: TrainableConfig) -> list[dict[str, Any]]:
     """Every trainable parameter once, in named groups for an optimizer: ``name``, ``params``, ``lr``, ``weight_decay``.
 

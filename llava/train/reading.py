@@ -140,8 +140,8 @@ def alignment_loss(
 
     In each role, the mean over the patches that show something of the cross-entropy between its words and the cosines
     of the patch with all words. A word that labels the patch's row is not the word itself but the word in that role:
-    its embedding with the channels rolled, so that "2" as a row and "2" as a column differ (binding by a fixed
-    permutation: Plate, Holographic Reduced Representations, 1995).
+    its embedding with the channels rolled, so that "2" as a row and "2" as a column differ (permutation as
+    binding: Kanerva, Hyperdimensional Computing, 2009).
 
     Args:
         projected: (batch, patches, width) patches in the language model's input space.

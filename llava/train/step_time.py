@@ -15,7 +15,7 @@ from llava.train.batch import Batch, draw_noise, make_batch
 from llava.train.config import TrainConfig
 from llava.train.losses import PAGE_LOSSES
 from llava.train.model import Draws, TrainingModel
-from llava.train.parameters import parameter_groups, prepare_trainable
+from llava.train.parameters import checkpoint_activations, parameter_groups, prepare_trainable
 from llava.train.plan import PlannedRun, plan_training
 from llava.train.sample import Sample
 
@@ -54,8 +54,7 @@ def measure_steps(
     handle = apply_shirg_x(model, config.shirg_x.replace(budget="auto"), weights=False)
     report = prepare_trainable(model, config.trainable)
     if config.gradient_checkpointing:
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses).to(model.device).train()
     optimizer = torch.optim.AdamW(parameter_groups(module, config.trainable))
     samples = [_random_sample(model, number, prompt_tokens, answer_tokens) for number in range(batch_size)]

@@ -26,7 +26,7 @@ from llava.train.mixture import read_mixture
 from llava.train.model import TrainingModel
 from llava.train.page_data import PageDataset
 from llava.train.page_losses import PageLosses
-from llava.train.parameters import TrainableReport, prepare_trainable
+from llava.train.parameters import TrainableReport, checkpoint_activations, prepare_trainable
 from llava.train.real_sets import read_real_set
 from llava.train.records import RecordStore
 from llava.train.stability import StabilityCallback
@@ -74,9 +74,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     _, model, _, _ = loaded
     report = prepare_trainable(model, config.trainable)
     if config.gradient_checkpointing:
-        # Renamed between the versions of transformers that are supported.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses, _page_losses(config, loaded))
     trainer = MaskedDiffusionTrainer(
         module,
