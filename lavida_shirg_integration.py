@@ -150,8 +150,13 @@ class ShirgXHandle:
                 projected = self.model.get_model().mm_projector(dual.detail)
         return EncodedPages(dual=dual, candidate_counts=counts, budgets=budgets, projected=projected)
 
-    def select_tokens(self, pages: EncodedPages, questions: Sequence[Question | None]) -> ShirgXPrefix:
+    def select_tokens(
+        self, pages: EncodedPages, questions: Sequence[Question | None], *, similarity: Tensor | None = None
+    ) -> ShirgXPrefix:
         """The visual prefix of each page for its question.
+
+        Args:
+            similarity: (batch, patches) to choose by, instead of what the configured source finds.
 
         Raises:
             ValueError: if there is not one question per page, or one is missing that the similarity source reads.
@@ -161,8 +166,9 @@ class ShirgXHandle:
             raise ValueError(
                 f"{len(pages.budgets)} images but {len(questions)} questions were given; give one for each"
             )
-        with torch.no_grad(), self.timer.stage("similarity"):
-            similarity = self._similarity(pages, questions)
+        if similarity is None:
+            with torch.no_grad(), self.timer.stage("similarity"):
+                similarity = self._similarity(pages, questions)
         tokens, selection = select(
             dual, similarity, config, pages.budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )

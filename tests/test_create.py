@@ -18,7 +18,9 @@ from llava.train.create import (
     wave_positions,
     whitened_filters,
 )
+from llava.train.page_data import page_texts
 from llava.train.pages import COLORS, FAMILIES, SHAPES
+from llava.train.pages.lexicon import SMALL
 from tests.losses_helpers import SIZES, fresh_model, tokenizer
 
 
@@ -107,3 +109,11 @@ def test_views_are_of_every_family():
 def test_wrong_sizes_are_refused(settings, match):
     with pytest.raises(ValueError, match=match):
         SmallModelConfig(**settings)
+
+
+def test_the_words_of_the_smallest_pages_are_single_tokens():
+    words = build_tokenizer(page_texts(tuple(FAMILIES), ("shapes",), 20), SmallModelConfig().vocabulary)
+    forms = [form for word in SMALL.words for form in (word, f" {word}")] + [
+        f" {name.lower()}" for name in SMALL.fields
+    ]
+    assert {form: len(words(form, add_special_tokens=False).input_ids) for form in forms} == dict.fromkeys(forms, 1)

@@ -1,11 +1,12 @@
 """Words of a question are taught to look at the patches that show what they name, and answers at those words."""
 
+import numpy as np
 import torch
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.train.batch import make_batch
 from llava.train.objective import two_copies
-from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels
+from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels, patch_words
 from llava.train.pointing import BlockInput, pointing_loss
 from tests.losses_helpers import draw_all, page_groups, tokenizer, training_model
 
@@ -13,12 +14,15 @@ from tests.losses_helpers import draw_all, page_groups, tokenizer, training_mode
 def words_by_patch(page, grid: int) -> list[set[str]]:
     """The definition, written slowly: what stands on each patch, and the first characters of its row's and column's."""
     labels = patch_labels(page, grid, slots=1)
+    ids, printed = patch_words(page, grid)
     named: list[set[str]] = []
     for row in range(grid):
         for column in range(grid):
             words = set()
+            if ids[row, column] != NONE:
+                words.add(printed[ids[row, column]])
             for classes, names in (
-                (labels.characters[..., 0], CHARACTERS),
+                (np.where(ids == NONE, labels.characters[..., 0], NONE), CHARACTERS),
                 (labels.shapes, SHAPES),
                 (labels.colors, COLORS),
             ):

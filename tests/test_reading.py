@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels
+from llava.train.create import build_tokenizer
+from llava.train.page_data import page_texts
+from llava.train.pages import CHARACTERS, COLORS, HUES, NONE, SHAPES, WORDS, Page, patch_labels, patch_words
 from llava.train.reading import (
+    LABELS,
     NAMES,
     NOTHING_WEIGHT,
     ROLES,
@@ -17,31 +20,71 @@ from llava.train.reading import (
     patch_targets,
     reading_loss,
 )
-from tests.losses_helpers import tokenizer
 from tests.pages_helpers import pages
 
 GRID, DIM = 12, 7
 
 
-@pytest.mark.parametrize(("family", "style"), [("entity_grid", "shapes"), ("chart_page", "large_print")])
-def test_targets_are_the_generator_s_labels_patch_by_patch(family, style):
-    drawn = pages(family, style, "train")[:3]
+def shown_by_loops(page: Page, grid: int, place: tuple[int, int]) -> dict[str, int]:
+    """The definition for one patch, written slowly."""
+    labels = patch_labels(page, grid, slots=3)
+    ids, printed = patch_words(page, grid)
+    characters = labels.characters[place].tolist()
+    word = NONE
+    if ids[place] != NONE:
+        text = printed[ids[place]]
+        if text in WORDS:
+            word, characters = WORDS.index(text), [NONE] * 3
+        elif len(text) <= 3:
+            characters = [CHARACTERS.index(letter) for letter in text] + [NONE] * (3 - len(text))
+    shown = {"character": characters[0], "second": characters[1], "third": characters[2], "word": word}
+    shown["shape"] = int(labels.shapes[place])
+    color = int(labels.colors[place])
+    shown["color"] = color if shown["shape"] != NONE or COLORS[color] in HUES else NONE
+    for name, ids, texts in (
+        ("row", labels.rows, labels.row_labels),
+        ("column", labels.columns, labels.column_labels),
+    ):
+        shown[name] = NONE
+        if ids[place] != NONE:
+            first = texts[ids[place]].split()[0]
+            shown[name] = LABELS.index(first if first in LABELS else first[0])
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("family", "style"),
+    [("entity_grid", "shapes"), ("chart_page", "shapes"), ("doc_page", "shapes"), ("chart_page", "large_print")],
+)
+def test_targets_are_what_the_page_shows_patch_by_patch(family, style):
+    drawn = pages(family, style, "train")[:5]
     targets = patch_targets(drawn, GRID)
     assert set(targets) == set(NAMES)
     for row, page in enumerate(drawn):
-        labels = patch_labels(page, GRID)
         for place in range(GRID**2):
-            at = divmod(place, GRID)
-            assert targets["character"][row, place] == labels.characters[at][0]
-            assert targets["shape"][row, place] == labels.shapes[at]
-            assert targets["color"][row, place] == labels.colors[at]
-            for name, ids, words in (
-                ("row", labels.rows, labels.row_labels),
-                ("column", labels.columns, labels.column_labels),
-            ):
-                expected = NONE if ids[at] == NONE else CHARACTERS.index(words[ids[at]][0])
-                assert targets[name][row, place] == expected
-    assert all((target != NONE).any() for name, target in targets.items() if name in ("shape", "color", "row"))
+            expected = shown_by_loops(page, GRID, divmod(place, GRID))
+            assert {name: int(target[row, place]) for name, target in targets.items()} == expected
+    if family == "entity_grid":
+        wanted = {"character", "shape", "color", "row", "column"}
+    else:
+        wanted = {"character", "second", "word", "column"}
+    assert {name for name, target in targets.items() if (target != NONE).any()} >= wanted
+
+
+def test_every_patch_of_a_form_s_value_says_all_of_it_and_whose_it_is():
+    """A word's patches share its class, a number's its digits; both know the field that they are the value of."""
+    page = next(page for page in pages("doc_page", "shapes", "train") if page.questions[0].kind == "field")
+    targets = {name: target[0].view(GRID, GRID) for name, target in patch_targets([page], GRID).items()}
+    for question in page.questions:
+        x0, y0, x1, y1 = question.answer_box
+        middle = (int((y0 + y1) / 2 * GRID), int((x0 + x1) / 2 * GRID))
+        field = question.question.removesuffix("?").split()
+        assert LABELS[targets["row"][middle]].lower() in field
+        if question.answer.isdigit():
+            names = ("character", "second")[: len(question.answer)]
+            assert "".join(CHARACTERS[targets[name][middle]] for name in names) == question.answer
+        else:
+            assert WORDS[targets["word"][middle]] == question.answer
 
 
 def planted_targets(batch: int = 2, patches: int = 5) -> dict[str, torch.Tensor]:
@@ -90,18 +133,22 @@ def test_right_is_the_share_of_shown_things_named_right():
 
 
 def test_the_word_table_names_a_class_by_its_one_token_forms():
-    table = WordTable(tokenizer())
+    words_of = build_tokenizer(page_texts(("entity_grid",), ("shapes",), 20), 1536)
+    table = WordTable(words_of)
     targets = {name: torch.full((1, 3), NONE) for name in NAMES}
     targets["shape"][0, 1] = SHAPES.index("circle")
     targets["color"][0, 1] = COLORS.index("red")
-    targets["row"][0, 2] = CHARACTERS.index("B")
+    targets["row"][0, 2] = LABELS.index("B")
+    targets["word"][0, 0] = WORDS.index("Gate")
     words = table(targets)
-    vocab = tokenizer().get_vocab()
+    vocab = words_of.get_vocab()
     tokens = table.tokens.tolist()
     assert tokens == sorted(set(tokens))
     assert list(words) == list(ROLES)
     assert words["figure"].shape == (1, 3, len(tokens))
-    assert words["figure"][0, [0, 2]].sum() == 0
+    assert words["figure"][0, 2].sum() == 0
+    found = {tokens[place] for place in words["figure"][0, 0].nonzero().flatten().tolist()}
+    assert found == {vocab[form] for form in ("Gate", "ĠGate", "Ġgate")}
     forms = [form for form in ("circle", "Ġcircle", "Ġcircles", "red", "Ġred") if form in vocab]
     assert len(forms) >= 4
     named = {vocab[form] for form in forms}
@@ -110,7 +157,7 @@ def test_the_word_table_names_a_class_by_its_one_token_forms():
     circles = found[[tokens.index(vocab[form]) for form in forms if "circle" in form]]
     assert_close(circles.sum(), torch.tensor(0.5))
     assert_close(found.sum(), torch.tensor(1.0))
-    labels = [ids for ids in (tokenizer()(t, add_special_tokens=False).input_ids for t in ("B", " B")) if len(ids) == 1]
+    labels = [ids for ids in (words_of(t, add_special_tokens=False).input_ids for t in ("B", " B")) if len(ids) == 1]
     assert sorted(tokens[place] for place in words["row"][0, 2].nonzero().flatten()) == sorted(ids[0] for ids in labels)
     assert words["row"][0, 2].sum() == 1
     assert words["row"][0, :2].sum() == words["column"].sum() == 0
@@ -122,6 +169,8 @@ def planted_words(vocab: int) -> dict[str, torch.Tensor]:
     words["figure"][0, 4, [2, 7]] = 0.5
     words["row"][1, 2, 3] = 1
     words["column"][0, 1, 8] = 1
+    words["second"][1, 2, 4] = 1
+    words["third"][0, 4, 11] = 1
     return words
 
 
@@ -133,7 +182,7 @@ def test_alignment_loss_is_the_cross_entropy_with_all_cosines_in_each_role():
     words = planted_words(vocab)
     found = alignment_loss(projected, words, embeddings, scale=5.0)
     expected = torch.zeros(2)
-    for shift, role in ((0, "figure"), (4, "row"), (8, "column")):
+    for shift, role in ((0, "figure"), (2, "second"), (5, "third"), (7, "row"), (10, "column")):
         for row in range(2):
             each = []
             for place in words[role][row].sum(-1).nonzero().flatten().tolist():
@@ -141,7 +190,7 @@ def test_alignment_loss_is_the_cross_entropy_with_all_cosines_in_each_role():
                 cosines = torch.stack([F.cosine_similarity(projected[row, place], vector, dim=0) for vector in rolled])
                 each.append(-(words[role][row, place] * (5 * cosines).log_softmax(0)).sum())
             if each:
-                expected[row] += torch.stack(each).mean() / 3
+                expected[row] += torch.stack(each).mean() / 5
     assert_close(found, expected)
     found.sum().backward()
     assert (projected.grad.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [0, 4], [1, 2]]
@@ -154,8 +203,8 @@ def test_alignment_tells_a_row_s_label_from_a_column_s():
     embeddings = F.normalize(torch.randn(19, 96), dim=-1)
     words = {role: torch.zeros(1, 2, 19) for role in ROLES}
     words["row"][0, :, 3] = words["column"][0, :, 8] = 1
-    right = embeddings[3].roll(32) + embeddings[8].roll(64)
-    wrong = embeddings[3].roll(64) + embeddings[8].roll(32)
+    right = embeddings[3].roll(57) + embeddings[8].roll(76)
+    wrong = embeddings[3].roll(76) + embeddings[8].roll(57)
     losses = [alignment_loss(patch.expand(1, 2, -1), words, embeddings).item() for patch in (right, wrong)]
     assert losses[0] < 0.1 < 1 < losses[1]
 

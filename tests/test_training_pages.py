@@ -27,7 +27,6 @@ from llava.train.pages import (
 from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, font_path
 from llava.train.pages.page import CHARACTERS
 from llava.train.pages.stream import page_generator
-from llava.train.pages.style import ONE_LOOK
 from tests.pages_helpers import CASES, mark_at, pages, parts_of
 
 DIGEST = """
@@ -146,14 +145,24 @@ def test_fonts_print_every_character_differently(name):
     assert len(shown) == len(CHARACTERS) - 3
 
 
-def test_names_on_a_page_mean_one_thing():
-    names = [*lexicon.FIELDS, *lexicon.COLUMNS, *lexicon.FACTS]
+@pytest.mark.parametrize("words", [lexicon.FULL, lexicon.SMALL], ids=["full", "small"])
+def test_names_on_a_page_mean_one_thing(words):
+    names = [*words.fields, *words.columns, *lexicon.FACTS]
     counts = Counter(name.lower() for name in names)
     assert set(counts.values()) == {1}
-    assert not set(lexicon.SERIES) & {name for pool in lexicon.CATEGORIES for name in pool}
-    for pool in (lexicon.ITEMS, lexicon.SERIES, lexicon.TOPICS, *lexicon.CATEGORIES):
-        assert len(set(pool)) == len(pool)
-    assert not set(lexicon.ITEMS) & {"Total", *lexicon.COLUMNS}
+    assert not set(words.series) & {name for pool in words.categories for name in pool}
+    for pool in (words.items, words.series, lexicon.TOPICS, *words.shares, *words.categories):
+        assert len(set(pool)) == len(pool) > 3
+    assert not set(words.items) & {"Total", *words.columns}
+
+
+def test_small_pages_use_only_words_that_can_be_named():
+    assert {word for name in lexicon.SMALL.words for word in name.split()} <= set(lexicon.WORDS)
+    for family in ("doc_page", "chart_page"):
+        for page in pages(family, "shapes", "train"):
+            for mark in page.marks:
+                for word, _ in mark.words():
+                    assert word.strip(":.") in lexicon.WORDS or len(word) <= 3, mark
 
 
 @pytest.mark.parametrize(("style", "split"), CASES)
@@ -257,8 +266,7 @@ def test_questions_vary(family, style):
     kinds = Counter(question.kind for question in questions)
     assert len(questions) >= 45
     assert len(kinds) >= 2
-    if STYLES[style].kinds is not None:
-        assert set(kinds) <= ONE_LOOK
+    assert set(kinds) <= set(STYLES[style].look.wordings)
     assert len({question.question for question in questions}) > 0.5 * len(questions)
     assert max(Counter(question.answer for question in questions).values()) < 0.45 * len(questions)
     for page in asked:

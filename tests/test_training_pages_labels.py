@@ -17,6 +17,7 @@ from llava.train.pages import (
     evidence_patches,
     inked_patches,
     patch_labels,
+    patch_words,
     patches_under,
 )
 from tests.pages_helpers import pages
@@ -119,6 +120,40 @@ def test_a_page_without_print_has_no_characters():
     assert (labels.characters == NONE).all()
     assert (labels.owners == NONE).all()
     assert (labels.colors == NONE).all()
+
+
+def words_by_loops(page: Page, grid: int) -> list[list[str]]:
+    """The word that covers most of each patch, among those that share a third of the lesser width and height."""
+    table = [["" for _ in range(grid)] for _ in range(grid)]
+    for row in range(grid):
+        for column in range(grid):
+            most = 0.0
+            for mark in page.marks:
+                for word, (x0, y0, x1, y1) in mark.words():
+                    wide = min(x1 * grid, column + 1) - max(x0 * grid, column)
+                    high = min(y1 * grid, row + 1) - max(y0 * grid, row)
+                    across, down = wide / min((x1 - x0) * grid, 1), high / min((y1 - y0) * grid, 1)
+                    if min(across, down) > 1 / 3 - 1e-6 and across * down > most + 1e-6:
+                        most, table[row][column] = across * down, word.strip(":.,") or word
+    return table
+
+
+@pytest.mark.parametrize(("family", "style", "grid"), [("doc_page", "shapes", 12), ("chart_page", "full", 11)])
+def test_words_over_patches_agree_with_the_slow_definition(family, style, grid):
+    for page in pages(family, style, "train")[:6]:
+        ids, words = patch_words(page, grid)
+        named = [[words[place] if place != NONE else "" for place in row] for row in ids.tolist()]
+        assert named == words_by_loops(page, grid)
+        assert len({*ids.flatten().tolist()}) > 5
+
+
+def test_no_word_is_over_the_patches_of_a_page_without_print():
+    page = Page(image=Image.new("RGB", (70, 70)), paper=(0, 0, 0), questions=(), marks=())
+    ids, words = patch_words(page, 7)
+    assert words == ()
+    assert (ids == NONE).all()
+    with pytest.raises(ValueError, match="grid must be positive, got 0"):
+        patch_words(page, 0)
 
 
 def test_words_of_a_run_have_their_own_boxes():

@@ -65,6 +65,8 @@ class TrainConfig(Settings):
     """SHIRG-X's settings; without, LaViDa's own encoding of images is trained."""
     train_budgets: tuple[int, ...] = ()
     """Budgets drawn in training, one per step; those of ``shirg_x`` when not given."""
+    random_selection: float = 0.0
+    """Share of steps in which tokens are chosen at random, so that the model learns to read whatever it is shown."""
     trainable: TrainableConfig = field(default_factory=TrainableConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     answer_block: int = 32
@@ -95,6 +97,9 @@ class TrainConfig(Settings):
         self.check_count("seed", 0)
         self.check_count("answer_block", 1)
         self.check_count("max_extra_blocks", 0)
+        self.check_number("random_selection")
+        if self.random_selection > 1:
+            raise ValueError(f"random_selection is a share of steps, from 0 to 1, got {self.random_selection!r}")
         self.check_choice("gradient_checkpointing", (True, False))
         if sum(source is not None for source in (self.pages, self.mixture, self.real)) != 1:
             raise ValueError("give exactly one of pages, mixture and real: what to train on")
@@ -118,8 +123,9 @@ class TrainConfig(Settings):
         for name in ("train_budgets", "validation_budgets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.shirg_x is None:
-            if self.train_budgets:
-                raise ValueError("train_budgets belong to shirg_x, which is not given")
+            for name in ("train_budgets", "random_selection"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} belongs to shirg_x, which is not given")
             return
         patches = self.shirg_x.num_patches
         for budget in self.train_budgets:

@@ -20,6 +20,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.train.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
+from llava.train.pages.lexicon import SMALL
 from shirg.settings import Settings
 
 SPECIAL: Mapping[str, str] = {
@@ -54,7 +55,7 @@ class SmallModelConfig(Settings):
     language_layers: int = 4
     vision_mlp: int = 384
     language_mlp: int = 384
-    vocabulary: int = 1024
+    vocabulary: int = 1536
     """Most tokens, bytes and special words included."""
     seed: int = 20260101
 
@@ -152,14 +153,16 @@ def whitened_filters(views: Tensor, count: int, *, floor: float = 0.05, gain: fl
 def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with LLaDA's special words; digits stay apart, so that numbers are read one by one.
 
-    The names of shapes and colors are taught often enough to become single tokens, with and without a space in front.
+    The names of shapes and colors, and the words of the smallest pages, are taught often enough to become single
+    tokens, with and without a space in front.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    names = [form for name in (*SHAPES, *COLORS) for form in (name, f" {name}")]
+    names = [form for name in (*SHAPES, *COLORS, *SMALL.words) for form in (name, f" {name}")]
+    names += [f" {name.lower()}" for name in SMALL.fields]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[AddedToken(word, special=True, normalized=False) for word in SPECIAL.values()],

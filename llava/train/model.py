@@ -22,7 +22,7 @@ from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask
 from llava.train.page_losses import PageLosses
 from llava.train.parts import Parts
 from llava.train.pointing import BlockInput, log_attention, query_places, record_block_inputs
-from llava.train.relevance import box_loss, distillation_loss, noise_gate
+from llava.train.relevance import noise_gate, relevance_loss
 from llava.train.seeds import stable_seed
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
@@ -41,6 +41,8 @@ class Draws:
     gate: bool = False
     """Whether this step gates all tokens with noise instead of selecting some."""
     gate_seed: int = 0
+    selection_seed: int | None = None
+    """Of a step that chooses tokens at random; None for one that chooses by the similarity."""
     measurements: tuple[tuple[Tensor, Tensor], ...] = ()
     """(times, noise) of each draw over which budgets are measured; empty in a step that measures none."""
 
@@ -117,7 +119,7 @@ class TrainingModel(nn.Module):
         if draws.gate:
             self._denoise(parts, batch, draws, self._splice(batch, self._gated(rows, batch, draws)), None)
         else:
-            prefix = self.handle.select_tokens(rows, batch.questions)
+            prefix = self.handle.select_tokens(rows, batch.questions, similarity=_chance(rows, batch, draws))
             copies, inputs = self._denoise(parts, batch, draws, self._splice(batch, prefix.sequences), prefix)
             if self.probe is not None:
                 self._probe_coordinates(parts, prefix, self.probe)
@@ -246,7 +248,7 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         assert draws.budget is not None
         detail = rows.dual.detail
-        noise = to_device(_gate_noise(batch, draws.gate_seed, detail.shape[1:]), detail.device)
+        noise = to_device(_image_noise(batch, draws.gate_seed, detail.shape[1:]), detail.device)
         features = noise_gate(detail, self._relevance(rows, batch), noise, keep=draws.budget)
         return self.handle.project_tokens(rows, _every_token(rows, features))[0]
 
@@ -256,10 +258,10 @@ class TrainingModel(nn.Module):
         relevance = self._relevance(rows, batch)
         if self.losses.relevance_teacher == "boxes":
             assert self.page_losses is not None
-            parts["relevance"] = box_loss(relevance, self.page_losses.answer_patches(batch, rows))
+            wanted = self.page_losses.relevant_patches(batch, rows)
         else:
-            attention = self._attention_to_patches(batch, draws, pages)
-            parts["relevance"] = distillation_loss(relevance, attention)
+            wanted = self._attention_to_patches(batch, draws, pages)
+        parts["relevance"] = relevance_loss(relevance, wanted)
 
     @torch.no_grad()
     def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
@@ -315,12 +317,19 @@ def _rows(pages: EncodedPages, batch: Batch, budget: int | None) -> EncodedPages
     return pages.gather(batch.image_index, None if budget is None else [min(budget, count) for count in counts])
 
 
-def _gate_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
+def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
+    """(images, patches) noise in place of the similarity, in a step that chooses tokens at random."""
+    if draws.selection_seed is None:
+        return None
+    return to_device(_image_noise(batch, draws.selection_seed, rows.dual.detail.shape[1:2]), rows.dual.detail.device)
+
+
+def _image_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
     """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
     drawn = []
     for row, sample in enumerate(batch.sample_index):
         place = batch.sample_index[:row].count(sample)
-        generator = torch.Generator().manual_seed(stable_seed("gate", seed, batch.ids[sample], place))
+        generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
         drawn.append(torch.randn(*shape, generator=generator))
     return torch.stack(drawn)
 

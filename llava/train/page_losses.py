@@ -1,6 +1,7 @@
 """What drawn pages can teach beyond their answers, since the generator knows everything about them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,12 @@ from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.train.batch import Batch, detail_starts
 from llava.train.losses import LossConfig
 from llava.train.objective import TwoCopies
-from llava.train.pages import Page
+from llava.train.pages import Box, Page, PageQuestion
 from llava.train.parts import Parts
 from llava.train.pointing import BlockInput, place_in_rows, pointing_loss, tokens_under
 from llava.train.reading import ReadingHeads, WordTable, alignment_loss, patch_targets, reading_loss
+
+_ANSWER, _EVIDENCE = attrgetter("answer_boxes"), attrgetter("evidence")
 
 
 class PageLosses(nn.Module):
@@ -93,7 +96,7 @@ class PageLosses(nn.Module):
         boxes = [row[:length] for row, length in zip(prefix.tokens.boxes, lengths, strict=True)]
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
         shape = (len(batch.ids), copies.labels.shape[1])
-        targets = place_in_rows(_under_answers(batch, boxes), batch.sample_index, starts, shape=shape)[copies.samples]
+        targets = place_in_rows(_under(batch, boxes, _ANSWER), batch.sample_index, starts, shape=shape)[copies.samples]
         asking = copies.masked & self._is_content(copies)
         return pointing_loss(inputs, asking, targets, heads=self.losses.pointing_heads)
 
@@ -138,17 +141,21 @@ class PageLosses(nn.Module):
             content &= copies.labels != token
         return content
 
-    def answer_patches(self, batch: Batch, rows: EncodedPages) -> Tensor:
-        """(rows, patches) bool: patches that share an area with what the answer is read from."""
-        return torch.stack(_under_answers(batch, rows.dual.boxes))
+    def relevant_patches(self, batch: Batch, rows: EncodedPages) -> Tensor:
+        """(rows, patches) float32: where to look, half of it at the answer, half at what the question names."""
+        kinds = []
+        for boxes_of in (_ANSWER, _EVIDENCE):
+            under = torch.stack(_under(batch, rows.dual.boxes, boxes_of)).float()
+            kinds.append(under / under.sum(1, keepdim=True).clamp(min=1))
+        return torch.stack(kinds).mean(0)
 
 
-def _under_answers(batch: Batch, boxes: Iterable[Tensor]) -> list[Tensor]:
-    """Per image (tokens,) bool: its tokens, at ``boxes`` (tokens, 4), on what its sample's answer is read from."""
+def _under(batch: Batch, boxes: Iterable[Tensor], boxes_of: Callable[[PageQuestion], tuple[Box, ...]]) -> list[Tensor]:
+    """Per image (tokens,) bool: its tokens, at ``boxes`` (tokens, 4), on what ``boxes_of`` says of its question."""
     under = []
     for sample, row in zip(batch.sample_index, boxes, strict=True):
         question = batch.page_questions[sample]
-        under.append(tokens_under(row, () if question is None else question.answer_boxes))
+        under.append(tokens_under(row, () if question is None else boxes_of(question)))
     return under
 
 

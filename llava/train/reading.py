@@ -16,23 +16,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, Page, patch_labels, plural
+from llava.train.pages import CHARACTERS, COLORS, HUES, NONE, SHAPES, WORDS, Page, patch_labels, patch_words, plural
 
+LABELS = (*CHARACTERS, *WORDS)
 NAMES: Mapping[str, Sequence[str]] = {
     "character": CHARACTERS,
+    "second": CHARACTERS,
+    "third": CHARACTERS,
+    "word": WORDS,
     "shape": SHAPES,
     "color": COLORS,
-    "row": CHARACTERS,
-    "column": CHARACTERS,
+    "row": LABELS,
+    "column": LABELS,
 }
-"""What is asked of a patch, and the classes; of a row's or column's label, the first character."""
+"""What is asked of a patch, and the classes. A short number or code is spelled out, whatever part of it a patch
+shows; of other print that is no known word, the characters in the patch; of a label, the first word. Only hues are
+named as colors of print."""
 
 ROLES: Mapping[str, Sequence[str]] = {
-    "figure": ("character", "shape", "color"),
+    "figure": ("character", "word", "shape", "color"),
+    "second": ("second",),
+    "third": ("third",),
     "row": ("row",),
     "column": ("column",),
 }
-"""What a word can be to a patch: what is drawn there, or the label of its row or column."""
+"""What a word can be to a patch: what is drawn there, its second or third character, or its row's or column's label."""
+_SPELLED = 3
+_WORD_IDS = {word: index for index, word in enumerate(WORDS)}
+_LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
 
 NOTHING_WEIGHT = 0.1
 """Weight of patches that show nothing of a kind: most of a page is paper."""
@@ -43,20 +54,40 @@ PatchTargets = Mapping[str, Tensor]
 
 def patch_targets(pages: Sequence[Page], grid: int) -> PatchTargets:
     """What every patch of the pages shows, on the host."""
-    labels = [patch_labels(page, grid, slots=1) for page in pages]
-    columns = {
-        "character": [page.characters[..., 0] for page in labels],
-        "shape": [page.shapes for page in labels],
-        "color": [page.colors for page in labels],
-        "row": [_first_characters(page.row_labels)[page.rows] for page in labels],
-        "column": [_first_characters(page.column_labels)[page.columns] for page in labels],
-    }
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
+    for page in pages:
+        labels = patch_labels(page, grid, slots=_SPELLED)
+        ids, words = patch_words(page, grid)
+        known = np.array([*(_WORD_IDS.get(word, NONE) for word in words), NONE], dtype=np.int64)
+        spelled = np.array([*map(_spell, words), [NONE] * _SPELLED], dtype=np.int64)
+        short = np.array([*(_is_short(word) for word in words), False])
+        word = known[ids]
+        characters = np.where(short[ids][..., None], spelled[ids], labels.characters)
+        characters[word != NONE] = NONE
+        for slot, name in enumerate(("character", "second", "third")):
+            columns[name].append(characters[..., slot])
+        columns["word"].append(word)
+        columns["shape"].append(labels.shapes)
+        columns["color"].append(np.where((labels.shapes == NONE) & (labels.colors >= len(HUES)), NONE, labels.colors))
+        columns["row"].append(_label_classes(labels.row_labels)[labels.rows])
+        columns["column"].append(_label_classes(labels.column_labels)[labels.columns])
     return {name: torch.from_numpy(np.stack(values)).flatten(1) for name, values in columns.items()}
 
 
-def _first_characters(labels: Sequence[str]) -> np.ndarray:
-    """Classes of the labels' first characters; NONE, which is the index -1, ends them."""
-    return np.array([*(CHARACTERS.index(label[0]) for label in labels), NONE], dtype=np.int64)
+def _is_short(word: str) -> bool:
+    return len(word) <= _SPELLED and word not in _WORD_IDS
+
+
+def _spell(word: str) -> list[int]:
+    """The classes of a short word's characters."""
+    codes = [CHARACTERS.index(character) for character in word[:_SPELLED]]
+    return codes + [NONE] * (_SPELLED - len(codes))
+
+
+def _label_classes(labels: Sequence[str]) -> np.ndarray:
+    """Classes of the labels' first words, or characters of unknown words; NONE, which is the index -1, ends them."""
+    firsts = [label.split()[0] for label in labels]
+    return np.array([*(_LABEL_IDS.get(word, _LABEL_IDS[word[0]]) for word in firsts), NONE], dtype=np.int64)
 
 
 class ReadingHeads(nn.Module):
@@ -90,7 +121,8 @@ def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading
         target = targets[name].to(scores.device)
         shown = target != NONE
         classes = torch.where(shown, target, scores.shape[-1] - 1)
-        each = F.cross_entropy(scores.transpose(1, 2).float(), classes, reduction="none")
+        flat = F.cross_entropy(scores.flatten(0, 1).float(), classes.flatten(), reduction="none")
+        each = flat.view_as(classes)  # classes last: a transposed table takes thrice as long on a CPU
         weight = torch.where(shown, 1.0, NOTHING_WEIGHT)
         losses.append((each * weight).sum(1) / weight.sum(1))
         right[name] = ((scores.argmax(-1) == target) & shown).sum() / shown.sum()
@@ -100,8 +132,9 @@ def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading
 class WordTable(nn.Module):
     """Which tokens name a class: a distribution over the naming tokens for every class of every kind.
 
-    A word counts in the form it has at the start of an answer, in the form it has behind a space and, if it is a shape,
-    in the plural, as far as each is one token; a class that no single token names has no target.
+    A word counts in the form it has at the start of an answer, in the form it has behind a space, there in lower case
+    too and, if it is a shape, in the plural, as far as each is one token; a class that no single token names has no
+    target.
     """
 
     tokens: Tensor
@@ -129,6 +162,8 @@ class WordTable(nn.Module):
 
 def _single_tokens(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     forms = [word, f" {word}", *([f" {plural(word)}"] if word in SHAPES else [])]
+    if len(word) > 1:
+        forms.append(f" {word.lower()}")
     ids = [tokenizer(text, add_special_tokens=False).input_ids for text in forms]
     return sorted({form[0] for form in ids if len(form) == 1})
 

@@ -6,37 +6,25 @@ the question: the answer decides what is right, never what is seen.
 Axis names: batch (images), patches (raster order), dim (vision width).
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def box_loss(relevance: Tensor, targets: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
-    """-log of the softmax mass on the true patches: its sum over images that have any, float32, and their number.
+def relevance_loss(relevance: Tensor, wanted: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
+    """Cross-entropy between what should be relevant and the softmax of the relevance.
+
+    Returns its sum over images of which anything is wanted, float32, and their number.
 
     Args:
         relevance: (batch, patches) cosines from [-1, 1].
-        targets: (batch, patches) bool: patches under the answer, or under what the question names.
+        wanted: (batch, patches), not negative, of any sum: the attention that answer positions pay to patches, or the
+            places of what the answer is read from. No gradient flows into it.
         scale: the cosines' inverse temperature.
     """
-    known = targets.any(1)
-    mass = (scale * relevance).log_softmax(-1).masked_fill(~targets, -math.inf).logsumexp(-1)
-    return -mass[known].sum(), known.sum()
-
-
-def distillation_loss(relevance: Tensor, attention: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
-    """Cross-entropy between the attention that answer positions pay to patches and the relevance.
-
-    Returns its sum over images that are looked at, float32, and their number.
-
-    Args:
-        attention: (batch, patches), not negative; no gradient flows into it.
-    """
-    total = attention.detach().float().sum(-1, keepdim=True)
+    total = wanted.detach().float().sum(-1, keepdim=True)
     seen = total[:, 0] > 0
-    wanted = attention.detach().float() / total.clamp(min=torch.finfo(torch.float32).tiny)
+    wanted = wanted.detach().float() / total.clamp(min=torch.finfo(torch.float32).tiny)
     losses = -(wanted * (scale * relevance).log_softmax(-1)).sum(-1)
     return losses[seen].sum(), seen.sum()
 

@@ -91,6 +91,15 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
 
 
+class _Arguments(TrainingArguments):
+    """transformers' own, but a process on CPUs is on "cpu": torch 2.11 cannot load a state to "cpu:0"."""
+
+    @property
+    def device(self) -> torch.device:
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
+
+
 def training_arguments(config: TrainConfig) -> TrainingArguments:
     """transformers' arguments, with the project's own choices where the configuration has none.
 
@@ -113,7 +122,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     if settings.get("eval_strategy", "no") != "no" and not validates:
         raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
     try:
-        return TrainingArguments(output_dir=config.out, seed=config.seed, data_seed=config.seed, **settings)
+        return _Arguments(output_dir=config.out, seed=config.seed, data_seed=config.seed, **settings)
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"trainer: {error}") from error
 

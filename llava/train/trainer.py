@@ -87,12 +87,15 @@ class MaskedDiffusionTrainer(Trainer):
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
         measures = bool(budgets) and losses.budget > 0 and losses.denoising > 0 and step % losses.budget_every == 0
         gates = model.learns_relevance and losses.relevance_teacher == "gate" and step % 2 == 1
+        generator = torch.Generator().manual_seed(stable_seed("selection", seed, step))
+        at_random = torch.rand((), generator=generator).item() < self.config.random_selection
         return Draws(
             times=times,
             noise=noise,
             budget=budget,
             gate=gates,
             gate_seed=stable_seed("gate", *key),
+            selection_seed=stable_seed("selection", *key) if at_random else None,
             measurements=tuple(
                 draw_noise(batch, "measure", draw, *key) for draw in range(losses.budget_draws if measures else 0)
             ),

@@ -7,9 +7,11 @@ from llava.train.pages.labels import (
     evidence_patches,
     inked_patches,
     patch_labels,
+    patch_words,
     patches_under,
 )
-from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion, plural
+from llava.train.pages.lexicon import WORDS
+from llava.train.pages.page import CHARACTERS, COLORS, HUES, SHAPES, Box, Mark, Page, PageQuestion, plural
 from llava.train.pages.records import page_records
 from llava.train.pages.stream import FAMILIES, SPLITS, PageStream, draw_page
 from llava.train.pages.style import STYLES, PageStyle
@@ -18,10 +20,12 @@ __all__ = [
     "CHARACTERS",
     "COLORS",
     "FAMILIES",
+    "HUES",
     "NONE",
     "SHAPES",
     "SPLITS",
     "STYLES",
+    "WORDS",
     "Box",
     "Mark",
     "Page",
@@ -35,6 +39,7 @@ __all__ = [
     "inked_patches",
     "page_records",
     "patch_labels",
+    "patch_words",
     "patches_under",
     "plural",
 ]

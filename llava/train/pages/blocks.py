@@ -89,10 +89,10 @@ def draw_form(frame: Frame, *, share: float = 1.0, stacked: bool = False) -> lis
     """Fields and values in as many columns as fit; ``stacked`` puts each value below its field's name."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
     gap, width = face.size, frame.right - frame.left
-    mark, names = pick(rng, (":", "", ".")), list(lexicon.FIELDS)
+    mark, fields = pick(rng, (":", "", ".")), sheet.lexicon.fields
     if stacked:
         mark = ""
-    filled = [(name, lexicon.FIELDS[name](rng)) for name in names]
+    filled = [(name, write(rng)) for name, write in fields.items()]
     taken = [face.width(name + mark) + gap + face.width(value) for name, value in filled]
     if stacked:
         taken = [max(face.width(name), face.width(value)) for name, value in filled]
@@ -121,19 +121,19 @@ def draw_form(frame: Frame, *, share: float = 1.0, stacked: bool = False) -> lis
 def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Table | None:
     """A table with as many columns and rows as fit, its sums below; None where not even two rows fit."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
-    lines, gap = frame.lines(share), face.size
+    lines, gap, words = frame.lines(share), face.size, sheet.lexicon
     if lines < 4:
         return None
-    num_rows = min(lines - 2, len(lexicon.ITEMS), between(rng, 3, 6) if lines < 12 else lines)
-    labels = sample(rng, lexicon.ITEMS, num_rows)
+    num_rows = min(lines - 2, len(words.items), between(rng, 3, 6) if lines < 12 else lines)
+    labels = sample(rng, words.items, num_rows)
     x = frame.left + max(face.width(label) for label in (*labels, "Total")) + gap
     heads: list[tuple[str, list[str], float, float]] = []
-    for head in sample(rng, list(lexicon.COLUMNS), len(lexicon.COLUMNS)):
+    for head in sample(rng, list(words.columns), len(words.columns)):
         if heads and frame.right - x < 2 * gap:
             break
-        values = [lexicon.COLUMNS[head](rng) for _ in labels]
+        values = [words.columns[head](rng) for _ in labels]
         total = _sum(values) if head in lexicon.SUMMED else ""
-        width = max(face.width(words) for words in (head, total, *values))
+        width = max(face.width(entry) for entry in (head, total, *values))
         if x + width <= frame.right:
             heads.append((head, [*values, total], x, x + width))
             x += width + gap

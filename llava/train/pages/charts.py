@@ -6,13 +6,11 @@ from math import cos, radians, sin
 
 import numpy as np
 
-from llava.train.pages import lexicon
 from llava.train.pages.chance import between, happens, pick, sample
 from llava.train.pages.glyphs import Face
 from llava.train.pages.page import HUES, Box
 from llava.train.pages.sheet import Sheet
 
-_STEPS = (1, 2, 5, 10, 20, 25, 50, 100)
 Rectangle = tuple[float, float, float, float]
 
 
@@ -67,7 +65,7 @@ def _draw_pie(
     x0, y0, x1, y1 = inside
     line = round(face.size * 1.35)
     most = max(2, min(6, int((y1 - y0) // line)))
-    names = _short(rng, face, pick(rng, (lexicon.SERIES, lexicon.CITIES)), (x1 - x0) * 0.3)
+    names = _short(rng, face, pick(rng, sheet.lexicon.shares), (x1 - x0) * 0.3)
     chart.categories = names[: between(rng, 2, most)]
     chart.unit = "%"
     shares = _shares(rng, len(chart.categories))
@@ -110,15 +108,15 @@ def _draw_axes_chart(
 ) -> None:
     grouped = chart.kind == "grouped"
     if grouped or (chart.kind == "line" and happens(rng, 0.6)):
-        chart.series = sample(rng, lexicon.SERIES, between(rng, 2, 3 if inside[2] - inside[0] > 200 else 2))
+        chart.series = sample(rng, sheet.lexicon.series, between(rng, 2, 3 if inside[2] - inside[0] > 200 else 2))
         chart.colors = dict(zip(chart.series, sample(rng, HUES, len(chart.series)), strict=True))
         inside = _draw_legend(chart, sheet, face, inside, layout)
     x0, y0, x1, y1 = inside
     top, base = y0 + face.size + 4, y1 - round(face.size * 1.4)
     num_ticks = max(2, min(between(rng, 4, 8), int((base - top) // (face.size + 1))))
-    step = pick(rng, _STEPS)
+    step = pick(rng, sheet.lexicon.steps)
     left = x0 + max(face.width(str(step * tick)) for tick in range(num_ticks + 1)) + 5
-    chart.categories, slot = _fit_categories(rng, face, x1 - left, 6 * len(chart.series) + 4)
+    chart.categories, slot = _fit_categories(rng, sheet.lexicon.categories, face, x1 - left, 6 * len(chart.series) + 4)
     thin = slot * 0.8 / len(chart.series) if chart.kind != "line" else slot / len(chart.series)
     printed = step * num_ticks > 9 and thin > face.width(str(step * num_ticks)) + 1
     printed = printed and (chart.kind != "line" or len(chart.series) == 1) and happens(rng, 0.6)
@@ -216,9 +214,11 @@ def _color_single(chart: Chart, rng: np.random.Generator) -> None:
         chart.colors = {"": pick(rng, HUES)}
 
 
-def _fit_categories(rng: np.random.Generator, face: Face, width: float, least: float) -> tuple[list[str], float]:
+def _fit_categories(
+    rng: np.random.Generator, pools: tuple[tuple[str, ...], ...], face: Face, width: float, least: float
+) -> tuple[list[str], float]:
     """Neighboring categories of one kind whose labels fit side by side, and the width of each slot."""
-    for pool in sample(rng, lexicon.CATEGORIES, len(lexicon.CATEGORIES)):
+    for pool in sample(rng, pools, len(pools)):
         slot = max(least, *(face.width(name) + 4 for name in pool))
         most = min(len(pool), int(width // slot))
         if most >= 2:

@@ -14,6 +14,9 @@ from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Page, PageQu
 NONE = -1
 """Class of patches that show nothing of a kind; ``cross_entropy(ignore_index=NONE)`` leaves them out."""
 _INK_SPAN = 64
+_PUNCTUATION = ":.,"
+_ROUNDING = 1e-6
+_LEAST_SHARE = 1 / 3 - _ROUNDING
 _BY_CODE = np.full(128, NONE, dtype=np.int64)
 _BY_CODE[[ord(character) for character in CHARACTERS]] = np.arange(len(CHARACTERS))
 
@@ -82,6 +85,35 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
         row_labels=row_labels,
         column_labels=column_labels,
     )
+
+
+def patch_words(page: Page, grid: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The printed word over each patch: (grid, grid) int64 indices into the words, ``NONE`` where there is none.
+
+    A word is over a patch if they share at least a third of the lesser height and of the lesser width; where several
+    are, the one that covers most of it. Words stand in order of drawing, without the marks of punctuation around them.
+
+    Raises:
+        ValueError: if ``grid`` is not positive.
+    """
+    if grid < 1:
+        raise ValueError(f"grid must be positive, got {grid}")
+    ids = np.full((grid, grid), NONE, dtype=np.int64)
+    most = np.zeros((grid, grid))
+    words: list[str] = []
+    borders = np.arange(grid + 1) / grid
+    for mark in page.marks:
+        for word, (x0, y0, x1, y1) in mark.words():
+            across, down = (
+                np.clip(np.minimum(borders[1:], high) - np.maximum(borders[:-1], low), 0, None)
+                / min(high - low, 1 / grid)
+                for low, high in ((x0, x1), (y0, y1))
+            )
+            cover = np.outer(np.where(down > _LEAST_SHARE, down, 0), np.where(across > _LEAST_SHARE, across, 0))
+            won = cover > most + _ROUNDING
+            most[won], ids[won] = cover[won], len(words)
+            words.append(word.strip(_PUNCTUATION) or word)
+    return ids, tuple(words)
 
 
 def patches_under(boxes: tuple[Box, ...], grid: int) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ Values take one number from the generator where they can: a page of print needs 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,6 +42,8 @@ CITIES = _words(
     """Accra Bergen Cairo Delhi Essen Fargo Genoa Hanoi Izmir Jaipur Kyoto Lagos Lima Lyon Malmo Nice Oslo Perth
     Porto Quito Riga Rome Seoul Split Tampa Turin Ulm Vaduz Vigo York Zagreb"""
 )
+FEW_PEOPLE, FEW_CITIES = PEOPLE[::4], CITIES[::3]
+"""Names of a small model's first pages."""
 MONTHS = _words("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
 SERIES = _words("Wind Solar Hydro Coal Gas Wood Rice Corn Oats Tea Salt Iron Zinc Gold Cars Vans Bikes Boats")
 TOPICS = _words("Output Imports Exports Visits Sales Costs Rainfall Harvest Traffic Orders Stock Loans Repairs")
@@ -137,6 +140,21 @@ def phone(rng: np.random.Generator) -> str:
     return f"{between(rng, 200, 999)}-{between(rng, 0, 9999):04}"
 
 
+def small_number(rng: np.random.Generator) -> str:
+    """A count below 100."""
+    return str(between(rng, 1, 99))
+
+
+def few_first_names(rng: np.random.Generator) -> str:
+    """One of a few first names."""
+    return pick(rng, FEW_PEOPLE)
+
+
+def few_cities(rng: np.random.Generator) -> str:
+    """One of a few cities."""
+    return pick(rng, FEW_CITIES)
+
+
 def percent(rng: np.random.Generator) -> str:
     """A share in whole percent."""
     return f"{between(rng, 1, 99)}%"
@@ -172,3 +190,67 @@ COLUMNS: Mapping[str, Writer] = {
 """Heads of table columns; none is also a field, so that a name on a page means one thing."""
 SUMMED = frozenset(name for name in COLUMNS if COLUMNS[name] in (number, money))
 TITLES = ("Purchase order", "Invoice", "Delivery note", "Stock list", "Packing slip", "Service report", "Receipt")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lexicon:
+    """The words of a style.
+
+    ``fields``, ``columns`` and ``items`` share none, so that a name on a page means one thing.
+    """
+
+    items: tuple[str, ...]
+    """Rows of tables."""
+    fields: Mapping[str, Writer]
+    columns: Mapping[str, Writer]
+    series: tuple[str, ...]
+    shares: tuple[tuple[str, ...], ...]
+    """Lists of what a pie is cut into."""
+    categories: tuple[tuple[str, ...], ...]
+    """Lists of what stands below an axis."""
+    steps: tuple[int, ...]
+    """Distances of ticks."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every name, without the values that ``fields`` and ``columns`` write."""
+        names = (self.items, self.fields, self.columns, self.series, *self.shares, *self.categories)
+        return tuple(dict.fromkeys(name for group in names for name in group))
+
+
+FULL = Lexicon(
+    items=ITEMS,
+    fields=FIELDS,
+    columns=COLUMNS,
+    series=SERIES,
+    shares=(SERIES, CITIES),
+    categories=CATEGORIES,
+    steps=(1, 2, 5, 10, 20, 25, 50, 100),
+)
+SMALL = Lexicon(
+    items=ITEMS[::7],
+    fields={
+        "Name": few_first_names, "Agent": few_first_names, "Driver": few_first_names, "City": few_cities,
+        "Office": few_cities, "Origin": few_cities, "Room": small_number, "Seat": small_number, "Gate": small_number,
+        "Box": small_number, "Age": small_number, "Dock": small_number,
+    },
+    columns={
+        "Qty": small_number, "Stock": small_number, "Units": small_number, "Port": few_cities, "Depot": few_cities,
+        "Buyer": few_first_names, "Clerk": few_first_names,
+    },
+    series=SERIES[::2],
+    shares=(SERIES[::2], FEW_CITIES),
+    categories=(MONTHS, FEW_CITIES, FEW_PEOPLE),
+    steps=(2, 5, 10),
+)  # fmt: skip
+"""Few words and short numbers, for a small model's first documents and charts."""
+
+WORDS = tuple(
+    dict.fromkeys(
+        word
+        for names in (ITEMS, PEOPLE, CITIES, MONTHS, SERIES, TOPICS, FIELDS, FACTS, COLUMNS, ("Total",))
+        for name in names
+        for word in name.split()
+    )
+)
+"""Every word that names something on a page; an index into it is a class of the dense reading loss."""

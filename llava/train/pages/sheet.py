@@ -22,6 +22,7 @@ class Sheet:
     def __init__(self, rng: np.random.Generator, style: PageStyle) -> None:
         self.side = style.side
         self.palette = pick(rng, style.look.palettes)
+        self.lexicon = style.lexicon
         self.print_size = between(rng, *style.print_size)
         self._font = font_path(pick(rng, style.look.fonts))
         self._image = Image.new("RGB", (style.side, style.side), self.palette.paper)

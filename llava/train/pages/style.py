@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from llava.train.pages.lexicon import FULL, SMALL, Lexicon
 from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, Look
-
-ONE_LOOK = frozenset({"color_of", "figure_of_color", "count", "chart_color", "chart_by_color", "field", "date"})
-"""Kinds that need no crossing of a row with a column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,8 @@ class PageStyle:
     """Kinds of question that may be asked; None for all."""
     noise: int = 6
     """Largest darkening of a pixel, in levels of 255."""
+    lexicon: Lexicon = FULL
+    """Words of documents and charts."""
     look: Look = TRAIN_LOOK
 
     def __post_init__(self) -> None:
@@ -57,12 +57,19 @@ class PageStyle:
 
 
 _SHAPES = PageStyle(
-    name="shapes", side=168, print_size=(14, 18), cell=(40, 50), codes=False, panels=1, num_questions=4, noise=4
+    name="shapes",
+    side=168,
+    print_size=(14, 18),
+    cell=(40, 50),
+    codes=False,
+    panels=1,
+    num_questions=4,
+    noise=4,
+    lexicon=SMALL,
 )
 STYLES: Mapping[str, PageStyle] = {
-    "shapes_look": replace(_SHAPES, name="shapes_look", kinds=ONE_LOOK),
     "shapes": _SHAPES,
-    "large_print": replace(_SHAPES, name="large_print", side=336, print_size=(14, 20), cell=(44, 56)),
+    "large_print": replace(_SHAPES, name="large_print", side=336, print_size=(14, 20), cell=(44, 56), lexicon=FULL),
     "full": PageStyle(name="full"),
 }
 """From the first rung to the last; ``shapes`` at ``side=336`` is the same print on 24 x 24 patches."""
