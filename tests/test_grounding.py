@@ -44,7 +44,9 @@ def test_words_are_shown_the_kept_patches_they_name_and_answers_those_words(monk
         lambda inputs, asking, targets, **_: asked.append((asking, targets)) or (torch.zeros(()), torch.ones(())),
     )
     select = module.handle.select_tokens
-    monkeypatch.setattr(module.handle, "select_tokens", lambda *a: prefixes.append(select(*a)) or prefixes[-1])
+    monkeypatch.setattr(
+        module.handle, "select_tokens", lambda *a, **k: prefixes.append(select(*a, **k)) or prefixes[-1]
+    )
     monkeypatch.setattr(
         "llava.train.model.two_copies", lambda *a, **k: copied.append(two_copies(*a, **k)) or copied[-1]
     )

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import TrainingArguments
@@ -122,6 +123,18 @@ def test_single_settings_change_by_their_path() -> None:
     for path, words in (("seed.rank", "seed is no section"), ("trainable.rnk", "did you mean 'rank'")):
         with pytest.raises(ValueError, match=words):
             change_settings(config, {path: 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"random_selection": 1.5}, "random_selection is a share of steps, from 0 to 1, got 1.5"),
+        ({"random_selection": 0.5, "shirg_x": None}, "random_selection belongs to shirg_x, which is not given"),
+    ],
+)
+def test_a_share_of_random_steps_must_be_one_and_needs_shirg_x(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrainConfig.from_dict({"model": "a", "out": "b", "pages": {}, "shirg_x": {}, **changes})
 
 
 def test_an_unknown_setting_is_told_by_its_section() -> None:

@@ -67,8 +67,8 @@ class TestAnswers:
         chosen: list[torch.Tensor] = []
         original = ShirgXHandle.select_tokens
 
-        def noted(self: ShirgXHandle, *args: Any) -> ShirgXPrefix:
-            prefix = original(self, *args)
+        def noted(self: ShirgXHandle, *args: Any, **options: Any) -> ShirgXPrefix:
+            prefix = original(self, *args, **options)
             chosen.append(prefix.selection.kept)
             return prefix
 
@@ -89,6 +89,20 @@ class TestAnswers:
                 word.normal_()
         model(batch, draws)
         assert not torch.equal(chosen[2], chosen[0])
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.3, 6, 24), (1.0, 50, 50)])
+def test_a_share_of_steps_chooses_tokens_at_random(prepare: Any, share: float, least: int, most: int) -> None:
+    run = prepare(losses={"budget": 0}, random_selection=share)
+    trainer = run.trainer
+    batch = collate([trainer.train_dataset[0]])["batch"]
+    seeds = []
+    for step in range(50):
+        trainer.state.global_step = step
+        seeds.append(trainer.draw(batch).selection_seed)
+    drawn = [seed for seed in seeds if seed is not None]
+    assert least <= len(drawn) <= most
+    assert len(set(drawn)) == len(drawn)
 
 
 class TestLearning:

@@ -12,6 +12,7 @@ from llava.train.batch import make_batch
 from llava.train.losses import LossConfig
 from llava.train.model import TrainingModel
 from llava.train.page_losses import PageLosses
+from llava.train.pages import patches_under
 from llava.train.pointing import record_block_inputs
 from tests.losses_helpers import (
     EVERYTHING,
@@ -137,6 +138,47 @@ def test_the_gate_teaches_the_relevance_through_denoising_alone():
         assert ("lavida.shirg_x.relevance.patch_map.weight" in found) == gate
 
 
+def test_true_boxes_want_the_answer_and_what_the_question_names_alike():
+    module = training_model("learned", relevance_teacher="boxes")
+    batch = make_batch(page_groups(module.lavida, 3, first=4))
+    pages = module.handle.encode_pages(batch.views, batch.image_sizes)
+    wanted = module.page_losses.relevant_patches(batch, pages.gather(batch.image_index))
+    named = 0
+    for question, row in zip(batch.page_questions, wanted, strict=True):
+        expected = torch.zeros(144)
+        for boxes in (question.answer_boxes, question.evidence):
+            # An edge on the border of a patch covers none of it, whichever way it was rounded.
+            inner = tuple((x0 + 1e-5, y0 + 1e-5, x1 - 1e-5, y1 - 1e-5) for x0, y0, x1, y1 in boxes)
+            under = torch.from_numpy(patches_under(inner, 12)).flatten()
+            if boxes:
+                expected += under / under.sum() / 2
+        assert_close(row, expected)
+        named += bool(question.evidence)
+    assert named > 0
+
+
+def test_a_random_step_chooses_by_its_seed_and_each_sample_s_name():
+    module = training_model("learned")
+    batch = make_batch(page_groups(module.lavida, 2))
+    chosen = []
+    select = module.handle.select_tokens
+
+    def noted(*given, **options):
+        prefix = select(*given, **options)
+        chosen.append(prefix.selection.kept)
+        return prefix
+
+    module.handle.select_tokens = noted
+    for seed in (None, 3, 3, 4):
+        module(batch, replace(draw_all(batch, measured=False), selection_seed=seed))
+    usual, first, again, other = chosen
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, usual)
+    # Two questions about one page are two samples.
+    assert not torch.equal(first[0], first[1])
+
+
 @pytest.mark.parametrize("teacher", ["boxes", "attention", "gate"])
 def test_the_answer_never_reaches_relevance_or_selection(teacher, monkeypatch):
     module = training_model("learned", relevance_teacher=teacher)
@@ -158,7 +200,7 @@ def test_the_answer_never_reaches_relevance_or_selection(teacher, monkeypatch):
     monkeypatch.setattr(
         module.handle,
         "select_tokens",
-        lambda *given: (prefix := select(*given), seen.append(prefix.selection.kept))[0],
+        lambda *given, **options: (prefix := select(*given, **options), seen.append(prefix.selection.kept))[0],
     )
     runs = []
     for given in (batch, changed):
