@@ -147,7 +147,7 @@ def test_true_boxes_want_the_answer_and_what_the_question_names_alike():
     for question, row in zip(batch.page_questions, wanted, strict=True):
         expected = torch.zeros(144)
         for boxes in (question.answer_boxes, question.evidence):
-            # An edge on the border of a patch covers none of it, whichever way it was rounded.
+            # Boxes that only meet share no area, whichever way their edges were rounded.
             inner = tuple((x0 + 1e-5, y0 + 1e-5, x1 - 1e-5, y1 - 1e-5) for x0, y0, x1, y1 in boxes)
             under = torch.from_numpy(patches_under(inner, 12)).flatten()
             if boxes:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from llava.model.language_model.llada.modeling_llada import LLaDABlock, LLaDAModel, Rotary, apply_rotary
 
+_TOUCH = 1e-5
+"""Overlaps below this share of a page are what float32 makes of boxes that meet at a border."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockInput:
@@ -133,7 +136,7 @@ def tokens_under(token_boxes: Tensor, page_boxes: Sequence[tuple[float, float, f
     x0, y0, x1, y1 = torch.tensor(page_boxes, device=token_boxes.device)[..., None].unbind(1)
     wide = torch.minimum(x + w / 2, x1) - torch.maximum(x - w / 2, x0)
     high = torch.minimum(y + h / 2, y1) - torch.maximum(y - h / 2, y0)
-    return ((wide > 0) & (high > 0)).any(0)
+    return ((wide > _TOUCH) & (high > _TOUCH)).any(0)
 
 
 def place_in_rows(
