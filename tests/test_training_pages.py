@@ -26,6 +26,7 @@ from llava.train.pages import (
 )
 from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, font_path
 from llava.train.pages.page import CHARACTERS
+from llava.train.pages.sheet import Sheet
 from llava.train.pages.stream import page_generator
 from tests.pages_helpers import CASES, mark_at, pages, parts_of
 
@@ -300,3 +301,38 @@ def test_any_size_of_page_and_print_can_be_drawn(family, side, size, cell, seed)
     assert page.image.size == (side, side)
     assert page.questions
     assert all(min(mark.box) >= 0 and max(mark.box) <= 1 for mark in page.marks)
+
+
+@pytest.mark.parametrize("split", ["train", "shifted"])
+@pytest.mark.parametrize("family", ["doc_page", "chart_page"])
+def test_typed_print_stands_in_cells_and_lines_do_not_touch(family, split):
+    """Characters take ``pitch`` pixels each from a multiple of it, and lie within a line of twice that."""
+    style = STYLES["shapes"]
+    columns, lines = style.side / style.pitch, style.side / style.pitch / 2
+    for page in pages(family, "shapes", split):
+        taken = set()
+        for mark in page.marks:
+            if not mark.text:
+                continue
+            cells = [edge * columns for edge in mark.edges]
+            assert cells == pytest.approx([round(cells[0]) + place for place in range(len(mark.edges))])
+            line = int((mark.box[1] + mark.box[3]) / 2 * lines)
+            assert line - 0.15 <= mark.box[1] * lines <= mark.box[3] * lines <= line + 1.15
+            for place in range(len(mark.text)):
+                cell = (line, round(cells[0]) + place)
+                assert cell not in taken, (mark.text, cell)
+                taken.add(cell)
+
+
+def test_a_typed_sheet_keeps_print_inside_and_has_one_size():
+    sheet = Sheet(np.random.default_rng(1), STYLES["shapes"], pitch=7)
+    face = sheet.face(30)
+    assert face is sheet.face()
+    assert face.size == 13
+    assert face.width("Wij") == 21
+    assert all(glyph.mask.width <= 7 for glyph in (face.glyphs[letter] for letter in "WM@ij"))
+    for x, y in ((-40, -40), (500, 500)):
+        x0, y0, x1, y1 = sheet.text(x, y, "Wages", face)
+        assert 0 <= x0 < x1 <= 1
+        assert 0 <= y0 < y1 <= 1
+    assert [sheet.base_line(y) for y in (10, 16, 18, 24)] == [10, 10, 24, 24]

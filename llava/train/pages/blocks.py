@@ -124,7 +124,7 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
     lines, gap, words = frame.lines(share), face.size, sheet.lexicon
     if lines < 4:
         return None
-    num_rows = min(lines - 2, len(words.items), between(rng, 3, 6) if lines < 12 else lines)
+    num_rows = min(lines - 2, len(words.items), _few_rows(rng, lines, typed=sheet.pitch > 0) if lines < 12 else lines)
     labels = sample(rng, words.items, num_rows)
     x = frame.left + max(face.width(label) for label in (*labels, "Total")) + gap
     heads: list[tuple[str, list[str], float, float]] = []
@@ -155,14 +155,16 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
     ]
     table = Table(columns=columns)
     below = round(face.size * 0.3)
-    sheet.line([(frame.left, y + below), (frame.right, y + below)], sheet.palette.colors["black"])
+    rule = sheet.base_line(y) + below
+    sheet.line([(frame.left, rule), (frame.right, rule)], sheet.palette.colors["black"])
     is_summed = any(values[-1] for _, values, _, _ in heads)
     for index, label in enumerate([*labels, "Total"] if is_summed else labels):
         y += frame.step
+        rule = sheet.base_line(y) + below
         if zebra and index % 2:
-            sheet.fill(frame.left, y - face.size + 1, frame.right, y + below, sheet.palette.tint)
+            sheet.fill(frame.left, rule - below - face.size + 1, frame.right, rule, sheet.palette.tint)
         elif ruled or index == num_rows - 1:
-            sheet.line([(frame.left, y + below), (frame.right, y + below)], sheet.palette.rule)
+            sheet.line([(frame.left, rule), (frame.right, rule)], sheet.palette.rule)
         label_box = sheet.text(frame.left, y, label, face, row=label)
         row = []
         for column, (head, values, x0, x1) in enumerate(heads):
@@ -179,6 +181,10 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
             table.cells.append(row)
     frame.top = y + frame.step
     return table
+
+
+def _few_rows(rng: np.random.Generator, lines: int, *, typed: bool) -> int:
+    return between(rng, 4, lines - 2) if typed and lines > 6 else between(rng, 3, 6)
 
 
 def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[Entry]:

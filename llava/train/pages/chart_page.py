@@ -18,7 +18,7 @@ _KINDS = ("bar", "grouped", "line", "pie")
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     """A page of charts; its questions are empty if an allowed kind has no single answer on it."""
-    sheet = Sheet(rng, style)
+    sheet = Sheet(rng, style, pitch=style.pitch)
     layout = pick(rng, style.look.chart_layouts)
     edge = between(rng, 3, 4 + style.side // 40)
     if style.panels == 1:

@@ -91,7 +91,8 @@ def _draw_pie(
         chart.color_boxes[name] = sheet.note("wedge", chart.colors[name], corners, row=None, column=name)
         left = x0 if legend_left else x1 - legend
         base = y + (index - len(shares) / 2 + 0.75) * line
-        sheet.bar(left, base - swatch, left + swatch, base, "swatch", chart.colors[name], column=name)
+        foot = sheet.base_line(base)
+        sheet.bar(left, foot - swatch, left + swatch, foot, "swatch", chart.colors[name], column=name)
         chart.label_boxes[name] = sheet.text(left + swatch + 4, base, name, face, column=name)
         words = f"{share}%"
         if printed_inside:
@@ -116,7 +117,7 @@ def _draw_axes_chart(
     num_ticks = max(2, min(between(rng, 4, 8), int((base - top) // (face.size + 1))))
     step = pick(rng, sheet.lexicon.steps)
     left = x0 + max(face.width(str(step * tick)) for tick in range(num_ticks + 1)) + 5
-    chart.categories, slot = _fit_categories(rng, sheet.lexicon.categories, face, x1 - left, 6 * len(chart.series) + 4)
+    chart.categories, slot = _fit_categories(rng, sheet, face, x1 - left, 6 * len(chart.series) + 4)
     thin = slot * 0.8 / len(chart.series) if chart.kind != "line" else slot / len(chart.series)
     printed = step * num_ticks > 9 and thin > face.width(str(step * num_ticks)) + 1
     printed = printed and (chart.kind != "line" or len(chart.series) == 1) and happens(rng, 0.6)
@@ -200,7 +201,8 @@ def _draw_legend(chart: Chart, sheet: Sheet, face: Face, inside: Rectangle, layo
         starts = (x0 + x1 - sum(widths) + face.size) / 2 + np.cumsum([0, *widths[:-1]])
         spots = [(float(start), y1 - 3 if below else y0 + face.size) for start in starts]
         inside = (x0, y0, x1, y1 - line) if below else (x0, y0 + line, x1, y1)
-    for name, (x, base) in zip(chart.series, spots, strict=True):
+    for name, (x, wanted) in zip(chart.series, spots, strict=True):
+        base = sheet.base_line(wanted)
         chart.color_boxes[name] = sheet.bar(x, base - swatch, x + swatch, base, "swatch", chart.colors[name], row=name)
         chart.label_boxes[name] = sheet.text(x + swatch + 4, base, name, face, row=name)
     return inside
@@ -215,11 +217,12 @@ def _color_single(chart: Chart, rng: np.random.Generator) -> None:
 
 
 def _fit_categories(
-    rng: np.random.Generator, pools: tuple[tuple[str, ...], ...], face: Face, width: float, least: float
+    rng: np.random.Generator, sheet: Sheet, face: Face, width: float, least: float
 ) -> tuple[list[str], float]:
     """Neighboring categories of one kind whose labels fit side by side, and the width of each slot."""
+    pools, gap = sheet.lexicon.categories, max(4, sheet.pitch + 1)
     for pool in sample(rng, pools, len(pools)):
-        slot = max(least, *(face.width(name) + 4 for name in pool))
+        slot = max(least, *(face.width(name) + gap for name in pool))
         most = min(len(pool), int(width // slot))
         if most >= 2:
             count = between(rng, max(2, min(most, 8) * 2 // 3), min(most, 12))

@@ -20,7 +20,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 
     Its questions are empty if an allowed kind has no single answer on it.
     """
-    sheet = Sheet(rng, style)
+    sheet = Sheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
     frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)
@@ -35,7 +35,8 @@ class _Document:
         self.table: Table | None = None
         blocks = pick(rng, style.look.doc_layouts).split()
         if frame.lines() < _FEW_LINES:
-            frame.leading = rng.uniform(1.35, 1.8)
+            typed = frame.sheet.pitch > 0
+            frame.leading = 2 * frame.sheet.pitch / frame.face.size if typed else rng.uniform(1.35, 1.8)
             blocks = [pick(rng, [block for block in blocks if block not in ("title", "text")])]
         for index, block in enumerate(blocks):
             self._draw(block, frame, 1 / (len(blocks) - index))

@@ -33,11 +33,11 @@ class Run(NamedTuple):
 
 
 class Face:
-    """A font at one size in pixels per em."""
+    """A font at one size in pixels per em; with a ``pitch``, every character takes so many pixels, as if typed."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, pitch: int = 0) -> None:
         self.size = size
-        self.glyphs = _Glyphs(ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC))
+        self.glyphs = _Glyphs(ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC), pitch)
         self.cap_height = -self.glyphs["H"].top
 
     def width(self, text: str) -> int:
@@ -49,16 +49,17 @@ class Face:
 class _Glyphs(dict[str, Glyph]):
     """Glyphs by character, each rendered when it is first looked up."""
 
-    def __init__(self, font: ImageFont.FreeTypeFont) -> None:
+    def __init__(self, font: ImageFont.FreeTypeFont, pitch: int) -> None:
         super().__init__()
         self._font = font
+        self._pitch = pitch
 
     def __missing__(self, character: str) -> Glyph:
         glyph = self[character] = self._render(character)
         return glyph
 
     def _render(self, character: str) -> Glyph:
-        advance = ceil(self._font.getlength(character) - 0.25)
+        advance = self._pitch or ceil(self._font.getlength(character) - 0.25)
         x0, y0, x1, y1 = self._font.getbbox(character, anchor="ls")
         left, top = floor(x0) - 1, floor(y0) - 1
         canvas = Image.new("L", (ceil(x1) - left + 1, ceil(y1) - top + 1))
@@ -66,13 +67,17 @@ class _Glyphs(dict[str, Glyph]):
         ink = canvas.getbbox()
         if ink is None:
             return Glyph(None, 0, 0, advance)
-        return Glyph(canvas.crop(ink), left + ink[0], top + ink[1], advance)
+        mask, x = canvas.crop(ink), left + ink[0]
+        if self._pitch:
+            mask = mask.resize((min(mask.width, self._pitch), mask.height), Image.Resampling.BOX)
+            x = (self._pitch - mask.width) // 2
+        return Glyph(mask, x, top + ink[1], advance)
 
 
 @lru_cache(maxsize=192)
-def load_face(path: Path, size: int) -> Face:
+def load_face(path: Path, size: int, pitch: int = 0) -> Face:
     """The face, kept for the next page."""
-    return Face(path, size)
+    return Face(path, size, pitch)
 
 
 @lru_cache(maxsize=32768)

@@ -14,16 +14,24 @@ from llava.train.pages.style import PageStyle
 
 _TILE = 1024
 _OVERSAMPLING = 3
+_BASE_LINE = 1.45
+"""Where the print of a typed line stands below its upper end, in pitches."""
 
 
 class Sheet:
-    """A square sheet measured in pixels from the top left, in one palette and one or two fonts of its style's look."""
+    """A square sheet measured in pixels from the top left, in one palette and one or two fonts of its style's look.
 
-    def __init__(self, rng: np.random.Generator, style: PageStyle) -> None:
+    Args:
+        pitch: pixels per character of a typed sheet, whose print all has one size and stands on a raster of cells of
+            ``pitch`` x 2 ``pitch``, next to where it was wanted; 0 for print of any size at any place.
+    """
+
+    def __init__(self, rng: np.random.Generator, style: PageStyle, *, pitch: int = 0) -> None:
         self.side = style.side
         self.palette = pick(rng, style.look.palettes)
         self.lexicon = style.lexicon
-        self.print_size = between(rng, *style.print_size)
+        self.pitch = pitch
+        self.print_size = 2 * pitch - 1 if pitch else between(rng, *style.print_size)
         self._font = font_path(pick(rng, style.look.fonts))
         self._image = Image.new("RGB", (style.side, style.side), self.palette.paper)
         self._draw = ImageDraw.Draw(self._image)
@@ -32,8 +40,19 @@ class Sheet:
         self._noise = style.noise
 
     def face(self, size: int | None = None) -> Face:
-        """The page's font at a size, by default the size of its print."""
+        """The page's font at a size, by default the size of its print, which is the only one on a typed sheet."""
+        if self.pitch:
+            return load_face(self._font, self.print_size, self.pitch)
         return load_face(self._font, size or self.print_size)
+
+    def base_line(self, y: float) -> int:
+        """Where print wanted with its baseline at ``y`` stands: there, or on the nearest line of a typed sheet."""
+        if not self.pitch:
+            return round(y)
+        line, first = 2 * self.pitch, round(_BASE_LINE * self.pitch)
+        # Rounding halves to even would put two lines in one place.
+        row = min(max(0, floor((y - first) / line + 0.5)), self.side // line - 1)
+        return row * line + first
 
     def text(
         self,
@@ -56,7 +75,9 @@ class Sheet:
         """
         run, side = set_run(face, words), self.side
         pen = floor(x - align * run.pens[-1] + 0.5)  # rounding halves to even would fray a flush column
-        base, ink = round(y), self.palette.colors[color]
+        base, ink = self.base_line(y), self.palette.colors[color]
+        if self.pitch:
+            pen = self.pitch * min(max(0, round(pen / self.pitch)), side // self.pitch - len(words))
         for mask, dx, dy in run.pieces:
             self._draw.bitmap((pen + dx, base + dy), mask, fill=ink)
         x0, y0, x1, y1 = run.bounds

@@ -19,6 +19,8 @@ class PageStyle:
     side: int = 672
     print_size: tuple[int, int] = (9, 15)
     """Smallest and largest size of print, per em."""
+    pitch: int = 0
+    """Pixels per character of documents and charts that are typed on a raster; 0 for print as it falls."""
     cell: tuple[int, int] = (38, 44)
     """Smallest and largest cell of an entity grid."""
     codes: bool = True
@@ -60,6 +62,7 @@ _SHAPES = PageStyle(
     name="shapes",
     side=168,
     print_size=(14, 18),
+    pitch=7,
     cell=(40, 50),
     codes=False,
     panels=1,
@@ -69,7 +72,9 @@ _SHAPES = PageStyle(
 )
 STYLES: Mapping[str, PageStyle] = {
     "shapes": _SHAPES,
-    "large_print": replace(_SHAPES, name="large_print", side=336, print_size=(14, 20), cell=(44, 56), lexicon=FULL),
+    "large_print": replace(
+        _SHAPES, name="large_print", side=336, print_size=(14, 20), pitch=0, cell=(44, 56), lexicon=FULL
+    ),
     "full": PageStyle(name="full"),
 }
 """From the first rung to the last; ``shapes`` at ``side=336`` is the same print on 24 x 24 patches."""
