@@ -93,6 +93,7 @@ class TestMethods:
             "scaffold_only": [(0, 9)],
             "all_patches": [(144, 144)],
             "mean_pooled": [(40, 40), (56, 56)],
+            "scaled_down": [(36, 36), (49, 49)],
             "stock": [(None, 406)],
         }
         assert counts == expected.get(name, without)
@@ -130,6 +131,26 @@ class TestMethods:
             assert places.tolist() == sorted(set(places.tolist()))
         else:
             torch.testing.assert_close(found.tokens, detail)
+
+    def test_a_page_scaled_down_is_every_patch_of_a_smaller_view(self, encoder_of: Callable[..., PageEncoder]) -> None:
+        encoder = encoder_of("scaled_down", 32)
+        session, handle = encoder.session, encoder.session.handle
+        assert handle is not None
+        (sample,) = samples_of("chartpage", 1)
+        question = session.prompt(sample.question)[1]
+        page = encoder.encode(sample.page, sample.image)
+        found = encoder.choose(page, question, 32)
+        assert encoder.choose(page, question, 32) is found
+        assert found.detail is not None
+        places = [[(column + 0.5) / 6, (row + 0.5) / 6, 1 / 6, 1 / 6] for row in range(6) for column in range(6)]
+        torch.testing.assert_close(found.detail.boxes[0], torch.tensor(places))
+        view = session.image_processor.preprocess(sample.image.convert("RGB"), size=6 * 14)["pixel_values"]
+        with torch.no_grad():
+            features = session.model.get_vision_tower()(view)
+            tokens = session.model.get_model().mm_projector(
+                features + session.model.shirg_x.coordinates(torch.tensor(places)[None])
+            )
+        torch.testing.assert_close(found.tokens, tokens[0])
 
     def test_chance_depends_on_the_seed_and_the_page_only(self, encoder_of: Callable[..., PageEncoder]) -> None:
         (sample,) = samples_of("entitygrid", 1)
@@ -177,7 +198,7 @@ class TestMethods:
     @pytest.mark.parametrize(
         ("name", "budgets", "message"),
         [
-            ("best", (), "there is no method 'best'; use one of shirg_x, stock, all_patches"),
+            ("best", (), "there is no method 'best'; use one of shirg_x, stock, scaled_down"),
             ("shirg_x", (33,), r"budget must be auto or one of \(32, 48, 64\), got 33"),
             ("tome", (32, 10_000), "budget must be auto or one of"),
             ("stock", (32,), "stock has a number of tokens of its own"),
@@ -193,6 +214,12 @@ class TestMethods:
         wide = SETTINGS.replace(budgets=(135, 136), budget=136)
         with pytest.raises(ValueError, match="at budget 136 the method tome would keep 145 of 144 patches"):
             Method(name="tome", settings=wide)
+        with pytest.raises(ValueError, match="at budget 136 the method scaled_down would keep 145 of 144 patches"):
+            Method(name="scaled_down", settings=wide)
+        with pytest.raises(
+            ValueError, match="scaled_down shows the whole view, which resize: pad"
+        ):
+            Method(name="scaled_down", settings=SETTINGS.replace(resize="pad"))
         for name, budget in (("tome", 135), ("scaffold_random", 136), ("shirg_x", 136)):
             assert Method(name=name, settings=wide, budgets=(budget,)).budgets == (budget,)
 

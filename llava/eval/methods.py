@@ -8,18 +8,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from llava.mm_utils import process_images
+from lavida_shirg_integration import EncodedPages, ShirgXHandle
+from llava.mm_utils import process_images, single_view
 from llava.question import Question
 from llava.serve.session import Page, Session
 from llava.train.seeds import stable_seed
-from shirg.baselines import BASELINES, Baseline
+from shirg.baselines import BASELINES, Baseline, scaled_down_side
 from shirg.config import ShirgXConfig
 from shirg.tokens import TokenSet
 
 Budget = int | Literal["auto"] | None
 """Detail tokens of SHIRG-X, by which a peer's total is reckoned; None for methods whose number is their own."""
 
-METHODS = ("shirg_x", "stock", *BASELINES)
+SCALED_DOWN = "scaled_down"
+METHODS = ("shirg_x", "stock", SCALED_DOWN, *BASELINES)
+"""``scaled_down`` shrinks the page until the encoder cuts it into no more patches than SHIRG-X has tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class Method:
                 raise ValueError(f"the method {self.name} has a number of tokens of its own; leave out the budget")
             object.__setattr__(self, "budgets", (None,))
             return
+        if self.name == SCALED_DOWN and self.settings.resize == "pad":
+            raise ValueError("the method scaled_down shows the whole view, which resize: pad leaves in part blank")
         object.__setattr__(self, "budgets", tuple(self.budgets) or (self.settings.budget,))
         for budget in self.budgets:
             self.settings.replace(budget=budget)
@@ -60,7 +65,8 @@ class Method:
 
     def _check_total(self, budget: Budget) -> None:
         """Refuse a peer without a scaffold that would have to spend more tokens on detail than there are patches."""
-        if self.baseline is None or self.baseline.scaffold or not isinstance(budget, int):
+        spends_all = self.name == SCALED_DOWN or (self.baseline is not None and not self.baseline.scaffold)
+        if not spends_all or not isinstance(budget, int):
             return
         if (total := budget + self.scaffold_tokens) > self.settings.num_patches:
             raise ValueError(
@@ -78,6 +84,8 @@ class Method:
         """What to patch the model with: a peer decides about the scaffold, and may read the tower's attention."""
         first = "auto" if "auto" in self.budgets else self.budgets[0] or self.settings.budgets[0]
         settings = self.settings.replace(budget=first)
+        if self.name == SCALED_DOWN:
+            return settings.replace(scaffold=False)
         if self.baseline is None:
             return settings
         source = "attention" if "attention" in self.baseline.needs else settings.similarity
@@ -112,6 +120,8 @@ class EncodedPage:
     page: Page
     pixels: Tensor | None
     """(1, 3, side, side), for peers that read them."""
+    image: Image.Image | None = None
+    """For the peer that makes a smaller view of it."""
     shared: dict[Budget, Prefix] = field(default_factory=dict)
 
 
@@ -134,7 +144,8 @@ class PageEncoder:
         if baseline is not None and "pixels" in baseline.needs:
             (view,) = process_images([image], self.session.image_processor, self.session.model.config)
             pixels = view.to(self.session.model.device)
-        return EncodedPage(name=name, page=self.session.encode(image), pixels=pixels)
+        shrinks = self.method.name == SCALED_DOWN
+        return EncodedPage(name=name, page=self.session.encode(image), pixels=pixels, image=image if shrinks else None)
 
     @torch.no_grad()
     def choose(self, page: EncodedPage, question: Question, budget: Budget) -> Prefix:
@@ -144,6 +155,10 @@ class PageEncoder:
             ValueError: if the page has fewer patches than the budget asks for.
         """
         baseline = self.method.baseline
+        if self.method.name == SCALED_DOWN:
+            if budget not in page.shared:
+                page.shared[budget] = self._scaled_down(page, budget)
+            return page.shared[budget]
         if baseline is None:
             return self._own(page.page, question, budget)
         if "similarity" in baseline.needs:
@@ -162,17 +177,13 @@ class PageEncoder:
         return Prefix(tokens=chosen.sequences[0], detail=chosen.tokens)
 
     def _peer(self, baseline: Baseline, page: EncodedPage, question: Question, budget: Budget) -> Prefix:
-        handle, pages = self.session.handle, page.page.encoded
-        assert handle is not None
-        assert pages is not None
+        handle, pages = self._encoded(page)
         similarity = None
         if "similarity" in baseline.needs:
             similarity = handle.select_tokens(pages, [question]).selection.scores.similarity
-        detail = pages.budgets[0] if budget in ("auto", None) else budget
-        assert isinstance(detail, int)
         tokens = baseline(
             pages.dual,
-            total=detail + self.method.scaffold_tokens,
+            total=self._total(pages, budget),
             pixels=page.pixels,
             similarity=similarity,
             generator=torch.Generator().manual_seed(stable_seed("peer", self.seed, page.name)),
@@ -180,6 +191,28 @@ class PageEncoder:
         )
         sequences, _ = handle.project_tokens(pages, tokens)
         return Prefix(tokens=sequences[0], detail=tokens)
+
+    def _scaled_down(self, page: EncodedPage, budget: Budget) -> Prefix:
+        """All patches of a smaller view."""
+        handle, pages = self._encoded(page)
+        assert page.image is not None
+        tower = self.session.model.get_vision_tower()
+        side = scaled_down_side(self._total(pages, budget), patch_size=tower.patch_size)
+        view = single_view(page.image, self.session.image_processor, side, pad=False).to(self.session.model.device)
+        tokens = BASELINES["all_patches"](tower.extract_shirg_x_tokens(view, scaffold_factor=1), total=0)
+        sequences, _ = handle.project_tokens(pages, tokens)
+        return Prefix(tokens=sequences[0], detail=tokens)
+
+    def _encoded(self, page: EncodedPage) -> tuple[ShirgXHandle, EncodedPages]:
+        assert self.session.handle is not None
+        assert page.page.encoded is not None
+        return self.session.handle, page.page.encoded
+
+    def _total(self, pages: EncodedPages, budget: Budget) -> int:
+        """As many tokens as SHIRG-X would show, with its scaffold."""
+        detail = pages.budgets[0] if budget in ("auto", None) else budget
+        assert isinstance(detail, int)
+        return detail + self.method.scaffold_tokens
 
 
 def settings_of(session: Session, budget: Budget) -> ShirgXConfig | None:
