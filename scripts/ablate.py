@@ -16,7 +16,8 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from llava.eval.ablation import AblationConfig, markdown_tables, run_rows, summarize_cells
+from llava.eval.ablation import AblationConfig, run_rows
+from llava.eval.comparison import markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
 
 

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from llava.eval import ablation
-from llava.eval.ablation import AblationConfig, markdown_tables, run_rows, summarize_cells
+from llava.eval.ablation import AblationConfig, run_rows
+from llava.eval.comparison import foretelling, markdown_tables, summarize_cells
+from llava.eval.evidence import EvidenceRecord
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.records import Record
 from scripts.ablate import main
@@ -53,7 +55,7 @@ def test_every_row_is_answered_at_its_budgets_with_its_seeds(cells: list[ablatio
     ]
     assert {len(records) for cell in cells for records in cell.records} == {9}
     assert [cell.tokens for cell in cells] == [41, 57, 41, 57, 144, 57]
-    assert cells[4].evidence == 1
+    assert all(record.survives for record in cells[4].evidence[0])
     random = cells[2]
     for place, score in enumerate(random.scores("token_f1")):
         assert score == np.mean([records[place].scores["token_f1"] for records in random.records])
@@ -88,7 +90,7 @@ def planted(row: str, budget: int | None, *scores: list[float]) -> ablation.Cell
     ]
     benchmark = ablation.BenchmarkChoice(name="entitygrid", questions=4)
     return ablation.Cell(
-        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=None
+        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=()
     )
 
 
@@ -102,6 +104,35 @@ def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -
     assert [each["mean"] for each in found] == [0.25, 0.75, 0.375, 0.5]
     assert found[2]["difference"]["mean"] == pytest.approx(0.375 - 0.75)  # the first row's at 48
     assert found[3]["difference"]["mean"] == pytest.approx(0.5 - 0.25)  # no budget: the first row's first
+
+
+def surviving(*fates: tuple[str, bool, float]) -> list[EvidenceRecord]:
+    return [EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share) for name, whole, share in fates]
+
+
+def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None:
+    """Two seeds; the last question's evidence has no ink and counts nowhere."""
+    cell = replace(
+        planted("ours", 32, [1, 0, 1, 0], [1, 1, 0, 0]),
+        evidence=[
+            surviving(("p-0", True, 1.0), ("p-1", False, 0.5), ("p-2", False, 0.0)),
+            surviving(("p-0", True, 1.0), ("p-1", True, 1.0), ("p-2", False, 0.5)),
+        ],
+    )
+    (found,) = summarize_cells([cell])
+    assert found["evidence_recall"] == pytest.approx(3 / 6)
+    assert found["evidence_share"] == pytest.approx(4 / 6)
+    assert found["with_evidence"] == pytest.approx(1)
+    assert found["without_evidence"] == pytest.approx(1 / 3)
+
+
+def test_how_well_evidence_foretells_accuracy_is_told() -> None:
+    cells = [
+        {"evidence_recall": recall, "evidence_share": 0.5, "metrics": {"exact_match": {"mean": mean}}}
+        for recall, mean in ((0.1, 0.2), (0.5, 0.3), (None, 0.9), (0.3, 0.4))
+    ]
+    assert foretelling(cells) == {"evidence_recall": pytest.approx(0.5)}
+    assert foretelling(cells[:3]) == {}
 
 
 def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +160,8 @@ def test_a_table_says_what_was_trained_and_a_plot_is_drawn(cells: list[ablation.
     assert table[2].count("|") == table[3].count("|") == table[4].count("|")
     assert table[4].startswith("| SHIRG-X | 32 | 41 |")
     assert table[6].startswith("| random (inference only) | 32 |")
-    assert len(table) == 4 + len(cells)
+    assert table[4 + len(cells)] == ""
+    assert table[5 + len(cells)].startswith("Rank correlation with token_f1 over these lines: ")
     for axis in AXES:
         plot_rows(summaries, "entitygrid-shapes-validation", axis, tmp_path / f"{axis}.png")
         with Image.open(tmp_path / f"{axis}.png") as picture:

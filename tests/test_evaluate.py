@@ -216,9 +216,7 @@ class TestMethods:
             Method(name="tome", settings=wide)
         with pytest.raises(ValueError, match="at budget 136 the method scaled_down would keep 145 of 144 patches"):
             Method(name="scaled_down", settings=wide)
-        with pytest.raises(
-            ValueError, match="scaled_down shows the whole view, which resize: pad"
-        ):
+        with pytest.raises(ValueError, match="scaled_down shows the whole view, which resize: pad"):
             Method(name="scaled_down", settings=SETTINGS.replace(resize="pad"))
         for name, budget in (("tome", 135), ("scaffold_random", 136), ("shirg_x", 136)):
             assert Method(name=name, settings=wide, budgets=(budget,)).budgets == (budget,)

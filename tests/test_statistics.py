@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
+from llava.eval.statistics import bootstrap_difference, bootstrap_mean, rank_correlation, sign_flip_test
 
 
 def rng(seed=0):
@@ -150,3 +150,16 @@ class TestSignFlip:
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_rank_correlation_of_a_worked_example() -> None:
+    """1 - 6 sum d^2 / (n (n^2 - 1)) where no values tie; ties share the mean of their ranks."""
+    iq, hours = [106, 86, 100, 101, 99, 103, 97, 113, 112, 110], [7, 0, 27, 50, 28, 29, 20, 12, 6, 17]
+    assert rank_correlation(iq, hours) == pytest.approx(1 - 6 * 194 / 990)
+    assert rank_correlation([1, 2, 3], [10, 20, 500]) == pytest.approx(1)
+    tied = np.corrcoef([1.5, 1.5, 3, 4], [2, 1, 3.5, 3.5])[0, 1]
+    assert rank_correlation([5, 5, 6, 7], [0.2, 0.1, 0.3, 0.3]) == pytest.approx(tied)
+    with pytest.raises(ValueError, match="a constant has no ranks"):
+        rank_correlation([1, 1], [1, 2])
+    with pytest.raises(ValueError, match="got 2 and 3"):
+        rank_correlation([1, 2], [1, 2, 3])

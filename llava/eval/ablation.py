@@ -1,10 +1,10 @@
-"""Many ways to choose tokens on the same questions: rows of a configuration, run one after the other, and their table.
+"""Many ways to choose tokens on the same questions: rows of a configuration, run one after the other.
 
 A row is a method, or SHIRG-X with some settings changed, on a model of its own if it was trained for that. Every row's
 answers go to a directory of their own, so a killed run goes on where it was, and rows may be added later.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, no_type_check
@@ -13,12 +13,10 @@ import numpy as np
 
 from llava.eval.benchmarks import find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings
-from llava.eval.evidence import evidence_recall
+from llava.eval.evidence import EvidenceRecord, evidence_recall
 from llava.eval.methods import Budget, Method, PageEncoder
 from llava.eval.provenance import provenance
 from llava.eval.records import Record, ResultSet
-from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
-from llava.eval.summary import RESAMPLING_SEED
 from llava.serve.session import DECODING, Session
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from shirg.settings import Settings
@@ -158,8 +156,9 @@ class Cell:
     budget: Budget
     records: Sequence[Sequence[Record]]
     """Per seed, the answers to the same questions."""
-    evidence: float | None
-    """The share of questions whose evidence survives; None for LaViDa's own encoding, and for data without boxes."""
+    evidence: Sequence[Sequence[EvidenceRecord]]
+    """Per seed, what survives of what each question is about, where that has ink; empty for LaViDa's own encoding and
+    for data without boxes."""
 
     def scores(self, metric: str) -> np.ndarray:
         """(questions,) each question's mean over seeds."""
@@ -216,7 +215,7 @@ def _answer(
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
     records: dict[Budget, list[list[Record]]] = {budget: [] for budget in method.budgets}
-    survivors: dict[Budget, list[bool]] = {budget: [] for budget in method.budgets}
+    survivors: dict[Budget, list[list[EvidenceRecord]]] = {budget: [] for budget in method.budgets}
     for seed in row.seeds:
         encoder = PageEncoder(session=session, method=method, seed=seed)
         results: dict[Budget, ResultSet] = {}
@@ -228,14 +227,14 @@ def _answer(
             records[budget].append(result.records)
         if method.name != "stock" and asked.benchmark.hub is None:
             for budget, found in evidence_recall(encoder, asked.samples(), method.budgets).items():
-                survivors[budget] += [record.survives for record in found]
+                survivors[budget].append(found)
     return [
         Cell(
             row=row,
             benchmark=choice,
             budget=budget,
             records=records[budget],
-            evidence=float(np.mean(survivors[budget])) if survivors[budget] else None,
+            evidence=survivors[budget],
         )
         for budget in method.budgets
     ]
@@ -261,75 +260,3 @@ def method_of_row(config: AblationConfig, row: RowConfig) -> Method:
         return method
     except (ValueError, TypeError) as error:
         raise ValueError(f"row {row.name!r}: {error}") from error
-
-
-def summarize_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Every cell in plain values: mean and interval of each metric, and its difference from the first row.
-
-    The difference is that from the first row's cell at the same budget (where a method has no budget, from its first),
-    paired by question, with an interval of a bootstrap over pages and the p-value of a sign-flip test.
-    """
-    return [_summarize(cell, _reference(cell, cells)) for cell in cells]
-
-
-def _reference(cell: Cell, cells: Sequence[Cell]) -> Cell:
-    same = [other for other in cells if other.row is cells[0].row and other.benchmark == cell.benchmark]
-    return next((other for other in same if other.budget == cell.budget), same[0])
-
-
-def _summarize(cell: Cell, reference: Cell) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    for metric in cell.records[0][0].scores:
-        scores, pages = cell.scores(metric), cell.pages
-        mean = bootstrap_mean(scores, pages, generator=np.random.default_rng(RESAMPLING_SEED))
-        metrics[metric] = {"mean": mean.estimate, "low": mean.low, "high": mean.high}
-        if cell.row is not reference.row:
-            pair = (scores, reference.scores(metric), pages)
-            gap = bootstrap_difference(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
-            chance = sign_flip_test(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
-            metrics[metric]["difference"] = {"mean": gap.estimate, "low": gap.low, "high": gap.high, "p": chance}
-    return {
-        "row": cell.row.name,
-        "method": cell.row.method,
-        "trained": cell.row.trained,
-        "benchmark": cell.benchmark.label,
-        "budget": cell.budget,
-        "questions": len(cell.pages),
-        "pages": len(set(cell.pages)),
-        "seeds": len(cell.records),
-        "tokens": cell.tokens,
-        "milliseconds": cell.milliseconds,
-        "evidence_recall": cell.evidence,
-        "metrics": metrics,
-    }
-
-
-def markdown_tables(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """One table per benchmark: a line per row and budget, the main metric first."""
-    return "\n\n".join(
-        "\n".join(_table(label, [each for each in summaries if each["benchmark"] == label]))
-        for label in dict.fromkeys(each["benchmark"] for each in summaries)
-    )
-
-
-def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    metrics = list(summaries[0]["metrics"])
-    heading = ["row", "K", "image tokens"]
-    for metric in metrics:
-        heading += [metric, "difference"]
-    heading += ["evidence recall", "ms"]
-    yield f"**{label}** ({summaries[0]['questions']:,} questions on {summaries[0]['pages']:,} pages)"
-    yield ""
-    yield f"| {' | '.join(heading)} |"
-    yield f"| --- | {' | '.join('---:' for _ in heading[1:])} |"
-    for each in summaries:
-        name = each["row"] + ("" if each["trained"] else " (inference only)")
-        line = [name, "" if each["budget"] is None else str(each["budget"]), f"{each['tokens']:,.0f}"]
-        for metric in metrics:
-            score = each["metrics"][metric]
-            line.append(f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]")
-            gap = score.get("difference")
-            line.append("" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
-        recall = each["evidence_recall"]
-        line += ["" if recall is None else f"{recall:.3f}", f"{each['milliseconds']:.1f}"]
-        yield f"| {' | '.join(line)} |"

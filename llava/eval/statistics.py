@@ -153,3 +153,20 @@ def _checked_scores(name: str, scores: ArrayLike) -> Floats:
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise ValueError(f"{name} must be a list of finite numbers, one per question, got shape {values.shape}")
     return values
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's: the correlation of ranks, equal values sharing the mean of theirs.
+
+    Raises:
+        ValueError: if the two are not of the same length, or one is constant.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"both must have as many values, got {len(first)} and {len(second)}")
+    ranks = []
+    for values in (first, second):
+        _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+        if len(counts) < 2:
+            raise ValueError("a constant has no ranks to correlate; give values that differ")
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[place])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

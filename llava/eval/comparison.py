@@ -1,0 +1,123 @@
+"""What a comparison of many rows says: every cell's numbers, and tables of them in Markdown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llava.eval.ablation import Cell
+from llava.eval.statistics import bootstrap_difference, bootstrap_mean, rank_correlation, sign_flip_test
+from llava.eval.summary import RESAMPLING_SEED
+
+
+def summarize_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Every cell in plain values: mean and interval of each metric, and its difference from the first row.
+
+    The difference is that from the first row's cell at the same budget (where a method has no budget, from its first),
+    paired by question, with an interval of a bootstrap over pages and the p-value of a sign-flip test.
+    """
+    return [_summarize(cell, _reference(cell, cells)) for cell in cells]
+
+
+def _reference(cell: Cell, cells: Sequence[Cell]) -> Cell:
+    same = [other for other in cells if other.row is cells[0].row and other.benchmark == cell.benchmark]
+    return next((other for other in same if other.budget == cell.budget), same[0])
+
+
+def _summarize(cell: Cell, reference: Cell) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for metric in cell.records[0][0].scores:
+        scores, pages = cell.scores(metric), cell.pages
+        mean = bootstrap_mean(scores, pages, generator=np.random.default_rng(RESAMPLING_SEED))
+        metrics[metric] = {"mean": mean.estimate, "low": mean.low, "high": mean.high}
+        if cell.row is not reference.row:
+            pair = (scores, reference.scores(metric), pages)
+            gap = bootstrap_difference(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
+            chance = sign_flip_test(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
+            metrics[metric]["difference"] = {"mean": gap.estimate, "low": gap.low, "high": gap.high, "p": chance}
+    return {
+        "row": cell.row.name,
+        "method": cell.row.method,
+        "trained": cell.row.trained,
+        "benchmark": cell.benchmark.label,
+        "budget": cell.budget,
+        "questions": len(cell.pages),
+        "pages": len(set(cell.pages)),
+        "seeds": len(cell.records),
+        "tokens": cell.tokens,
+        "milliseconds": cell.milliseconds,
+        **_evidence(cell),
+        "metrics": metrics,
+    }
+
+
+def _evidence(cell: Cell) -> dict[str, float | None]:
+    """How often and how much of the evidence survives, and the main metric where all of it does and where not."""
+    found = [record for records in cell.evidence for record in records]
+    main = next(iter(cell.records[0][0].scores))
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for records, survivors in zip(cell.records, cell.evidence, strict=False):
+        by_id = {record.id: record.scores[main] for record in records}
+        for record in survivors:
+            scores[record.survives].append(by_id[record.id])
+    return {
+        "evidence_recall": float(np.mean([record.survives for record in found])) if found else None,
+        "evidence_share": float(np.mean([record.share for record in found])) if found else None,
+        "with_evidence": float(np.mean(scores[True])) if scores[True] else None,
+        "without_evidence": float(np.mean(scores[False])) if scores[False] else None,
+    }
+
+
+def foretelling(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Spearman's rank correlation of evidence recall, and of the evidence's share, with the main metric over the cells.
+
+    Empty where fewer than three cells have evidence, or all have as much.
+    """
+    known = [each for each in summaries if each["evidence_recall"] is not None]
+    if len(known) < 3:
+        return {}
+    main = next(iter(known[0]["metrics"]))
+    scores = [each["metrics"][main]["mean"] for each in known]
+    found = {}
+    for name in ("evidence_recall", "evidence_share"):
+        values = [each[name] for each in known]
+        if len(set(values)) > 1 and len(set(scores)) > 1:
+            found[name] = rank_correlation(values, scores)
+    return found
+
+
+def markdown_tables(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """One table per benchmark: a line per row and budget, the main metric first."""
+    return "\n\n".join(
+        "\n".join(_table(label, [each for each in summaries if each["benchmark"] == label]))
+        for label in dict.fromkeys(each["benchmark"] for each in summaries)
+    )
+
+
+def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    metrics = list(summaries[0]["metrics"])
+    heading = ["row", "K", "image tokens"]
+    for metric in metrics:
+        heading += [metric, "difference"]
+    heading += ["evidence recall", "share", "with", "without", "ms"]
+    yield f"**{label}** ({summaries[0]['questions']:,} questions on {summaries[0]['pages']:,} pages)"
+    yield ""
+    yield f"| {' | '.join(heading)} |"
+    yield f"| --- | {' | '.join('---:' for _ in heading[1:])} |"
+    for each in summaries:
+        name = each["row"] + ("" if each["trained"] else " (inference only)")
+        line = [name, "" if each["budget"] is None else str(each["budget"]), f"{each['tokens']:,.0f}"]
+        for metric in metrics:
+            score = each["metrics"][metric]
+            line.append(f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]")
+            gap = score.get("difference")
+            line.append("" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
+        known = (each[name] for name in ("evidence_recall", "evidence_share", "with_evidence", "without_evidence"))
+        line += ["" if value is None else f"{value:.3f}" for value in known]
+        line.append(f"{each['milliseconds']:.1f}")
+        yield f"| {' | '.join(line)} |"
+    if correlations := foretelling(summaries):
+        told = " and ".join(f"{value:+.2f} ({name.replace('_', ' ')})" for name, value in correlations.items())
+        yield ""
+        yield f"Rank correlation with {metrics[0]} over these lines: {told}. With and without: {metrics[0]} where"
+        yield "all of a question's evidence survives, and where not."
