@@ -55,7 +55,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         engine: write_config(home, settings(checkpoint, home / engine, **changes(engine, 2)), f"{engine}.yaml")
         for engine in ENGINES
     }
-    _start(home, [str(path) for path in config.values()])
+    rounded = settings(checkpoint, home / "zero2_bf16", **changes("zero2", 2)) | {"dtype": "bfloat16"}
+    rounded["trainer"]["bf16"] = True
+    _start(home, [*map(str, config.values()), str(write_config(home, rounded, "zero2_bf16.yaml"))])
     resumed = []
     for engine in ENGINES:
         # The directory is one of the settings that a resumed run must share.
@@ -93,6 +95,14 @@ def test_two_processes_have_the_losses_of_one_step_by_step(runs: Path, engine: s
     assert [entry["step"] for entry in found] == list(range(1, STEPS + 1))
     for entry, right in zip(found, wanted, strict=True):
         assert entry == pytest.approx(right, rel=1e-4)
+
+
+def test_bf16_under_zero_has_nearly_the_losses_of_float32(runs: Path) -> None:
+    """As the full-size stages run: weights, activations and gradients in bf16, the optimizer's copies in float32."""
+    found, wanted = losses(runs / "zero2_bf16"), losses(runs / "one")
+    assert [entry["loss"] for entry in found] != [entry["loss"] for entry in wanted]
+    for entry, right in zip(found, wanted, strict=True):
+        assert entry == pytest.approx(right, rel=0.02)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
