@@ -54,7 +54,7 @@ def shown_by_loops(page: Page, grid: int, place: tuple[int, int]) -> dict[str, i
 
 @pytest.mark.parametrize(
     ("family", "style"),
-    [("entity_grid", "shapes"), ("chart_page", "shapes"), ("doc_page", "shapes"), ("chart_page", "large_print")],
+    [("entity_grid", "shapes"), ("chart_page", "shapes"), ("doc_page", "shapes"), ("doc_page", "large_print")],
 )
 def test_targets_are_what_the_page_shows_patch_by_patch(family, style):
     drawn = pages(family, style, "train")[:5]

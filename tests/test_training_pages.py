@@ -324,13 +324,28 @@ def test_typed_print_stands_in_cells_and_lines_do_not_touch(family, split):
                 taken.add(cell)
 
 
+@pytest.mark.parametrize("split", ["train", "shifted"])
+def test_names_below_an_axis_are_typed_with_a_blank_between_them(split):
+    columns, found = STYLES["shapes"].side / STYLES["shapes"].pitch, 0
+    for page in (draw_page("chart_page", split, 5, index, STYLES["shapes"]) for index in range(200)):
+        names = [mark for mark in page.marks if mark.text and mark.text == mark.column]
+        for left, right in product(names, names):
+            if left.box[1] < right.box[3] and right.box[1] < left.box[3] and left.edges[0] < right.edges[0]:
+                found += 1
+                assert round((right.edges[0] - left.edges[-1]) * columns) >= 1, (left.text, right.text)
+    assert found > 10
+
+
 def test_a_typed_sheet_keeps_print_inside_and_has_one_size():
     sheet = Sheet(np.random.default_rng(1), STYLES["shapes"], pitch=7)
     face = sheet.face(30)
     assert face is sheet.face()
     assert face.size == 13
     assert face.width("Wij") == 21
-    assert all(glyph.mask.width <= 7 for glyph in (face.glyphs[letter] for letter in "WM@ij"))
+    for letter in "WM@ij":
+        glyph = face.glyphs[letter]
+        assert glyph.mask.width <= 7
+        assert glyph.left == (7 - glyph.mask.width) // 2
     for x, y in ((-40, -40), (500, 500)):
         x0, y0, x1, y1 = sheet.text(x, y, "Wages", face)
         assert 0 <= x0 < x1 <= 1
