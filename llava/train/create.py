@@ -162,7 +162,6 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     names = [form for name in (*SHAPES, *COLORS, *SMALL.words) for form in (name, f" {name}")]
-    names += [f" {name.lower()}" for name in SMALL.fields]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[AddedToken(word, special=True, normalized=False) for word in SPECIAL.values()],

@@ -26,7 +26,7 @@ def relevance_loss(relevance: Tensor, wanted: Tensor, *, scale: float = 12.0) ->
     seen = total[:, 0] > 0
     wanted = wanted.detach().float() / total.clamp(min=torch.finfo(torch.float32).tiny)
     losses = -(wanted * (scale * relevance).log_softmax(-1)).sum(-1)
-    return losses[seen].sum(), seen.sum()
+    return losses.sum(), seen.sum()
 
 
 def noise_gate(features: Tensor, relevance: Tensor, noise: Tensor, *, keep: int, sharpness: float = 20.0) -> Tensor:
