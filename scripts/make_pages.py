@@ -27,7 +27,10 @@ def main() -> None:
     action.add_argument("--out", type=Path, help="folder for images and records")
     action.add_argument("--time", type=int, metavar="N", help="draw N pages in memory and print pages per second")
     args = parser.parse_args()
-    stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style)
+    try:
+        stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style)
+    except ValueError as error:
+        parser.error(str(error))
     if args.time:
         time_pages(stream, args.time)
     else:

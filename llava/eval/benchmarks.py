@@ -11,6 +11,7 @@ from types import MappingProxyType
 from llava.eval.real_benchmarks import REAL_BENCHMARKS
 from llava.eval.samples import Benchmark, Sample
 from llava.train.pages import STYLES, draw_page
+from llava.train.pages.stream import WILD
 
 __all__ = ["BENCHMARKS", "Benchmark", "DrawnSamples", "Sample", "find_benchmark"]
 
@@ -53,7 +54,7 @@ def _drawn(name: str, family: str, main_metric: str) -> Benchmark:
     return Benchmark(
         name=name,
         metrics=(main_metric, "exact_match"),
-        splits=DRAWN_SPLITS,
+        splits=(*DRAWN_SPLITS, "wild") if family in WILD else DRAWN_SPLITS,
         read=read,
         styles=tuple(STYLES),
         style="full",

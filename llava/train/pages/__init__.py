@@ -1,4 +1,4 @@
-"""Drawn pages with exact answers: three families, four splits, and rungs from large shapes to dense small print."""
+"""Drawn pages with exact answers: three families, five splits, and rungs from large shapes to dense small print."""
 
 from llava.train.pages.labels import (
     NONE,

@@ -28,7 +28,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
         charts = [draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=pick(rng, _KINDS), size=size)]
     else:
         charts = _draw_panels(sheet, rng, style, layout, edge)
-    return sheet.finish(_Questions(rng, style, charts).collect())
+    return sheet.finish(ChartQuestions(rng, style, charts).collect())
 
 
 def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout: str, edge: int) -> list[Chart]:
@@ -48,7 +48,9 @@ def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layou
     return charts
 
 
-class _Questions:
+class ChartQuestions:
+    """Asks about charts, wherever they were drawn."""
+
     def __init__(self, rng: np.random.Generator, style: PageStyle, charts: list[Chart]) -> None:
         self.rng, self.charts, self.asker = rng, charts, Asker(rng, style)
 

@@ -24,10 +24,12 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     edge = between(rng, 4, 6 + style.side // 40)
     frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)
-    return sheet.finish(_Document(rng, style, frame).questions())
+    return sheet.finish(Document(rng, style, frame).questions())
 
 
-class _Document:
+class Document:
+    """Draws the blocks of a layout into a frame and asks about what they tell."""
+
     def __init__(self, rng: np.random.Generator, style: PageStyle, frame: Frame) -> None:
         self.rng, self.asker = rng, Asker(rng, style)
         self.fields: list[Entry] = []

@@ -4,17 +4,25 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from llava.train.pages import chart_page, doc_page, entity_grid
+from llava.train.pages import chart_page, doc_page, entity_grid, wild_charts, wild_docs
 from llava.train.pages.page import Page
 from llava.train.pages.style import STYLES, PageStyle
 
-SPLITS = ("train", "validation", "test", "shifted")
-"""``validation`` and ``test`` look like ``train`` and have other seeds; ``shifted`` looks like none of them."""
-FAMILIES: Mapping[str, Callable[[np.random.Generator, PageStyle], Page]] = {
+Drawer = Callable[[np.random.Generator, PageStyle], Page]
+
+SPLITS = ("train", "validation", "test", "shifted", "wild")
+"""``validation`` and ``test`` look like ``train`` and have other seeds; ``shifted`` looks like none of them.
+
+``wild`` shows real tables and prose, its charts as matplotlib draws them, for the families of ``WILD``. A split's place
+here decides its random numbers: another one goes to the end.
+"""
+FAMILIES: Mapping[str, Drawer] = {
     "entity_grid": entity_grid.draw,
     "chart_page": chart_page.draw,
     "doc_page": doc_page.draw,
 }
+WILD: Mapping[str, Drawer] = {"chart_page": wild_charts.draw, "doc_page": wild_docs.draw}
+"""What draws the wild pages of a family. They need the package vega_datasets (the ``eval`` extra)."""
 _ATTEMPTS = 50
 
 
@@ -37,18 +45,26 @@ def page_generator(family: str, split: str, seed: int, index: int) -> np.random.
 def draw_page(family: str, split: str, seed: int, index: int, style: PageStyle = STYLES["full"]) -> Page:
     """The page with this number, drawn anew if chance made one without a question of an allowed kind.
 
-    The pixels also depend on the version of Pillow, whose FreeType draws the print.
+    The pixels also depend on the version of Pillow, whose FreeType draws the print, and wild ones on matplotlib's.
 
     Raises:
-        ValueError: as ``page_generator``, and if no question of ``style.kinds`` belongs to the family.
+        ValueError: as ``page_generator``, if the family has no wild pages or vega_datasets is not there to draw them,
+            and if no question of ``style.kinds`` belongs to the family.
     """
-    rng = page_generator(family, split, seed, index)
+    rng, draw = page_generator(family, split, seed, index), _drawer(family, split)
     style = style.for_split(split)
     for _ in range(_ATTEMPTS):
-        page = FAMILIES[family](rng, style)
+        page = draw(rng, style)
         if page.questions:
             return page
     raise ValueError(f"{family} found nothing to ask of the kinds {sorted(style.kinds or ())}; allow others")
+
+
+def _drawer(family: str, split: str) -> Drawer:
+    """What draws the pages of a known family and split."""
+    if split == "wild" and family not in WILD:
+        raise ValueError(f"{family} has no wild pages; {' and '.join(WILD)} have")
+    return (WILD if split == "wild" else FAMILIES)[family]
 
 
 class PageStream:
@@ -58,13 +74,14 @@ class PageStream:
         style: a ``PageStyle`` or the name of one of ``STYLES``; the split decides its look.
 
     Raises:
-        ValueError: as ``page_generator``, and if no style has this name.
+        ValueError: as ``page_generator``, if the family has no wild pages, and if no style has this name.
     """
 
     def __init__(self, family: str, split: str, seed: int, start: int = 0, *, style: PageStyle | str = "full") -> None:
         if isinstance(style, str) and style not in STYLES:
             raise ValueError(f"there is no style {style!r}; use one of {', '.join(STYLES)}")
         page_generator(family, split, seed, start)
+        _drawer(family, split)
         self.family, self.split, self.seed, self.start = family, split, seed, start
         self.style = STYLES[style] if isinstance(style, str) else style
 

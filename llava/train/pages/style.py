@@ -54,8 +54,8 @@ class PageStyle:
             raise ValueError(f"kinds must name some of {sorted(self.look.wordings)}, got {sorted(self.kinds or ())}")
 
     def for_split(self, split: str) -> "PageStyle":
-        """The style with the look of a split: of its own for ``shifted``, the same for all others."""
-        return replace(self, look=SHIFTED_LOOK if split == "shifted" else TRAIN_LOOK)
+        """The style with the look of a split: one for ``shifted`` and ``wild``, another for all others."""
+        return replace(self, look=SHIFTED_LOOK if split in ("shifted", "wild") else TRAIN_LOOK)
 
 
 _SHAPES = PageStyle(
