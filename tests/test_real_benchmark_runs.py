@@ -9,7 +9,8 @@ from typing import Any
 import datasets
 import pytest
 
-from llava.eval.ablation import AblationConfig, BenchmarkChoice, markdown_tables, run_rows, summarize_cells
+from llava.eval.ablation import AblationConfig, BenchmarkChoice, run_rows
+from llava.eval.comparison import markdown_tables, summarize_cells
 from llava.eval.benchmarks import BENCHMARKS
 from llava.serve.cli import main
 from llava.train.real_sets import SHORT_ANSWER
