@@ -101,7 +101,7 @@ def test_an_ablation_reads_data_and_has_no_evidence(
         }
     )
     ((cell,), _) = run_rows(config)
-    assert (cell.benchmark.label, cell.evidence, len(cell.pages)) == ("chartqa-test", None, 5)
+    assert (cell.benchmark.label, cell.evidence, len(cell.pages)) == ("chartqa-test", [], 5)
     assert "**chartqa-test** (5 questions on 2 pages)" in markdown_tables(summarize_cells([cell]))
     monkeypatch.setattr("llava.eval.ablation.Session.load", None)
     with pytest.raises(FileNotFoundError, match=r"there is no directory .*gone with chartqa; check --data"):
