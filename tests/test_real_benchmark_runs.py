@@ -10,8 +10,8 @@ import datasets
 import pytest
 
 from llava.eval.ablation import AblationConfig, BenchmarkChoice, run_rows
-from llava.eval.comparison import markdown_tables, summarize_cells
 from llava.eval.benchmarks import BENCHMARKS
+from llava.eval.comparison import markdown_tables, summarize_cells
 from llava.serve.cli import main
 from llava.train.real_sets import SHORT_ANSWER
 from tests.cli_helpers import Call

@@ -7,7 +7,7 @@ answers go to a directory of their own, so a killed run goes on where it was, an
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, no_type_check
+from typing import Any, Literal, no_type_check
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class RowConfig(Settings):
     model: str | None = None
     """A checkpoint of this row's own; the configuration's when not given."""
     adapter: str | None = None
-    budgets: tuple[int, ...] | None = None
+    budgets: tuple[int | Literal["auto"], ...] | None = None
     """The configuration's when not given."""
     seeds: tuple[int, ...] = (0,)
     """Of choices at random; a row's score is the mean over them."""
@@ -100,10 +100,12 @@ class RowConfig(Settings):
     def __post_init__(self) -> None:
         if not self.name or any(character in self.name for character in "/\\|") or self.name.startswith("."):
             raise ValueError(f"a row's name must be a plain text without / and |, got {self.name!r}")
-        for name in ("seeds", "budgets"):
+        for name, words in (("seeds", ()), ("budgets", ("auto",))):
             if (value := getattr(self, name)) is not None:
-                if not isinstance(value, list | tuple) or not value or any(type(entry) is not int for entry in value):
-                    raise ValueError(f"{name} of row {self.name!r} must be a list of whole numbers, got {value!r}")
+                known = isinstance(value, list | tuple) and all(type(each) is int or each in words for each in value)
+                if not known or not value:
+                    kinds = " or ".join(("whole numbers", *words))
+                    raise ValueError(f"{name} of row {self.name!r} must be a list of {kinds}, got {value!r}")
                 object.__setattr__(self, name, tuple(value))
 
 
@@ -121,7 +123,9 @@ class AblationConfig(Settings):
     rows: tuple[RowConfig, ...]
     """The first is what the others are compared with."""
     model: str = str(BUNDLED_MODEL)
-    budgets: tuple[int, ...] = (512, 768, 1024)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to SHIRG-X's settings in every row; a row's own come on top."""
+    budgets: tuple[int | Literal["auto"], ...] = (512, 768, 1024)
     tokens: int = 32
     """Answer positions."""
     batch_size: int = 32
@@ -251,7 +255,8 @@ def method_of_row(config: AblationConfig, row: RowConfig) -> Method:
         FileNotFoundError, ValueError: if its checkpoint is missing, or its settings are wrong.
     """
     try:
-        settings = shirg_settings(read_checkpoint_config(row.model or config.model), **row.settings)
+        changes = {**config.settings, **row.settings}
+        settings = shirg_settings(read_checkpoint_config(row.model or config.model), **changes)
         method = Method(name=row.method, settings=settings)
         if method.budgets != (None,):
             method = Method(name=row.method, settings=settings, budgets=row.budgets or config.budgets)
