@@ -1,5 +1,6 @@
 """Results of an evaluation: lines that survive a kill, what they say together, and how two compare."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llava.eval.metrics import cider
 from llava.eval.records import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, Record, ResultSet, read_records, write_object
 from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
-from llava.eval.summary import compare, summarize
+from llava.eval.summary import compare, judge_together, summarize
 
 
 def make_record(number: int, page: str, score: float, *, kind: str = "at", encode: float = 1.0) -> Record:
@@ -70,7 +72,7 @@ def write_results(directory: Path, records: list[Record], **settings: Any) -> Pa
     """A finished result directory with these records."""
     settings = {"metrics": ["anls"], "method": "shirg_x", "budget": 32, **settings}
     ResultSet(directory, settings).append(records)
-    write_object({"settings": settings, **summarize(records, ["anls"])}, directory / SUMMARY_FILE)
+    write_object({"settings": settings, **summarize(records, list(records[0].scores))}, directory / SUMMARY_FILE)
     return directory
 
 
@@ -102,6 +104,30 @@ class TestSummary:
     def test_one_page_has_a_mean_and_no_interval(self) -> None:
         summary = summarize([make_record(1, "p", 0.5), make_record(2, "p", 1.0)], ["anls"])
         assert summary["scores"]["anls"] == {"mean": 0.75, "low": None, "high": None}
+
+    def test_metrics_of_the_corpus_are_told_beside_the_others(self, tmp_path: Path) -> None:
+        said = [("star", "star"), ("moon", "ring"), ("red ring", "red ring"), ("red", "red star")]
+        records = [
+            replace(make_record(number, f"p-{number // 2}", 0.5), answer=answer, golds=(gold,))
+            for number, (answer, gold) in enumerate(said)
+        ]
+        expected = cider([answer for answer, _ in said], [[gold] for _, gold in said])
+        assert [record.scores for record in judge_together(records, ["cider"])] == [
+            {"anls": 0.5, "cider": score} for score in expected
+        ]
+        assert len(set(expected)) == 4
+        assert judge_together(records[:1], ["cider"]) == records[:1]
+        directories = []
+        for name in ("a", "b"):
+            directory = write_results(tmp_path / name, records)
+            judged = judge_together(records, ["cider"])
+            settings = json.loads((directory / SETTINGS_FILE).read_text())
+            write_object({"settings": settings, **summarize(judged, ["anls", "cider"])}, directory / SUMMARY_FILE)
+            directories.append(directory)
+        heading, _, first, second = compare(directories).splitlines()
+        assert "| cider | difference | p |" in heading
+        assert f"| {np.mean(expected):.3f} [" in first
+        assert "+0.000 [+0.000, +0.000]" in second
 
     def test_nothing_cannot_be_summarized(self) -> None:
         with pytest.raises(ValueError, match="no records to summarize"):
@@ -146,7 +172,8 @@ class TestSummary:
 
     def test_other_metrics_are_not_compared(self, tmp_path: Path) -> None:
         first = write_results(tmp_path / "first", self.records())
-        second = write_results(tmp_path / "second", self.records(), metrics=["token_f1"])
+        others = [replace(record, scores={"token_f1": 0.5}) for record in self.records()]
+        second = write_results(tmp_path / "second", others)
         with pytest.raises(ValueError, match="judged by other metrics"):
             compare([first, second])
 

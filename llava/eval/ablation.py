@@ -17,6 +17,7 @@ from llava.eval.evidence import EvidenceRecord, evidence_recall
 from llava.eval.methods import Budget, Method, PageEncoder
 from llava.eval.provenance import provenance
 from llava.eval.records import Record, ResultSet
+from llava.eval.summary import judge_together
 from llava.serve.session import DECODING, Session
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from shirg.settings import Settings
@@ -218,7 +219,7 @@ def _answer(
     source = {"model": row.model or config.model, "revision": None, "adapter": row.adapter}
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
-    records: dict[Budget, list[list[Record]]] = {budget: [] for budget in method.budgets}
+    records: dict[Budget, list[Sequence[Record]]] = {budget: [] for budget in method.budgets}
     survivors: dict[Budget, list[list[EvidenceRecord]]] = {budget: [] for budget in method.budgets}
     for seed in row.seeds:
         encoder = PageEncoder(session=session, method=method, seed=seed)
@@ -228,7 +229,7 @@ def _answer(
             results[budget] = ResultSet(directory, resolved_settings(asked, encoder, decoding, budget, source))
         evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
         for budget, result in results.items():
-            records[budget].append(result.records)
+            records[budget].append(judge_together(result.records, asked.benchmark.corpus_metrics))
         if method.name != "stock" and asked.benchmark.hub is None:
             for budget, found in evidence_recall(encoder, asked.samples(), method.budgets).items():
                 survivors[budget].append(found)

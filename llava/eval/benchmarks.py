@@ -46,7 +46,7 @@ class DrawnSamples:
                 )
 
 
-def _drawn(name: str, family: str, main_metric: str) -> Benchmark:
+def _drawn(name: str, family: str, main_metric: str, *, corpus_metrics: tuple[str, ...] = ()) -> Benchmark:
     def read(split: str, style: str | None, data: str | None) -> DrawnSamples:
         assert style is not None
         return DrawnSamples(family=family, split=split, style=style)
@@ -59,6 +59,7 @@ def _drawn(name: str, family: str, main_metric: str) -> Benchmark:
         styles=tuple(STYLES),
         style="full",
         questions=DRAWN_QUESTIONS,
+        corpus_metrics=corpus_metrics,
     )
 
 
@@ -67,7 +68,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         benchmark.name: benchmark
         for benchmark in (
             _drawn("entitygrid", "entity_grid", "token_f1"),
-            _drawn("chartpage", "chart_page", "relaxed_accuracy"),
+            _drawn("chartpage", "chart_page", "relaxed_accuracy", corpus_metrics=("cider",)),
             _drawn("docpage", "doc_page", "anls"),
             *REAL_BENCHMARKS,
         )

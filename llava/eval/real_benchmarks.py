@@ -146,6 +146,7 @@ REAL_BENCHMARKS = (
         "relaxed_accuracy",
         "exact_match",
         splits=("test",),
+        corpus_metrics=("cider",),
     ),
     # arXiv 2007.00398; the answers of the test split are kept by the challenge, as InfographicVQA's and TextVQA's are.
     _real(

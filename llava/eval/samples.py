@@ -63,6 +63,8 @@ class Benchmark:
     """The repository that is read unless other data is named; None where pages are drawn."""
     by_kind: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Metrics that judge some kind of question in their own way."""
+    corpus_metrics: tuple[str, ...] = ()
+    """Keys of ``CORPUS_METRICS``, told after the others."""
 
     def check(self, *, split: str, style: str | None, data: str | None = None) -> None:
         """Refuse what the benchmark does not have, before anything is drawn or read.

@@ -4,17 +4,31 @@ Intervals are bootstrapped over pages, whose questions are right or wrong togeth
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from llava.eval.metrics import CORPUS_METRICS
 from llava.eval.records import Record, read_finished
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
 
 RESAMPLING_SEED = 0
 MIN_PAGES = 2
 """Fewer do not show how much pages differ, so that there is a mean and no interval."""
+
+
+def judge_together(records: Sequence[Record], metrics: Sequence[str]) -> Sequence[Record]:
+    """The records with their scores by corpus metrics as well; unchanged where there are too few to judge."""
+    if len(records) < 2:
+        return records
+    answers, golds = [record.answer for record in records], [record.golds for record in records]
+    found = {metric: CORPUS_METRICS[metric](answers, golds) for metric in metrics}
+    return [
+        replace(record, scores={**record.scores, **{metric: scores[place] for metric, scores in found.items()}})
+        for place, record in enumerate(records)
+    ]
 
 
 def summarize(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
@@ -74,11 +88,11 @@ def compare(directories: Sequence[Path]) -> str:
     """
     if len(directories) < 2:
         raise ValueError("there is nothing to compare; give at least two result directories")
-    results = [(directory, *read_finished(directory)) for directory in directories]
+    results = [(directory, *_read_judged(directory)) for directory in directories]
     first, summary, records = results[0]
-    metrics = summary["settings"]["metrics"]
+    metrics = list(summary["scores"])
     for directory, other, answers in results[1:]:
-        if other["settings"]["metrics"] != metrics:
+        if list(other["scores"]) != metrics:
             raise ValueError(f"{directory} and {first} are judged by other metrics; compare results of one benchmark")
         _check_same_questions(directory, answers, first, records)
     heading = ["results", "method", "budget", "tokens"]
@@ -92,6 +106,11 @@ def compare(directories: Sequence[Path]) -> str:
             row += ["", ""] if directory is first else _difference(answers, records, metric)
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _read_judged(directory: Path) -> tuple[dict[str, Any], Sequence[Record]]:
+    summary, records = read_finished(directory)
+    return summary, judge_together(records, [metric for metric in summary["scores"] if metric in CORPUS_METRICS])
 
 
 def format_score(score: Mapping[str, float | None]) -> str:

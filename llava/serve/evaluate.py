@@ -17,7 +17,7 @@ from llava.eval.evaluate import Asked, evaluate, resolved_settings
 from llava.eval.methods import Budget, Method, PageEncoder, directory_names
 from llava.eval.provenance import provenance
 from llava.eval.records import SUMMARY_FILE, ResultSet, write_object
-from llava.eval.summary import compare, format_score, summarize
+from llava.eval.summary import compare, format_score, judge_together, summarize
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.serve.display import stdout_console
 from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of
@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> None:
     machine = {**provenance(session.model.device), "batch_size": args.batch_size}
     summaries = {}
     for budget, stored in results.items():
-        summary = summarize(stored.records, asked.benchmark.metrics)
+        judged = judge_together(stored.records, asked.benchmark.corpus_metrics)
+        summary = summarize(judged, list(judged[0].scores))
         summaries[budget] = {"settings": dict(stored.settings), "provenance": machine, **summary}
         write_object(summaries[budget], stored.directory / SUMMARY_FILE)
     out_console = stdout_console()

@@ -154,7 +154,7 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with LLaDA's special words; digits stay apart, so that numbers are read one by one.
 
     The names of shapes and colors, and the words of the smallest pages, are taught often enough to become single
-    tokens, with and without a space in front.
+    tokens, with and without a space in front; names of fields also as questions write them, in lower case.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -162,6 +162,7 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     names = [form for name in (*SHAPES, *COLORS, *SMALL.words) for form in (name, f" {name}")]
+    names += [f" {name.lower()}" for name in SMALL.fields]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[AddedToken(word, special=True, normalized=False) for word in SPECIAL.values()],

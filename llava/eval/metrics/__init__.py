@@ -1,7 +1,8 @@
 """How good answers are: published metrics as pure functions on strings.
 
 ``METRICS`` holds those that judge one answer by itself, all as ``(prediction, golds) -> score in [0, 1]``. ``cider``
-weighs words by how rare they are among all references, so it takes a whole corpus and gives one score per sample.
+weighs words by how rare they are among all references, so it takes a whole corpus and gives one score per sample;
+``CORPUS_METRICS`` holds it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +30,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """ChartQA: relaxed accuracy. DocVQA: ANLS and exact match. EntityGridQA: token F1. TextVQA: VQA accuracy.
 OCRBench: containment, with ``contains_formula`` in its place where the answer is a formula."""
 
+CorpusMetric = Callable[[Sequence[str], Sequence[Sequence[str]]], list[float]]
+
+CORPUS_METRICS: Mapping[str, CorpusMetric] = MappingProxyType({"cider": cider})
+"""What judges answers only together: one score for each, from 0 up."""
+
 __all__ = [
+    "CORPUS_METRICS",
     "METRICS",
+    "CorpusMetric",
     "Metric",
     "anls",
     "cider",
