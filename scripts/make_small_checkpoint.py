@@ -20,7 +20,7 @@ from llava.train.create import SmallModelConfig, build_tokenizer, create_model, 
 from llava.train.page_data import page_texts
 from llava.train.pages import FAMILIES
 
-TEXT_STYLES = ("shapes", "large_print", "full")
+TEXT_STYLES = ("shapes", "typed", "typed_full", "large_print", "full")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "pointing_layers": (0, 2),
 }
 SIZES = SmallModelConfig(
-    width=32, heads=2, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=1200
+    width=32, heads=2, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=1536
 )
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from llava.train.pages import Box, Mark, Page, PageQuestion, PageStream
 from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK
 
-CASES = [(style, split) for style in ("shapes", "large_print", "full") for split in ("train", "shifted")]
+CASES = [(style, split) for style in ("shapes", "typed", "full") for split in ("train", "shifted")]
 
 
 @cache

@@ -67,7 +67,7 @@ class TestBenchmarks:
         ("wrong", "message"),
         [
             ({"split": "train"}, "no split 'train'; use one of test, shifted, validation"),
-            ({"style": "tiny"}, "no style 'tiny'; use one of shapes, large_print, full"),
+            ({"style": "tiny"}, "no style 'tiny'; use one of shapes, large_print, typed, typed_full, full"),
             ({"questions": 0}, "must be at least 1, got 0"),
             ({"questions": None}, "entitygrid has questions without end; say how many"),
             ({"style": None}, "no style None; use one of shapes"),

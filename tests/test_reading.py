@@ -19,6 +19,7 @@ from llava.train.reading import (
     alignment_loss,
     patch_targets,
     reading_loss,
+    share_right,
 )
 from tests.pages_helpers import pages
 
@@ -44,6 +45,7 @@ def shown_by_loops(page: Page, grid: int, place: tuple[int, int]) -> dict[str, i
     for name, ids, texts in (
         ("row", labels.rows, labels.row_labels),
         ("column", labels.columns, labels.column_labels),
+        ("panel", labels.panels, labels.panel_labels),
     ):
         shown[name] = NONE
         if ids[place] != NONE:
@@ -54,7 +56,13 @@ def shown_by_loops(page: Page, grid: int, place: tuple[int, int]) -> dict[str, i
 
 @pytest.mark.parametrize(
     ("family", "style"),
-    [("entity_grid", "shapes"), ("chart_page", "shapes"), ("doc_page", "shapes"), ("doc_page", "large_print")],
+    [
+        ("entity_grid", "shapes"),
+        ("chart_page", "shapes"),
+        ("doc_page", "shapes"),
+        ("doc_page", "typed"),
+        ("chart_page", "typed_full"),
+    ],
 )
 def test_targets_are_what_the_page_shows_patch_by_patch(family, style):
     drawn = pages(family, style, "train")[:5]
@@ -67,7 +75,7 @@ def test_targets_are_what_the_page_shows_patch_by_patch(family, style):
     if family == "entity_grid":
         wanted = {"character", "shape", "color", "row", "column"}
     else:
-        wanted = {"character", "second", "word", "column"}
+        wanted = {"character", "second", "word", "column"} | ({"panel"} if style == "typed_full" else set())
     assert {name for name, target in targets.items() if (target != NONE).any()} >= wanted
 
 
@@ -113,8 +121,8 @@ def test_reading_loss_is_the_weighted_mean_by_loops():
                 total += weight * -rounded.log_softmax(0)[target].item()  # NONE is -1: the last class
                 weights += weight
             kinds.append(total / weights)
-        assert found.losses[row].item() == pytest.approx(np.mean(kinds), rel=1e-5)
-    assert found.losses.dtype == torch.float32
+        assert found[row].item() == pytest.approx(np.mean(kinds), rel=1e-5)
+    assert found.dtype == torch.float32
 
 
 def test_right_is_the_share_of_shown_things_named_right():
@@ -125,11 +133,11 @@ def test_right_is_the_share_of_shown_things_named_right():
         for name, rows in logits.items()
     }
     logits["shape"][0, 0] = logits["shape"][0, 0].roll(1)
-    right = reading_loss(logits, targets).right
+    right = share_right(logits, targets)
     assert right["color"] == 1
     assert right["shape"].item() == pytest.approx(5 / 6)
-    nothing = reading_loss(logits, {name: torch.full_like(target, NONE) for name, target in targets.items()})
-    assert all(bool(share.isnan()) for share in nothing.right.values())
+    nothing = share_right(logits, {name: torch.full_like(target, NONE) for name, target in targets.items()})
+    assert all(bool(share.isnan()) for share in nothing.values())
 
 
 def test_the_word_table_names_a_class_by_its_one_token_forms():
@@ -169,6 +177,7 @@ def planted_words(vocab: int) -> dict[str, torch.Tensor]:
     words["figure"][0, 4, [2, 7]] = 0.5
     words["row"][1, 2, 3] = 1
     words["column"][0, 1, 8] = 1
+    words["panel"][0, 4, 13] = 1
     words["second"][1, 2, 4] = 1
     words["third"][0, 4, 11] = 1
     return words
@@ -182,7 +191,7 @@ def test_alignment_loss_is_the_cross_entropy_with_all_cosines_in_each_role():
     words = planted_words(vocab)
     found = alignment_loss(projected, words, embeddings, scale=5.0)
     expected = torch.zeros(2)
-    for shift, role in ((0, "figure"), (2, "second"), (5, "third"), (7, "row"), (10, "column")):
+    for shift, role in ((0, "figure"), (2, "second"), (4, "third"), (6, "row"), (8, "column"), (10, "panel")):
         for row in range(2):
             each = []
             for place in words[role][row].sum(-1).nonzero().flatten().tolist():
@@ -190,7 +199,7 @@ def test_alignment_loss_is_the_cross_entropy_with_all_cosines_in_each_role():
                 cosines = torch.stack([F.cosine_similarity(projected[row, place], vector, dim=0) for vector in rolled])
                 each.append(-(words[role][row, place] * (5 * cosines).log_softmax(0)).sum())
             if each:
-                expected[row] += torch.stack(each).mean() / 5
+                expected[row] += torch.stack(each).mean() / 6
     assert_close(found, expected)
     found.sum().backward()
     assert (projected.grad.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [0, 4], [1, 2]]
@@ -203,8 +212,8 @@ def test_alignment_tells_a_row_s_label_from_a_column_s():
     embeddings = F.normalize(torch.randn(19, 96), dim=-1)
     words = {role: torch.zeros(1, 2, 19) for role in ROLES}
     words["row"][0, :, 3] = words["column"][0, :, 8] = 1
-    right = embeddings[3].roll(57) + embeddings[8].roll(76)
-    wrong = embeddings[3].roll(76) + embeddings[8].roll(57)
+    right = embeddings[3].roll(48) + embeddings[8].roll(64)
+    wrong = embeddings[3].roll(64) + embeddings[8].roll(48)
     losses = [alignment_loss(patch.expand(1, 2, -1), words, embeddings).item() for patch in (right, wrong)]
     assert losses[0] < 0.1 < 1 < losses[1]
 

@@ -117,7 +117,7 @@ class ChartReader:
         self.swatches = [mark for mark in self.marks if mark.shape == "swatch"]
         self.bottom = max((mark.box[3] for mark in self.shapes), default=1)
         # Typed print stands next to its place: half a character off to a side, half a line up or down.
-        self.slack = 3.5 / 168 if page.image.width == STYLES["shapes"].side else 0.0
+        self.slack = 3.5 / page.image.width if page.image.width < STYLES["full"].side else 0.0
 
     def belongs(self, mark: Mark, title: Mark, page: Page) -> bool:
         tops = sorted({other.box[1] for other in page.marks if other.text == title.text})

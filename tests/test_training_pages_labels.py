@@ -59,7 +59,7 @@ def labels_by_loops(page: Page, grid: int, slots: int):
     return table, shapes, owners
 
 
-@pytest.mark.parametrize(("style", "grid", "slots"), [("shapes", 12, 2), ("large_print", 24, 3), ("full", 48, 5)])
+@pytest.mark.parametrize(("style", "grid", "slots"), [("shapes", 12, 2), ("typed", 24, 2), ("full", 48, 5)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_labels_equal_the_slow_definition(family, style, grid, slots):
     for page in pages(family, style, "train")[:2]:
@@ -79,6 +79,7 @@ def test_labels_equal_the_slow_definition(family, style, grid, slots):
                 for index, names, label in (
                     (labels.rows[row, column], labels.row_labels, mark.row),
                     (labels.columns[row, column], labels.column_labels, mark.column),
+                    (labels.panels[row, column], labels.panel_labels, mark.panel),
                 ):
                     assert (None if index == NONE else names[index]) == label
 

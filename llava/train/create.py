@@ -20,7 +20,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.train.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
-from llava.train.pages.lexicon import SMALL
+from llava.train.pages.lexicon import SHORT, TOPICS
 from shirg.settings import Settings
 
 SPECIAL: Mapping[str, str] = {
@@ -153,7 +153,7 @@ def whitened_filters(views: Tensor, count: int, *, floor: float = 0.05, gain: fl
 def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with LLaDA's special words; digits stay apart, so that numbers are read one by one.
 
-    The names of shapes and colors, and the words of the smallest pages, are taught often enough to become single
+    The names of shapes and colors, and the words of typed pages, are taught often enough to become single
     tokens, with and without a space in front; names of fields also as questions write them, in lower case.
     """
     tokenizer = Tokenizer(models.BPE())
@@ -161,8 +161,8 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    names = [form for name in (*SHAPES, *COLORS, *SMALL.words) for form in (name, f" {name}")]
-    names += [f" {name.lower()}" for name in SMALL.fields]
+    names = [form for name in (*SHAPES, *COLORS, *TOPICS, *SHORT.words) for form in (name, f" {name}")]
+    names += [f" {name.lower()}" for name in SHORT.fields]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[AddedToken(word, special=True, normalized=False) for word in SPECIAL.values()],

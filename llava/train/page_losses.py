@@ -53,8 +53,7 @@ class PageLosses(nn.Module):
         targets = {name: target.to(device) for name, target in patch_targets(drawn_pages(batch), dual.grid).items()}
         count = torch.tensor(len(dual.detail), device=device)
         if losses.reading:
-            reading = reading_loss(self.heads(dual.detail), targets)
-            parts["reading"] = (reading.losses.sum(), count)
+            parts["reading"] = (reading_loss(self.heads(dual.detail), targets).sum(), count)
         if not (losses.alignment or losses.grounding):
             return {}
         words = self.words(targets)

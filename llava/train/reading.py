@@ -8,7 +8,6 @@ Axis names: batch (pages), patches (raster order), dim (vision width), width (la
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "color": COLORS,
     "row": LABELS,
     "column": LABELS,
+    "panel": LABELS,
 }
 """What is asked of a patch, and the classes. A short number or code is spelled out, whatever part of it a patch
 shows; of other print that is no known word, the characters in the patch; of a label, the first word. Only hues are
@@ -39,8 +39,10 @@ ROLES: Mapping[str, Sequence[str]] = {
     "third": ("third",),
     "row": ("row",),
     "column": ("column",),
+    "panel": ("panel",),
 }
-"""What a word can be to a patch: what is drawn there, its second or third character, or its row's or column's label."""
+"""What a word can be to a patch: what is drawn there, its second or third character, or the label of its row, its
+column or its chart."""
 _SPELLED = 3
 _WORD_IDS = {word: index for index, word in enumerate(WORDS)}
 _LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
@@ -71,6 +73,7 @@ def patch_targets(pages: Sequence[Page], grid: int) -> PatchTargets:
         columns["color"].append(np.where((labels.shapes == NONE) & (labels.colors >= len(HUES)), NONE, labels.colors))
         columns["row"].append(_label_classes(labels.row_labels)[labels.rows])
         columns["column"].append(_label_classes(labels.column_labels)[labels.columns])
+        columns["panel"].append(_label_classes(labels.panel_labels)[labels.panels])
     return {name: torch.from_numpy(np.stack(values)).flatten(1) for name, values in columns.items()}
 
 
@@ -104,19 +107,12 @@ class ReadingHeads(nn.Module):
         return {name: head(normed) for name, head in self.heads.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How well patches are read."""
+def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Tensor:
+    """The cross-entropy of naming every patch: (batch,) float32, each page's own mean over kinds.
 
-    losses: Tensor
-    """(batch,) float32, each page's own mean over kinds of the weighted cross-entropy of its patches."""
-    right: dict[str, Tensor]
-    """Per kind, the share of patches showing something that are named right; NaN where no patch shows any."""
-
-
-def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading:
-    """The cross-entropy of naming every patch; patches that show nothing weigh little, as most of a page is paper."""
-    losses, right = [], {}
+    Patches that show nothing of a kind weigh little, as most of a page is paper.
+    """
+    losses = []
     for name, scores in logits.items():
         target = targets[name].to(scores.device)
         shown = target != NONE
@@ -125,8 +121,17 @@ def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Reading
         each = flat.view_as(classes)  # classes last: a transposed table takes thrice as long on a CPU
         weight = torch.where(shown, 1.0, NOTHING_WEIGHT)
         losses.append((each * weight).sum(1) / weight.sum(1))
+    return torch.stack(losses).mean(0)
+
+
+def share_right(logits: Mapping[str, Tensor], targets: PatchTargets) -> dict[str, Tensor]:
+    """Per kind, the share of patches showing something that are named right; NaN where no patch shows any."""
+    right = {}
+    for name, scores in logits.items():
+        target = targets[name].to(scores.device)
+        shown = target != NONE
         right[name] = ((scores.argmax(-1) == target) & shown).sum() / shown.sum()
-    return Reading(losses=torch.stack(losses).mean(0), right=right)
+    return right
 
 
 class WordTable(nn.Module):

@@ -61,8 +61,8 @@ class Frame:
 
     @property
     def step(self) -> int:
-        """Distance of base lines in pixels."""
-        return round(self.face.size * self.leading)
+        """Distance of base lines in pixels; on a typed sheet that of its raster."""
+        return 2 * self.sheet.pitch or round(self.face.size * self.leading)
 
     def lines(self, share: float = 1.0) -> int:
         """How many lines fit into a share of what is free."""
@@ -187,10 +187,15 @@ def _few_rows(rng: np.random.Generator, lines: int, *, typed: bool) -> int:
     return between(rng, 4, lines - 2) if typed and lines > 6 else between(rng, 3, 6)
 
 
+_VALUE = 3
+"""Place of the value in the tokens of a sentence that tells a fact."""
+
+
 def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[Entry]:
     """Running text, and the facts that its sentences tell."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
-    facts = [(name, lexicon.FACTS[name](rng)) for name in sample(rng, list(lexicon.FACTS), num_facts)]
+    known = sheet.lexicon.facts
+    facts = [(name, known[name](rng)) for name in sample(rng, list(known), min(num_facts, len(known)))]
     entries: list[Entry] = []
     x, y, blank = frame.left, frame.top + face.size, face.width(" ")
     last = frame.top + frame.lines(share) * frame.step
@@ -204,10 +209,13 @@ def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[E
                 x, y = frame.left, y + frame.step
                 if y > last:
                     break
-            boxes.append(sheet.text(x, y, token, face))
+            # The value belongs to what it is the value of, as in a form.
+            told = fact[0] if fact and len(boxes) == _VALUE else None
+            boxes.append(sheet.text(x, y, token, face, row=told))
             x += width + blank
         if fact and len(boxes) == len(tokens):
-            entries.append(Entry(name=Printed(words=fact[0], box=boxes[1]), value=Printed(words=fact[1], box=boxes[3])))
+            name, value = Printed(words=fact[0], box=boxes[1]), Printed(words=fact[1], box=boxes[_VALUE])
+            entries.append(Entry(name=name, value=value))
     frame.top = last + frame.step // 2
     return entries
 

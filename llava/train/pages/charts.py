@@ -47,6 +47,7 @@ def draw_chart(
     face = sheet.face(size)
     x0, y0, x1, y1 = rectangle
     chart = Chart(kind=kind, series=[""], categories=[])
+    sheet.panel = title or None
     if title:
         chart.title = title
         chart.title_box = sheet.text((x0 + x1) / 2, y0 + size * 1.1, title, sheet.face(round(size * 1.2)), align=0.5)
@@ -56,6 +57,7 @@ def draw_chart(
         _draw_pie(chart, sheet, rng, face, inside, legend_left=layout in ("legend left", "legend bottom"))
     else:
         _draw_axes_chart(chart, sheet, rng, face, inside, layout)
+    sheet.panel = None
     return chart
 
 

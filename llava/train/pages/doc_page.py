@@ -13,6 +13,7 @@ from llava.train.pages.sheet import Sheet
 from llava.train.pages.style import PageStyle
 
 _FEW_LINES = 26
+_FEW_TYPED_LINES = 18
 
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
@@ -36,9 +37,9 @@ class Document:
         self.facts: list[Entry] = []
         self.table: Table | None = None
         blocks = pick(rng, style.look.doc_layouts).split()
-        if frame.lines() < _FEW_LINES:
-            typed = frame.sheet.pitch > 0
-            frame.leading = 2 * frame.sheet.pitch / frame.face.size if typed else rng.uniform(1.35, 1.8)
+        typed = frame.sheet.pitch > 0
+        if frame.lines() < (_FEW_TYPED_LINES if typed else _FEW_LINES):
+            frame.leading = rng.uniform(1.35, 1.8)
             blocks = [pick(rng, [block for block in blocks if block not in ("title", "text")])]
         for index, block in enumerate(blocks):
             self._draw(block, frame, 1 / (len(blocks) - index))

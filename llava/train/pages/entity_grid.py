@@ -37,8 +37,7 @@ class _Entity:
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     """A page with a grid of entities; its questions are empty if an allowed kind has no single answer on it.
 
-    With ``style.codes`` every entity has a printed code of its own and the grid fills the page; without, entities are
-    few and large.
+    With ``style.codes`` every entity has a printed code of its own; with ``style.filled`` the grid fills the page.
     """
     sheet = Sheet(rng, style)
     grid = _Grid(rng, style, sheet)
@@ -53,7 +52,7 @@ class _Grid:
         strip = label.size + 6
         cell = between(rng, *style.cell)
         most = min(_MOST_LINES, (style.side - strip) // cell)
-        fewest = most - 1 if style.codes else 2
+        fewest = most - 1 if style.filled else 2
         num_rows, num_columns = between(rng, fewest, most), between(rng, fewest, most)
         numbers, letters = [str(number + 1) for number in range(most)], list(_LETTERS[:most])
         rows_numbered = happens(rng, 0.5)
@@ -110,7 +109,7 @@ class _Grid:
     def _draw_entities(self, letters: list[str]) -> dict[tuple[int, int], _Entity]:
         rng, cell = self.rng, self.cell
         places = [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))]
-        share = 0.93 if self.style.codes else rng.uniform(0.5, 1)
+        share = 0.93 if self.style.filled else rng.uniform(0.5, 1)
         places = sorted(sample(rng, places, max(2, round(share * len(places)))))
         with_letters = pick(rng, (0.0, 0.3, 1.0)) if not self.style.codes else 0.2
         pool = FIGURES if with_letters == 0 else letters if with_letters == 1 else (*FIGURES, *sample(rng, letters, 3))

@@ -35,10 +35,13 @@ class PatchLabels:
     """(grid, grid): index into ``row_labels`` of the row, or series, that the owner belongs to."""
     columns: NDArray[np.int64]
     """(grid, grid): the same for columns and categories."""
+    panels: NDArray[np.int64]
+    """(grid, grid): index into ``panel_labels`` of the chart that the owner belongs to."""
     owners: NDArray[np.int64]
     """(grid, grid): index into ``page.marks`` of the shape over the patch, else of the first character's run."""
     row_labels: tuple[str, ...]
     column_labels: tuple[str, ...]
+    panel_labels: tuple[str, ...]
 
 
 def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
@@ -74,6 +77,7 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
                 shapes[place] = SHAPES.index(mark.shape)
     row_labels, rows = _label_ids([mark.row for mark in page.marks])
     column_labels, columns = _label_ids([mark.column for mark in page.marks])
+    panel_labels, panels = _label_ids([mark.panel for mark in page.marks])
     colors = np.array([*(COLORS.index(mark.color) for mark in page.marks), NONE], dtype=np.int64)
     return PatchLabels(
         characters=characters,
@@ -81,9 +85,11 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
         colors=colors[owners],  # NONE is -1: the last entry of each table
         rows=rows[owners],
         columns=columns[owners],
+        panels=panels[owners],
         owners=owners,
         row_labels=row_labels,
         column_labels=column_labels,
+        panel_labels=panel_labels,
     )
 
 

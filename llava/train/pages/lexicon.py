@@ -155,6 +155,11 @@ def few_cities(rng: np.random.Generator) -> str:
     return pick(rng, FEW_CITIES)
 
 
+def few_units(rng: np.random.Generator) -> str:
+    """A count below 50, of which twenty sum to three digits."""
+    return str(between(rng, 1, 49))
+
+
 def percent(rng: np.random.Generator) -> str:
     """A share in whole percent."""
     return f"{between(rng, 1, 99)}%"
@@ -180,7 +185,7 @@ FACTS: Mapping[str, Writer] = {
     "test site": city, "error rate": percent, "help line": phone, "spare key": short_code, "head count": number,
     "survey budget": money, "gate code": short_code, "transfer point": city, "safety officer": person,
 }  # fmt: skip
-"""What running text tells."""
+"""What running text may tell."""
 
 COLUMNS: Mapping[str, Writer] = {
     "Qty": number, "Cost": money, "Lot": code, "Port": city, "Duty": percent, "Stock": number, "Bin": short_code,
@@ -203,6 +208,8 @@ class Lexicon:
     """Rows of tables."""
     fields: Mapping[str, Writer]
     columns: Mapping[str, Writer]
+    facts: Mapping[str, Writer]
+    """What running text tells."""
     series: tuple[str, ...]
     shares: tuple[tuple[str, ...], ...]
     """Lists of what a pie is cut into."""
@@ -213,15 +220,16 @@ class Lexicon:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Every name, without the values that ``fields`` and ``columns`` write."""
-        names = (self.items, self.fields, self.columns, self.series, *self.shares, *self.categories)
-        return tuple(dict.fromkeys(name for group in names for name in group))
+        """Every word of every name, without the values that are written behind names."""
+        names = (self.items, self.fields, self.columns, self.facts, self.series, *self.shares, *self.categories)
+        return tuple(dict.fromkeys(word for group in names for name in group for word in name.split()))
 
 
 FULL = Lexicon(
     items=ITEMS,
     fields=FIELDS,
     columns=COLUMNS,
+    facts=FACTS,
     series=SERIES,
     shares=(SERIES, CITIES),
     categories=CATEGORIES,
@@ -238,12 +246,39 @@ SMALL = Lexicon(
         "Qty": small_number, "Stock": small_number, "Units": small_number, "Port": few_cities, "Depot": few_cities,
         "Buyer": few_first_names, "Clerk": few_first_names,
     },
+    facts={},
     series=SERIES[::2],
     shares=(SERIES[::2], FEW_CITIES),
     categories=(MONTHS, FEW_CITIES, FEW_PEOPLE),
     steps=(2, 5, 10),
 )  # fmt: skip
 """Few words and short numbers, for a small model's first documents and charts."""
+SHORT = Lexicon(
+    items=ITEMS,
+    fields={
+        "Name": few_first_names, "Customer": few_first_names, "Agent": few_first_names, "Driver": few_first_names,
+        "Contact": few_first_names, "Manager": few_first_names, "Inspector": few_first_names, "City": few_cities,
+        "Office": few_cities, "Branch": few_cities, "Origin": few_cities, "Warehouse": few_cities,
+        "Destination": few_cities, "Room": number, "Box": number, "Age": small_number, "Pages": number,
+        "Items": small_number, "Weight": number, "Extension": number, "Pallets": small_number, "Code": short_code,
+        "Seat": short_code, "Gate": short_code, "Truck": short_code, "Dock": short_code, "Locker": short_code,
+    },
+    columns={
+        "Qty": few_units, "Stock": few_units, "Units": few_units, "Sold": few_units, "Spare": few_units,
+        "Port": few_cities, "Depot": few_cities, "Buyer": few_first_names, "Clerk": few_first_names,
+        "Bin": short_code, "Rack": short_code,
+    },
+    facts={
+        "meeting room": number, "head count": number, "spare key": short_code, "gate code": short_code,
+        "test site": few_cities, "transfer point": few_cities, "chief engineer": few_first_names,
+        "safety officer": few_first_names,
+    },
+    series=SERIES,
+    shares=(SERIES, FEW_CITIES),
+    categories=(MONTHS, FEW_CITIES, FEW_PEOPLE, ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")),
+    steps=(2, 5, 10),
+)  # fmt: skip
+"""Names of one word and values of at most three characters or one word, for pages full of small print."""
 
 WORDS = tuple(
     dict.fromkeys(

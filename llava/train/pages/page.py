@@ -43,6 +43,8 @@ class Mark:
     """Label of the row (in a chart: the series) that this belongs to; a row label belongs to its own row."""
     column: str | None = None
     """The same for the column (in a chart: the category)."""
+    panel: str | None = None
+    """Title of the chart that this belongs to."""
 
     def words(self) -> Iterator[tuple[str, Box]]:
         """Each word of the run and its box, which an alignment loss names from the patches under it."""

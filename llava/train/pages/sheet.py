@@ -30,6 +30,8 @@ class Sheet:
         self.side = style.side
         self.palette = pick(rng, style.look.palettes)
         self.lexicon = style.lexicon
+        self.panel: str | None = None
+        """Title of the chart that is being drawn, which its marks belong to."""
         self.pitch = pitch
         self.print_size = 2 * pitch - 1 if pitch else between(rng, *style.print_size)
         self._font = font_path(pick(rng, style.look.fonts))
@@ -83,7 +85,9 @@ class Sheet:
         x0, y0, x1, y1 = run.bounds
         box = ((pen + x0) / side, (base + y0) / side, (pen + x1) / side, (base + y1) / side)
         edges = tuple([(pen + place) / side for place in run.pens])
-        self._marks.append(Mark(text=words, color=color, box=box, edges=edges, row=row, column=column))
+        self._marks.append(
+            Mark(text=words, color=color, box=box, edges=edges, row=row, column=column, panel=self.panel)
+        )
         return box
 
     def figure(
@@ -144,7 +148,7 @@ class Sheet:
         """Record a shape that stands within ``corners`` (pixels), and return its box."""
         x0, y0, x1, y1 = corners
         box = (x0 / self.side, y0 / self.side, x1 / self.side, y1 / self.side)
-        self._marks.append(Mark(shape=shape, color=color, box=box, row=row, column=column))
+        self._marks.append(Mark(shape=shape, color=color, box=box, row=row, column=column, panel=self.panel))
         return box
 
     def finish(self, questions: tuple[PageQuestion, ...]) -> Page:

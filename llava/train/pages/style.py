@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from llava.train.pages.lexicon import FULL, SMALL, Lexicon
+from llava.train.pages.lexicon import FULL, SHORT, SMALL, Lexicon
 from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, Look
 
 
@@ -25,6 +25,8 @@ class PageStyle:
     """Smallest and largest cell of an entity grid."""
     codes: bool = True
     """Entities carry printed codes, and most questions name those."""
+    filled: bool = True
+    """Entity grids fill the page; else they may be as small as two by two."""
     panels: int = 4
     """Charts on a page."""
     num_questions: int = 6
@@ -65,16 +67,21 @@ _SHAPES = PageStyle(
     pitch=7,
     cell=(40, 50),
     codes=False,
+    filled=False,
     panels=1,
     num_questions=4,
     noise=4,
     lexicon=SMALL,
 )
+_TYPED = replace(_SHAPES, name="typed", side=336, cell=(34, 42), filled=True, num_questions=6, lexicon=SHORT)
 STYLES: Mapping[str, PageStyle] = {
     "shapes": _SHAPES,
     "large_print": replace(
         _SHAPES, name="large_print", side=336, print_size=(14, 20), pitch=0, cell=(44, 56), lexicon=FULL
     ),
+    "typed": _TYPED,
+    "typed_full": replace(_TYPED, name="typed_full", side=672, panels=4),
     "full": PageStyle(name="full"),
 }
-"""From the first rung to the last; ``shapes`` at ``side=336`` is the same print on 24 x 24 patches."""
+"""From the first rung to the last. Print of ``shapes``, ``typed`` and ``typed_full`` has one size, two characters to a
+patch of 14 pixels."""
