@@ -8,10 +8,11 @@ Pages are the test split's first, none is picked.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llava.train.pages import FAMILIES, STYLES, Page, draw_page
+from llava.train.pages import DETAILS, FAMILIES, STYLES, Page, draw_page
 
 
 def entries(page: Page, file: str) -> list[dict[str, Any]]:
@@ -33,9 +34,9 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=4)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    questions = []
+    questions, style = [], replace(STYLES[args.style], kinds=DETAILS)
     for index in range(args.pages):
-        page = draw_page(args.family, "test", 0, index, STYLES[args.style])
+        page = draw_page(args.family, "test", 0, index, style)
         file = f"{args.family}_{index}.png"
         page.image.save(args.folder / file, optimize=True)
         questions += entries(page, file)

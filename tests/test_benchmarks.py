@@ -8,7 +8,9 @@ import pytest
 
 from llava.eval.benchmarks import BENCHMARKS, Sample
 from llava.eval.evaluate import Asked
-from llava.train.pages import STYLES, draw_page
+from llava.train.pages import DETAILS, STYLES, draw_page
+
+SHAPES = replace(STYLES["shapes"], kinds=DETAILS)
 
 
 def samples_of(name: str, questions: int, split: str = "test", style: str = "shapes") -> list[Sample]:
@@ -25,11 +27,20 @@ class TestBenchmarks:
         expected = [
             (f"{family}-shapes-{split}-0-{number}", asked.kind, asked.question, (asked.answer,))
             for number in range(9)
-            for asked in draw_page(family, split, 0, number, STYLES["shapes"]).questions
+            for asked in draw_page(family, split, 0, number, SHAPES).questions
         ]
         assert [(each.page, each.kind, each.question, each.golds) for each in samples] == expected[:9]
         assert len({sample.id for sample in samples}) == 9
         assert len({id(sample.image) for sample in samples}) == len({sample.page for sample in samples}) > 1
+
+    def test_captions_are_asked_of_the_families_in_turn_and_of_no_page_twice(self) -> None:
+        samples = samples_of("captionpage", 7)
+        families = ("entity_grid", "chart_page", "doc_page")
+        assert [sample.page for sample in samples] == [
+            f"{families[turn % 3]}-shapes-test-0-{turn // 3}" for turn in range(7)
+        ]
+        assert {sample.kind for sample in samples} == {"describe"}
+        assert len({sample.golds for sample in samples}) > 3
 
     def test_fewer_questions_are_a_beginning_of_more(self) -> None:
         assert [s.id for s in samples_of("docpage", 7)] == [s.id for s in samples_of("docpage", 11)][:7]
@@ -52,6 +63,7 @@ class TestBenchmarks:
             "entitygrid": ("token_f1", "exact_match"),
             "chartpage": ("relaxed_accuracy", "exact_match"),
             "docpage": ("anls", "exact_match"),
+            "captionpage": ("token_f1", "exact_match"),
             "chartqa": ("relaxed_accuracy", "exact_match"),
             "docvqa": ("anls", "exact_match"),
             "textvqa": ("vqa_accuracy", "exact_match"),

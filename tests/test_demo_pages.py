@@ -1,20 +1,22 @@
 """The demonstration's pages are the test split's, as the script draws them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from llava.serve.demo import GALLERIES
-from llava.train.pages import STYLES, draw_page
+from llava.train.pages import DETAILS, STYLES, draw_page
 from scripts.draw_demo_pages import entries
 
 
 def test_the_bundled_grids_are_the_first_test_pages_and_all_their_questions():
     stored = json.loads((GALLERIES["grids"] / "pages.json").read_text())
     files = list(dict.fromkeys(entry["image"] for entry in stored))
+    style = replace(STYLES["shapes"], kinds=DETAILS)
     drawn = [
         entry
         for index, file in enumerate(files)
-        for entry in entries(draw_page("entity_grid", "test", 0, index, STYLES["shapes"]), file)
+        for entry in entries(draw_page("entity_grid", "test", 0, index, style), file)
     ]
     assert stored == drawn
     assert sorted(path.name for path in GALLERIES["grids"].iterdir()) == sorted([*files, "pages.json"])

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from llava.train.pages import STYLES, Mark, Page, PageQuestion
+from llava.train.pages import STYLES, Mark, Page, PageQuestion, lexicon
 from llava.train.pages.page import HUES
 from tests.pages_helpers import CASES, center, mark_at, pages, parts_of
 
@@ -73,6 +73,9 @@ def described(mark: Mark) -> str:
 
 def grid_answer(reader: GridReader, question: PageQuestion) -> str:
     kind, parts = question.kind, parts_of(question)
+    if kind == "describe":
+        shown = [name for name in ("shape", "text") if any(getattr(mark, name) for mark in reader.entities)]
+        return f"a grid of {' and '.join({'shape': 'shapes', 'text': 'letters'}[name] for name in shown)}"
     if kind == "color_of":
         return reader.named(parts["name"]).color
     if kind == "figure_of_color":
@@ -202,8 +205,23 @@ TITLES = {"Output", "Imports", "Exports", "Visits", "Sales", "Costs", "Rainfall"
 }  # fmt: skip
 
 
+def chart_kind(reader: "ChartReader") -> str:
+    shapes = {mark.shape for mark in reader.shapes}
+    return "pie" if not shapes else "line" if "point" in shapes else "grouped bar" if reader.swatches else "bar"
+
+
+def listed(parts: list[str]) -> str:
+    """The different parts in order, with commas and a last "and"."""
+    parts = sorted(set(parts), key=parts.index)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
 def chart_answer(page: Page, question: PageQuestion) -> str:
     kind, parts = question.kind, parts_of(question)
+    if kind == "describe":
+        named = [f" in the chart {mark.text}" for mark in page.marks if mark.panel == mark.text]
+        readers = [ChartReader(page, where) for where in (named if len(named) > 1 else [""])]
+        return listed([f"a {chart_kind(reader)} chart" for reader in readers])
     reader = ChartReader(page, parts["where"])
     if kind == "chart_value":
         return reader.value(parts["entry"])
@@ -230,8 +248,25 @@ def chart_answer(page: Page, question: PageQuestion) -> str:
     return found
 
 
+def doc_parts(page: Page) -> list[str]:
+    """What each mark is part of, told by its words, its color and its labels."""
+    found = []
+    for mark in page.marks:
+        if mark.color == "gray":
+            found.append("a form")
+        elif mark.text.startswith(lexicon.TITLES):
+            found.append("a title")
+        elif mark.column:
+            found.append("a table")
+        elif not mark.row:
+            found.append("text")
+    return found
+
+
 def doc_answer(page: Page, question: PageQuestion) -> str:
     kind, parts = question.kind, parts_of(question)
+    if kind == "describe":
+        return listed(doc_parts(page))
     if kind in ("field", "date"):
         (label,) = [
             m for m in page.marks if m.color == "gray" and m.text.rstrip(":.").lower() == parts["field"].lower()

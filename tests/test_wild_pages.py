@@ -15,7 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llava.eval.benchmarks import find_benchmark
-from llava.train.pages import COLORS, SHAPES, SPLITS, STYLES, Page, PageStream, draw_page, wild_charts, wild_plans
+from llava.train.pages import (
+    COLORS,
+    DETAILS,
+    SHAPES,
+    SPLITS,
+    STYLES,
+    Page,
+    PageStream,
+    draw_page,
+    wild_charts,
+    wild_plans,
+)
 from llava.train.pages.blocks import Frame
 from llava.train.pages.glyphs import load_face
 from llava.train.pages.looks import SHIFTED_LOOK, font_path
@@ -28,8 +39,16 @@ from llava.train.pages.wild_tables import Records, local_data, read_rows, real_r
 from tests.pages_helpers import mark_at, parts_of
 from tests.wild_helpers import PAGES, asked, overlap, wild
 
-CHART_KINDS = {"chart_value", "chart_largest", "chart_smallest", "chart_difference", "chart_color", "chart_by_color"}
-DOC_KINDS = {"field", "date", "cell", "row_with", "total"}
+CHART_KINDS = {
+    "chart_value",
+    "chart_largest",
+    "chart_smallest",
+    "chart_difference",
+    "chart_color",
+    "chart_by_color",
+    "describe",
+}
+DOC_KINDS = {"field", "date", "cell", "row_with", "total", "describe"}
 
 DIGEST = """
 import hashlib, sys
@@ -124,7 +143,7 @@ def test_marks_and_boxes_lie_on_the_page_and_hold_ink(family, style):
             crop = pixels[max(0, top - around) : bottom + around + 1, max(0, left - around) : right + around + 1]
             assert np.ptp(crop.reshape(-1, 3), axis=0).max() > 40, mark
         for question in page.questions:
-            assert question.answer_boxes
+            assert question.answer_boxes or question.kind == "describe"
             assert {*question.answer_boxes, *question.evidence} <= boxes
 
 
@@ -215,7 +234,8 @@ def test_pages_of_other_splits_are_as_they_were_before_there_were_wild_ones():
     assert SPLITS[-1] == "wild"
     for family, numbers in GENERATORS.items():
         assert tuple(page_generator(family, split, 0, 0).bytes(4).hex() for split in SPLITS[:4]) == numbers
-    asked = [draw_page(family, "shifted", 0, 0, STYLES["shapes"]).questions[0].question for family in GENERATORS]
+    style = replace(STYLES["shapes"], kinds=DETAILS)
+    asked = [draw_page(family, "shifted", 0, 0, style).questions[0].question for family in GENERATORS]
     assert asked == ["Find the brown star: row and column?", "Hydro is shown in which color?", "Read off the origin."]
 
 
@@ -224,7 +244,7 @@ def test_benchmarks_offer_the_split(name):
     benchmark = find_benchmark(name)
     assert benchmark.splits[0] == "test"
     samples = list(benchmark.samples(split="wild", style="shapes", questions=5))
-    first = draw_page(samples[0].id.split("-")[0], "wild", 0, 0, STYLES["shapes"])
+    first = draw_page(samples[0].id.split("-")[0], "wild", 0, 0, replace(STYLES["shapes"], kinds=DETAILS))
     assert len({sample.id for sample in samples}) == 5
     assert samples[0].image.tobytes() == first.image.tobytes()
     assert [sample.question for sample in samples][: len(first.questions)] == [q.question for q in first.questions][:5]

@@ -4,14 +4,15 @@ Some draw their pages, without end; some read public data sets. Another one is o
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from types import MappingProxyType
 
 from llava.eval.real_benchmarks import REAL_BENCHMARKS
 from llava.eval.samples import Benchmark, Sample
-from llava.train.pages import STYLES, draw_page
+from llava.train.pages import FAMILIES, STYLES, draw_page
 from llava.train.pages.stream import WILD
+from llava.train.pages.wordings import CAPTIONS, DETAILS
 
 __all__ = ["BENCHMARKS", "Benchmark", "DrawnSamples", "Sample", "find_benchmark"]
 
@@ -24,16 +25,22 @@ DRAWN_QUESTIONS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnSamples:
-    """All questions of page 0, of page 1, and so on without end; a page is drawn when its first question is due."""
+    """All questions of some kinds about page 0, page 1, and so on without end, the families taken in turn.
 
-    family: str
+    A page is drawn when its first question is due.
+    """
+
+    families: tuple[str, ...]
+    kinds: frozenset[str]
     split: str
     style: str
 
     def __iter__(self) -> Iterator[Sample]:
-        for number in count():
-            page = draw_page(self.family, self.split, PAGE_SEED, number, STYLES[self.style])
-            name = f"{self.family}-{self.style}-{self.split}-{PAGE_SEED}-{number}"
+        style = replace(STYLES[self.style], kinds=self.kinds)
+        for turn in count():
+            number, family = turn // len(self.families), self.families[turn % len(self.families)]
+            page = draw_page(family, self.split, PAGE_SEED, number, style)
+            name = f"{family}-{self.style}-{self.split}-{PAGE_SEED}-{number}"
             for place, asked in enumerate(page.questions):
                 yield Sample(
                     id=f"{name}-{place}",
@@ -46,15 +53,22 @@ class DrawnSamples:
                 )
 
 
-def _drawn(name: str, family: str, main_metric: str, *, corpus_metrics: tuple[str, ...] = ()) -> Benchmark:
+def _drawn(
+    name: str,
+    families: tuple[str, ...],
+    main_metric: str,
+    *,
+    kinds: frozenset[str] = DETAILS,
+    corpus_metrics: tuple[str, ...] = (),
+) -> Benchmark:
     def read(split: str, style: str | None, data: str | None) -> DrawnSamples:
         assert style is not None
-        return DrawnSamples(family=family, split=split, style=style)
+        return DrawnSamples(families=families, kinds=kinds, split=split, style=style)
 
     return Benchmark(
         name=name,
         metrics=(main_metric, "exact_match"),
-        splits=(*DRAWN_SPLITS, "wild") if family in WILD else DRAWN_SPLITS,
+        splits=(*DRAWN_SPLITS, "wild") if set(families) <= set(WILD) else DRAWN_SPLITS,
         read=read,
         styles=tuple(STYLES),
         style="full",
@@ -67,9 +81,10 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         benchmark.name: benchmark
         for benchmark in (
-            _drawn("entitygrid", "entity_grid", "token_f1"),
-            _drawn("chartpage", "chart_page", "relaxed_accuracy", corpus_metrics=("cider",)),
-            _drawn("docpage", "doc_page", "anls"),
+            _drawn("entitygrid", ("entity_grid",), "token_f1"),
+            _drawn("chartpage", ("chart_page",), "relaxed_accuracy", corpus_metrics=("cider",)),
+            _drawn("docpage", ("doc_page",), "anls"),
+            _drawn("captionpage", tuple(FAMILIES), "token_f1", kinds=CAPTIONS, corpus_metrics=("cider",)),
             *REAL_BENCHMARKS,
         )
     }

@@ -15,10 +15,13 @@ from llava.train.pages.page import CHARACTERS, COLORS, HUES, SHAPES, Box, Mark, 
 from llava.train.pages.records import page_records
 from llava.train.pages.stream import FAMILIES, SPLITS, PageStream, draw_page
 from llava.train.pages.style import STYLES, PageStyle
+from llava.train.pages.wordings import CAPTIONS, DETAILS
 
 __all__ = [
+    "CAPTIONS",
     "CHARACTERS",
     "COLORS",
+    "DETAILS",
     "FAMILIES",
     "HUES",
     "NONE",

@@ -34,6 +34,11 @@ class Asker:
             evidence=tuple(evidence),
         )
 
+    def describe(self, kind: str, parts: Sequence[str]) -> PageQuestion:
+        """What the page shows: its parts, each once, in order."""
+        *others, last = dict.fromkeys(parts)
+        return self.ask(kind, f"{', '.join(others)} and {last}" if others else last, [])
+
     def collect(self, makers: Mapping[str, Maker]) -> tuple[PageQuestion, ...]:
         """Up to ``style.num_questions`` different questions, the kinds taken in turn in random order.
 

@@ -202,7 +202,7 @@ def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[E
     while y <= last:
         fact = facts.pop() if facts and happens(rng, 0.4) else None
         tokens = ["The", fact[0], "is", fact[1], "at", "present."] if fact else lexicon.sentence(rng).split()
-        boxes = []
+        boxes: list[Box] = []
         for token in tokens:
             width = face.width(token)
             if x + width > frame.right:

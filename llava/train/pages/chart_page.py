@@ -14,6 +14,8 @@ from llava.train.pages.sheet import Sheet
 from llava.train.pages.style import PageStyle
 
 _KINDS = ("bar", "grouped", "line", "pie")
+_CAPTIONS = {"bar": "a bar chart", "grouped": "a grouped bar chart", "line": "a line chart", "pie": "a pie chart"}
+_CAPTIONS["lying"] = "a bar chart"
 
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
@@ -63,8 +65,12 @@ class ChartQuestions:
                 "chart_difference": self._ask_difference,
                 "chart_color": self._ask_color,
                 "chart_by_color": self._ask_color,
+                "describe": self._describe,
             }
         )
+
+    def _describe(self, kind: str) -> PageQuestion:
+        return self.asker.describe(kind, [_CAPTIONS[chart.kind] for chart in self.charts])
 
     def _choose(self) -> tuple[Chart, str, list[Box]]:
         """A chart, how a question says which one it means, and the box of the title that this names."""

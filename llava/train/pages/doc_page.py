@@ -12,6 +12,8 @@ from llava.train.pages.page import Page, PageQuestion
 from llava.train.pages.sheet import Sheet
 from llava.train.pages.style import PageStyle
 
+_CAPTIONS = {"title": "a title", "form": "a form", "stack": "a form", "table": "a table", "zebra": "a table"}
+_CAPTIONS["text"] = "text"
 _FEW_LINES = 26
 _FEW_TYPED_LINES = 18
 
@@ -41,8 +43,12 @@ class Document:
         if frame.lines() < (_FEW_TYPED_LINES if typed else _FEW_LINES):
             frame.leading = rng.uniform(1.35, 1.8)
             blocks = [pick(rng, [block for block in blocks if block not in ("title", "text")])]
+        self.parts: list[str] = []
         for index, block in enumerate(blocks):
+            printed = frame.sheet.num_marks
             self._draw(block, frame, 1 / (len(blocks) - index))
+            if frame.sheet.num_marks > printed:
+                self.parts.append(_CAPTIONS[block])
 
     def _draw(self, block: str, frame: Frame, share: float) -> None:
         if block == "title":
@@ -63,8 +69,12 @@ class Document:
                 "cell": self._ask_cell,
                 "row_with": self._ask_row,
                 "total": self._ask_total,
+                "describe": self._describe,
             }
         )
+
+    def _describe(self, kind: str) -> PageQuestion | None:
+        return self.asker.describe(kind, self.parts) if self.parts else None
 
     def _ask_field(self, kind: str) -> PageQuestion | None:
         fitting = [entry for entry in self.fields if (entry.name.words in lexicon.DATE_FIELDS) == (kind == "date")]

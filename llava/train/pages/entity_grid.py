@@ -151,10 +151,16 @@ class _Grid:
             "row_of": self._ask_where,
             "column_of": self._ask_where,
             "where": self._ask_where,
+            "describe": self._describe,
         }
         if self.style.codes:
             makers |= {"code_at": self._ask_at, "code_beside": self._ask_beside, "figure_with_code": self._ask_figure}
         return self.asker.collect(makers)
+
+    def _describe(self, kind: str) -> PageQuestion:
+        shapes = [figure for figure in self.figures if figure in FIGURES]
+        shown = "letters" if not shapes else "shapes" if len(shapes) == len(self.figures) else "shapes and letters"
+        return self.asker.describe(kind, [f"a grid of {shown}"])
 
     def _any(self) -> tuple[tuple[int, int], _Entity]:
         return pick(self.rng, list(self.entities.items()))

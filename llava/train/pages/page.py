@@ -65,13 +65,16 @@ class PageQuestion:
     question: str
     answer: str
     answer_boxes: tuple[Box, ...]
-    """What the answer is read from: one box, or one for each counted figure, compared value or row and column."""
+    """What the answer is read from: one box, or one for each counted figure, compared value or row and column; none
+    where it is seen from the page as a whole."""
     evidence: tuple[Box, ...]
     """The labels, legend entries or figures that the question names; empty where it names none."""
 
     @property
     def answer_box(self) -> Box:
-        """The smallest box that holds all answer boxes."""
+        """The smallest box that holds all answer boxes; the page where there is none."""
+        if not self.answer_boxes:
+            return 0.0, 0.0, 1.0, 1.0
         x0, y0, x1, y1 = zip(*self.answer_boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 

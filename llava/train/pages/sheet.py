@@ -41,6 +41,11 @@ class Sheet:
         self._rng = rng
         self._noise = style.noise
 
+    @property
+    def num_marks(self) -> int:
+        """How much has been drawn that means something."""
+        return len(self._marks)
+
     def face(self, size: int | None = None) -> Face:
         """The page's font at a size, by default the size of its print, which is the only one on a typed sheet."""
         if self.pitch:

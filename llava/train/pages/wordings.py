@@ -42,7 +42,13 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
     "cell": ("What is the {column} of {row}?", "Which {column} does {row} have?", "What is the {column} for {row}?"),
     "row_with": ("Which row has the {column} {value}?", "What has the {column} {value}?"),
     "total": ("What is the total {column}?", "What does the {column} column sum to?"),
+    "describe": ("What does the page show?", "What kind of page is this?", "Describe the page."),
 }
+
+CAPTIONS = frozenset({"describe"})
+"""Kinds that are answered from the page as a whole."""
+DETAILS = frozenset(WORDINGS) - CAPTIONS
+"""Kinds that are answered from some of its patches."""
 
 SHIFTED_WORDINGS: Mapping[str, tuple[str, ...]] = {
     "color_of": ("Name the color of the {name}.", "The {name} is of which color?"),
@@ -76,4 +82,5 @@ SHIFTED_WORDINGS: Mapping[str, tuple[str, ...]] = {
     "cell": ("Read the {column} in the row {row}.", "{row}: what {column} is listed?"),
     "row_with": ("Name the row whose {column} reads {value}.", "{value} is the {column} of which row?"),
     "total": ("Give the sum of the column {column}.", "Read the bottom line under {column}."),
+    "describe": ("Say in a few words what you see here.", "Which parts is this page made of?"),
 }
