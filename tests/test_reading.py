@@ -1,5 +1,7 @@
 """Dense losses: what patches show against the page generator's labels, and words against the vocabulary."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,10 @@ from llava.train.reading import (
     alignment_loss,
     patch_targets,
     reading_loss,
-    share_right,
+    share_named,
 )
+from scripts import measure_reading
+from tests.losses_helpers import fresh_model, tokenizer
 from tests.pages_helpers import pages
 
 GRID, DIM = 12, 7
@@ -81,9 +85,9 @@ def test_targets_are_what_the_page_shows_patch_by_patch(family, style):
 
 def test_every_patch_of_a_form_s_value_says_all_of_it_and_whose_it_is():
     """A word's patches share its class, a number's its digits; both know the field that they are the value of."""
-    page = next(page for page in pages("doc_page", "shapes", "train") if page.questions[0].kind == "field")
+    page = next(page for page in pages("doc_page", "shapes", "train") if page.questions[-1].kind == "field")
     targets = {name: target[0].view(GRID, GRID) for name, target in patch_targets([page], GRID).items()}
-    for question in page.questions:
+    for question in (question for question in page.questions if question.kind == "field"):
         x0, y0, x1, y1 = question.answer_box
         middle = (int((y0 + y1) / 2 * GRID), int((x0 + x1) / 2 * GRID))
         field = question.question.removesuffix("?").split()
@@ -123,21 +127,6 @@ def test_reading_loss_is_the_weighted_mean_by_loops():
             kinds.append(total / weights)
         assert found[row].item() == pytest.approx(np.mean(kinds), rel=1e-5)
     assert found.dtype == torch.float32
-
-
-def test_right_is_the_share_of_shown_things_named_right():
-    targets = planted_targets()
-    logits = {name: F.one_hot(target % (len(NAMES[name]) + 1)).float() for name, target in targets.items()}
-    logits = {
-        name: F.pad(rows, (0, len(NAMES[name]) + 1 - rows.shape[-1])) if rows.shape[-1] <= len(NAMES[name]) else rows
-        for name, rows in logits.items()
-    }
-    logits["shape"][0, 0] = logits["shape"][0, 0].roll(1)
-    right = share_right(logits, targets)
-    assert right["color"] == 1
-    assert right["shape"].item() == pytest.approx(5 / 6)
-    nothing = share_right(logits, {name: torch.full_like(target, NONE) for name, target in targets.items()})
-    assert all(bool(share.isnan()) for share in nothing.values())
 
 
 def test_the_word_table_names_a_class_by_its_one_token_forms():
@@ -218,6 +207,21 @@ def test_alignment_tells_a_row_s_label_from_a_column_s():
     assert losses[0] < 0.1 < 1 < losses[1]
 
 
+def test_a_patch_is_named_right_if_its_nearest_word_in_a_role_is_one_for_it():
+    torch.manual_seed(5)
+    embeddings = F.normalize(torch.randn(19, 96), dim=-1)
+    words = planted_words(19)
+    projected = torch.randn(2, 5, 96)
+    projected[0, 1] = embeddings[3] + embeddings[8].roll(64)
+    projected[0, 4] = embeddings[2] + embeddings[11].roll(32)
+    projected[1, 2] = embeddings[4].roll(16) + embeddings[5].roll(48)
+    found = share_named(projected, words, embeddings)
+    expected = {"figure": 1, "second": 1, "third": 1, "row": 0, "column": 1, "panel": 0}
+    assert {role: share.item() for role, share in found.items()} == expected
+    nothing = share_named(projected, {role: torch.zeros_like(table) for role, table in words.items()}, embeddings)
+    assert all(bool(share.isnan()) for share in nothing.values())
+
+
 def test_alignment_is_measured_in_float32_under_autocast():
     torch.manual_seed(2)
     projected, embeddings = torch.randn(2, 5, 11), torch.randn(19, 11)
@@ -225,3 +229,16 @@ def test_alignment_is_measured_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         found = alignment_loss(projected, words, embeddings)
     assert_close(found, alignment_loss(projected, words, embeddings), rtol=1e-6, atol=1e-6)
+
+
+def test_the_script_measures_every_family_and_names_a_missing_model(tmp_path, capsys):
+    fresh_model().save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    assert measure_reading.main([str(tmp_path / "model"), "--style", "shapes", "--pages", "2"]) == 0
+    *lines, measured = capsys.readouterr().out.splitlines()
+    found = json.loads(measured)
+    assert [line.split()[0] for line in lines] == list(found) == ["entity_grid", "chart_page", "doc_page"]
+    assert set(found["entity_grid"]) == {"figure", "row", "column"}
+    assert all(0 <= share < 0.5 for shares in found.values() for share in shares.values())
+    assert measure_reading.main([str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err

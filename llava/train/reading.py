@@ -124,16 +124,6 @@ def reading_loss(logits: Mapping[str, Tensor], targets: PatchTargets) -> Tensor:
     return torch.stack(losses).mean(0)
 
 
-def share_right(logits: Mapping[str, Tensor], targets: PatchTargets) -> dict[str, Tensor]:
-    """Per kind, the share of patches showing something that are named right; NaN where no patch shows any."""
-    right = {}
-    for name, scores in logits.items():
-        target = targets[name].to(scores.device)
-        shown = target != NONE
-        right[name] = ((scores.argmax(-1) == target) & shown).sum() / shown.sum()
-    return right
-
-
 class WordTable(nn.Module):
     """Which tokens name a class: a distribution over the naming tokens for every class of every kind.
 
@@ -189,15 +179,33 @@ def alignment_loss(
         embeddings: (words, width) of the same words, the language model's own; they learn too.
         scale: the cosines' inverse temperature.
     """
-    vocabulary = F.normalize(embeddings.float(), dim=-1)
     total = torch.zeros(len(projected), device=projected.device)
-    for place, named_words in enumerate(words.values()):
+    for role, named_words in words.items():
         named = named_words.sum(-1) > 0
-        in_role = vocabulary.roll(place * projected.shape[-1] // len(words), dims=-1)
-        # Autocast would round the cosines to 8 bits of mantissa.
-        with torch.autocast(projected.device.type, enabled=False):
-            logits = scale * F.normalize(projected[named].float(), dim=-1) @ in_role.T
+        logits = scale * _cosines(projected[named], embeddings, role)
         each = torch.zeros(named.shape, device=projected.device)
         each[named] = -(named_words[named] * logits.log_softmax(-1)).sum(-1)
         total = total + each.sum(1) / named.sum(1).clamp(min=1)
     return total / len(words)
+
+
+def share_named(projected: Tensor, words: Mapping[str, Tensor], embeddings: Tensor) -> dict[str, Tensor]:
+    """Per role, the share of the patches that show something whose nearest word is one for it; NaN where none does.
+
+    Arguments as of ``alignment_loss``.
+    """
+    shares = {}
+    for role, named_words in words.items():
+        named = named_words.sum(-1) > 0
+        nearest = _cosines(projected[named], embeddings, role).argmax(-1, keepdim=True)
+        shares[role] = (named_words[named].gather(-1, nearest) > 0).float().mean()
+    return shares
+
+
+def _cosines(projected: Tensor, embeddings: Tensor, role: str) -> Tensor:
+    """(patches, words) float32: of patches (patches, width) with words (words, width) in a role."""
+    shift = list(ROLES).index(role) * projected.shape[-1] // len(ROLES)
+    vocabulary = F.normalize(embeddings.float(), dim=-1).roll(shift, dims=-1)
+    # Autocast would round the cosines to 8 bits of mantissa.
+    with torch.autocast(projected.device.type, enabled=False):
+        return F.normalize(projected.float(), dim=-1) @ vocabulary.T

@@ -1,0 +1,68 @@
+"""Print how well a model reads drawn pages: of the patches that show something, how many it puts into the right words.
+
+    python -m scripts.measure_reading runs/small/read/final --style typed
+    python -m scripts.measure_reading llava/assets/lavida-small --split shifted --pages 60
+
+A patch is read right if, of all words that name something, the one nearest to the projected patch names what it shows.
+Words count in their role: what is printed or drawn there (figure; second and third character of short numbers), or the
+label of the patch's row, column or chart. No language model runs.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from llava.mm_utils import single_view
+from llava.model.builder import Loaded, load_pretrained_model
+from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream
+from llava.train.reading import WordTable, patch_targets, share_named
+
+
+@torch.no_grad()
+def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> dict[str, float]:
+    """Each role's share of right patches, averaged over the pages that have any."""
+    tokenizer, model, processor, _ = loaded
+    tower, words = model.get_vision_tower(), WordTable(tokenizer).to(model.device)
+    stream = PageStream(family, split, 0, style=style)
+    vocabulary = model.get_input_embeddings()(words.tokens)
+    shares: dict[str, list[float]] = {}
+    for number in track(range(pages), description=family, console=Console(stderr=True), transient=True):
+        page = stream[number]
+        view = single_view(page.image, processor, stream.style.side, pad=False)
+        detail = tower.extract_shirg_x_tokens(view.to(model.device, model.dtype)).detail
+        targets = patch_targets([page], stream.style.side // tower.patch_size)
+        named = words({name: target.to(model.device) for name, target in targets.items()})
+        for role, share in share_named(model.get_model().mm_projector(detail), named, vocabulary).items():
+            if not share.isnan():
+                shares.setdefault(role, []).append(share.item())
+    return {role: sum(found) / len(found) for role, found in shares.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="measure_reading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--style", choices=list(STYLES), default="typed")
+    parser.add_argument("--split", choices=SPLITS[:-1], default="validation")
+    parser.add_argument("--pages", type=int, default=30, help="of each family")
+    args = parser.parse_args(arguments)
+    try:
+        loaded = load_pretrained_model(args.model, torch_dtype="float32", device_map="auto")
+    except (FileNotFoundError, ValueError) as error:
+        print(f"measure_reading: {error}", file=sys.stderr)
+        return 2
+    found = {family: measure(loaded, family, args.split, args.style, args.pages) for family in FAMILIES}
+    for family, shares in found.items():
+        print(f"{family:12}", "  ".join(f"{role} {share:.3f}" for role, share in shares.items()))
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
