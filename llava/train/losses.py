@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shirg.settings import Settings
 
-PAGE_LOSSES = ("reading", "alignment", "pointing", "grounding")
+PAGE_LOSSES = ("reading", "alignment", "labeling", "pointing", "grounding")
 """Losses that need drawn pages, whose patches and answers have known places."""
 TEACHERS = ("boxes", "attention", "gate")
 """Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
@@ -40,6 +40,8 @@ class LossConfig(Settings):
     """Naming what every patch of a drawn page shows, from vision features."""
     alignment: float = 0.0
     """The same in the language model's words, from projected features."""
+    labeling: float = 0.0
+    """Attention of the vision tower from every patch of a drawn page to the labels of its row and its column."""
     pointing: float = 0.0
     """Attention from answer positions to what the answer is read from, on drawn pages."""
     grounding: float = 0.0

@@ -3,7 +3,7 @@
 views -> tower -> selection -> projector -> prompts -> two noisy copies -> language model -> losses
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from llava.question import Question
 from llava.train.batch import Batch, detail_starts
 from llava.train.budget_labels import budget_labels, budget_loss
 from llava.train.coordinate_probe import CoordinateProbe
+from llava.train.labeling import KINDS, last_layer, record_input
 from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.page_losses import PageLosses
@@ -87,6 +88,9 @@ class TrainingModel(nn.Module):
             wanted.append("relevance_teacher: boxes")
         if wanted and (self.handle is None or self.page_losses is None):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
+        heads = self.lavida.get_vision_tower().config.num_attention_heads
+        if losses.labeling and heads < len(KINDS):
+            raise ValueError(f"losses: labeling needs {len(KINDS)} heads in the vision tower, which has {heads}")
         if losses.looks or (self.learns_relevance and losses.relevance_teacher == "attention"):
             layers, heads = len(self.lavida.model.blocks), self.lavida.config.n_heads
             if not all(0 <= layer < layers for layer in (*losses.pointing_layers, *losses.watched_layers)):
@@ -111,8 +115,15 @@ class TrainingModel(nn.Module):
                 if not batch.views:
                     self._hang(parts, self._blank_page())
             return parts
-        pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
-        words = {} if self.page_losses is None else self.page_losses.read(parts, batch, pages, self.lavida)
+        tower = self.lavida.get_vision_tower()
+        with record_input(last_layer(tower)) as given:
+            pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
+        words: Mapping[str, Tensor] = {}
+        if self.page_losses is not None:
+            words = self.page_losses.read(parts, batch, pages, self.lavida)
+            if self.losses.labeling:
+                (hidden,) = given
+                self.page_losses.label(parts, batch, pages.dual.grid, last_layer(tower), hidden)
         if not self.losses.denoising:
             return parts
         rows = _rows(pages, batch, draws.budget)

@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from lavida_shirg_integration import EncodedPages, ShirgXPrefix
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.train.batch import Batch, detail_starts
+from llava.train.labeling import label_targets, labeling_loss
 from llava.train.losses import LossConfig
 from llava.train.objective import TwoCopies
 from llava.train.pages import Box, Page, PageQuestion
@@ -62,6 +64,12 @@ class PageLosses(nn.Module):
             vocabulary = lavida.get_input_embeddings()(self.words.tokens)
             parts["alignment"] = (alignment_loss(projected, words, vocabulary).sum(), count)
         return words
+
+    def label(self, parts: Parts, batch: Batch, grid: int, layer: SiglipEncoderLayer, hidden: Tensor) -> None:
+        """Add where the tower's last layer, given ``hidden``, should look: from every patch to its labels."""
+        belongs, printed = (ids.to(hidden.device) for ids in label_targets(drawn_pages(batch), grid))
+        losses = labeling_loss(layer, hidden, belongs, printed)
+        parts["labeling"] = (losses.sum(), torch.tensor(len(losses), device=hidden.device))
 
     def look(
         self,
@@ -167,6 +175,6 @@ def drawn_pages(batch: Batch) -> list[Page]:
     pages = [page for page in batch.pages if page is not None]
     if len(pages) != len(batch.pages):
         raise ValueError(
-            "reading, alignment, pointing and grounding need drawn pages; set their weights to 0 for other data"
+            "reading, alignment, labeling, pointing and grounding need drawn pages; set their weights to 0 for others"
         )
     return pages

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainerControl, TrainingArguments
 from llava.train.batch import Batch, collate, draw_noise
 from llava.train.config import TrainConfig
 from llava.train.export import Export
-from llava.train.losses import LossConfig
+from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.model import Draws, TrainingModel
 from llava.train.parameters import parameter_groups
 from llava.train.parts import Parts
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SCHEDULER_NAME = "scheduler.pt"
 """As transformers names it, which reads it when a run is resumed."""
 TRAINABLE_FILE = "trainable.safetensors"
-LOSS_NAMES = ("denoising", "reading", "alignment", "pointing", "grounding", "coordinate", "relevance", "budget")
+LOSS_NAMES = ("denoising", *PAGE_LOSSES, "coordinate", "relevance", "budget")
 """Every loss there is, in the order in which processes add them up."""
 
 

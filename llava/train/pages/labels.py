@@ -3,13 +3,14 @@
 Axis names: grid (patches along a side; row first), slots (characters of one patch).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Page, PageQuestion
+from llava.train.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion
 
 NONE = -1
 """Class of patches that show nothing of a kind; ``cross_entropy(ignore_index=NONE)`` leaves them out."""
@@ -37,6 +38,10 @@ class PatchLabels:
     """(grid, grid): the same for columns and categories."""
     panels: NDArray[np.int64]
     """(grid, grid): index into ``panel_labels`` of the chart that the owner belongs to."""
+    printed_rows: NDArray[np.int64]
+    """(grid, grid): index into ``row_labels`` of the label that is printed there."""
+    printed_columns: NDArray[np.int64]
+    """(grid, grid): the same for ``column_labels``."""
     owners: NDArray[np.int64]
     """(grid, grid): index into ``page.marks`` of the shape over the patch, else of the first character's run."""
     row_labels: tuple[str, ...]
@@ -75,9 +80,9 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
             for place in (covered, middle):
                 owners[place] = index
                 shapes[place] = SHAPES.index(mark.shape)
-    row_labels, rows = _label_ids([mark.row for mark in page.marks])
-    column_labels, columns = _label_ids([mark.column for mark in page.marks])
-    panel_labels, panels = _label_ids([mark.panel for mark in page.marks])
+    row_labels, rows, printed_rows = _label_ids(page.marks, "row")
+    column_labels, columns, printed_columns = _label_ids(page.marks, "column")
+    panel_labels, panels, _ = _label_ids(page.marks, "panel")
     colors = np.array([*(COLORS.index(mark.color) for mark in page.marks), NONE], dtype=np.int64)
     return PatchLabels(
         characters=characters,
@@ -86,6 +91,8 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
         rows=rows[owners],
         columns=columns[owners],
         panels=panels[owners],
+        printed_rows=printed_rows[owners],
+        printed_columns=printed_columns[owners],
         owners=owners,
         row_labels=row_labels,
         column_labels=column_labels,
@@ -189,9 +196,19 @@ def _patch(place: float, grid: int) -> int:
     return min(grid - 1, max(0, int(place * grid)))
 
 
-def _label_ids(labels: list[str | None]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The different labels in order of appearance, and each mark's index into them; a NONE ends the indices."""
-    index = {label: place for place, label in enumerate(dict.fromkeys(label for label in labels if label is not None))}
-    return tuple(index), np.array(
-        [NONE if label is None else index[label] for label in [*labels, None]], dtype=np.int64
-    )
+def _label_ids(marks: Sequence[Mark], kind: str) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+    """The different labels of a kind in order of appearance, and per mark which it belongs to and which it prints.
+
+    Charts beside each other have labels of their own, though they may read alike. A NONE ends the indices.
+    """
+    owned = [None if getattr(mark, kind) is None else (mark.panel, getattr(mark, kind)) for mark in marks]
+    index = {label: place for place, label in enumerate(dict.fromkeys(label for label in owned if label is not None))}
+    belongs = [NONE if label is None else index[label] for label in owned]
+    prints = [
+        index.get((mark.panel, mark.text.rstrip(_PUNCTUATION)), NONE)
+        if label in (None, (mark.panel, mark.text))
+        else NONE
+        for mark, label in zip(marks, owned, strict=True)
+    ]
+    names = tuple(name for _, name in index)
+    return names, np.array([*belongs, NONE], dtype=np.int64), np.array([*prints, NONE], dtype=np.int64)

@@ -1,0 +1,81 @@
+"""Where the vision tower looks: from every patch to the labels that say what it belongs to, and how to teach it.
+
+That a cell belongs to a row is told by one word at the far end of its line, which a small tower finds late by itself.
+The generator of pages knows where the label stands, and asks the attention of the tower's last layer for it.
+
+Axis names: batch (pages), patches (raster order), kinds (of labels), dim (vision width).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+
+from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
+from llava.train.pages import NONE, Page, patch_labels
+
+KINDS = ("row", "column")
+"""Of labels; the tower's first head looks for the first kind, its second for the second."""
+
+
+def last_layer(tower: SigLipVisionTower) -> SiglipEncoderLayer:
+    """The layer whose output the tower gives."""
+    return cast(SiglipEncoderLayer, tower.transformer.encoder.layers[tower.num_layers_run - 1])
+
+
+@contextmanager
+def record_input(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Fills the list with what the layer is given, (batch, patches, dim), in every pass inside the context."""
+    given: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        yield given
+    finally:
+        hook.remove()
+
+
+def label_targets(pages: Sequence[Page], grid: int) -> tuple[Tensor, Tensor]:
+    """Which label each patch belongs to, and which label is printed on it: (kinds, batch, patches) int64 each.
+
+    A label's number says the same on one page only; ``NONE`` where there is no label.
+    """
+    labels = [patch_labels(page, grid, slots=1) for page in pages]
+    belongs = [[each.rows for each in labels], [each.columns for each in labels]]
+    printed = [[each.printed_rows for each in labels], [each.printed_columns for each in labels]]
+    own, shown = (torch.from_numpy(np.array(ids)).flatten(2) for ids in (belongs, printed))
+    return own, shown
+
+
+def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
+    """-log of the attention that falls on a patch's own label: (batch,) float32, each page's mean.
+
+    The mean is over all patches whose label is printed somewhere, the label's own included, and over kinds.
+
+    Args:
+        hidden: (batch, patches, dim), what the layer was given.
+        belongs: and ``printed``, as ``label_targets`` gives them.
+    """
+    attention = layer.self_attn
+    normed = layer.layer_norm1(hidden)
+    queries, keys = (
+        projection(normed).unflatten(-1, (attention.num_heads, -1))
+        for projection in (attention.q_proj, attention.k_proj)
+    )
+    losses = []
+    for head, (own, shown) in enumerate(zip(belongs, printed, strict=True)):
+        wanted = (own[:, :, None] == shown[:, None]) & (own != NONE)[:, :, None]
+        asking = wanted.any(-1)
+        # Autocast would round the scores to 8 bits of mantissa.
+        with torch.autocast(hidden.device.type, enabled=False):
+            scores = (
+                queries[:, :, head].float() @ keys[:, :, head].float().transpose(1, 2) / math.sqrt(attention.head_dim)
+            )
+        looks = scores.log_softmax(-1).masked_fill(~wanted, -math.inf).logsumexp(-1)
+        total = -looks.masked_fill(~asking, 0).sum(1)
+        losses.append(total / asking.sum(1).clamp(min=1))
+    return torch.stack(losses).mean(0)
