@@ -1,7 +1,7 @@
 """Write a small checkpoint with fresh weights, from which the bundled one is trained.
 
     python -m scripts.make_small_checkpoint runs/small/fresh
-    python -m scripts.make_small_checkpoint runs/wide/fresh --set width=192 vision_mlp=768
+    python -m scripts.make_small_checkpoint runs/narrow/fresh --set width=128 heads=2 --style shapes --side 168
     python -m scripts.make_small_checkpoint runs/next/fresh --tower runs/small/read/final   # with eyes that read
 
 The format, the architecture and the ids' names are those of the released checkpoints; the sizes are small enough to
@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--pages", type=int, default=300, help="pages per family and style to learn words from")
-    parser.add_argument("--style", default="shapes", help="style of the pages that patch filters start from")
-    parser.add_argument("--side", type=int, default=168, help="side of those pages in pixels")
+    parser.add_argument("--style", default="typed", help="style of the pages that patch filters start from")
+    parser.add_argument("--side", type=int, default=336, help="side of those pages in pixels")
     parser.add_argument("--tower", metavar="MODEL", help="a checkpoint of the same sizes to take the vision tower from")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change sizes")
     args = parser.parse_args(arguments)

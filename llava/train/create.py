@@ -48,13 +48,13 @@ class SmallModelConfig(Settings):
         ValueError: if a size is not positive, or a width does not divide into heads.
     """
 
-    width: int = 128
+    width: int = 192
     """Of the vision tower and the language model."""
-    heads: int = 4
+    heads: int = 3
     vision_layers: int = 6
-    language_layers: int = 4
-    vision_mlp: int = 384
-    language_mlp: int = 384
+    language_layers: int = 5
+    vision_mlp: int = 512
+    language_mlp: int = 512
     vocabulary: int = 1536
     """Most tokens, bytes and special words included."""
     seed: int = 20260101
