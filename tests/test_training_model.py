@@ -117,6 +117,18 @@ def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
     assert module.probe is None
 
 
+def test_patches_are_put_into_the_words_that_are_read_and_those_that_are_said():
+    module = training_model(denoising=0.0, pointing=0.0, grounding=0.0, reading=0.0)
+    batch = make_batch(page_groups(module.lavida, 2))
+    value, _ = module(batch, draw_all(batch))["alignment"]
+    grads = gradients(module, value)
+    named = set(module.page_losses.words.tokens.tolist())
+    for name in ("wte", "ff_out"):
+        (grad,) = (grad for key, grad in grads.items() if key.endswith(f"model.transformer.{name}.weight"))
+        assert set(grad.abs().sum(1).nonzero().flatten().tolist()) == named
+    assert any("mm_projector" in key for key in grads)
+
+
 @pytest.mark.parametrize("teacher", ["boxes", "attention"])
 def test_a_teacher_moves_the_relevance_and_nothing_else(teacher):
     module = training_model("learned", relevance_teacher=teacher)

@@ -39,7 +39,7 @@ class LossConfig(Settings):
     reading: float = 0.0
     """Naming what every patch of a drawn page shows, from vision features."""
     alignment: float = 0.0
-    """The same in the language model's words, from projected features."""
+    """The same in the language model's words, as it reads and as it says them, from projected features."""
     labeling: float = 0.0
     """Attention of the vision tower from every patch of a drawn page to the labels of its row and its column."""
     pointing: float = 0.0

@@ -61,8 +61,10 @@ class PageLosses(nn.Module):
         words = self.words(targets)
         if losses.alignment:
             projected = lavida.get_model().mm_projector(dual.detail)
-            vocabulary = lavida.get_input_embeddings()(self.words.tokens)
-            parts["alignment"] = (alignment_loss(projected, words, vocabulary).sum(), count)
+            # In the head's words as well as in the embedding's: what is looked at can then be said as it is.
+            spoken = lavida.get_input_embeddings()(self.words.tokens), lavida.model.head_weight[self.words.tokens]
+            each = [alignment_loss(projected, words, vocabulary) for vocabulary in spoken]
+            parts["alignment"] = (torch.stack(each).mean(0).sum(), count)
         return words
 
     def label(self, parts: Parts, batch: Batch, grid: int, layer: SiglipEncoderLayer, hidden: Tensor) -> None:

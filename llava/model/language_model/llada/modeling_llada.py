@@ -119,10 +119,15 @@ class LLaDAModel(nn.Module):
         """Word embeddings (batch, length, dim) of token ids (batch, length)."""
         return self.transformer["wte"](ids)
 
+    @property
+    def head_weight(self) -> Tensor:
+        """What turns hidden states into scores, (vocab, dim)."""
+        head = self.transformer["wte"] if self.config.weight_tying else self.transformer["ff_out"]
+        return cast(Tensor, head.weight)
+
     def compute_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary, (..., vocab), for final hidden states (..., dim)."""
-        head = self.transformer["wte"] if self.config.weight_tying else self.transformer["ff_out"]
-        return F.linear(hidden, cast(Tensor, head.weight))
+        return F.linear(hidden, self.head_weight)
 
     def forward(
         self, inputs_embeds: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
