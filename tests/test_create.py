@@ -90,6 +90,15 @@ def test_positions_are_waves_of_both_coordinates():
         assert_close(waves[place], torch.tensor(expected), atol=1e-5, rtol=0)
 
 
+def test_a_fresh_language_model_passes_on_what_it_looks_at_and_says_the_word_it_reads():
+    language = fresh_model().get_model()
+    normed = torch.randn(7, SIZES.width)
+    for block in language.blocks:
+        assert_close(block.attn_out(block.v_proj(normed)), 0.7 * normed, rtol=1e-4, atol=1e-5)
+    ids = torch.arange(0, len(tokenizer()), 77)
+    assert language.compute_logits(language.embed_tokens(ids)).argmax(1).tolist() == ids.tolist()
+
+
 def test_views_are_of_every_family():
     views = drawn_views(84, "shapes", 2)
     assert [tuple(view.shape) for view in views] == [(1, 3, 84, 84)] * 2 * len(FAMILIES)

@@ -1,8 +1,10 @@
 """A small model in the released format, ready to be trained from scratch.
 
-Two choices of first weights matter where data and time are short. Patch filters start as whitened principal components
-of drawn pages, so that a faint edge is as visible to the first layer as a block of color; random filters drown it.
-Position embeddings start as smooth waves, so that a tower trained on one grid knows its way on another.
+Three choices of first weights matter where data and time are short. Patch filters start as whitened principal
+components of drawn pages, so that a faint edge is as visible to the first layer as a block of color; random filters
+drown it. Position embeddings start as smooth waves, so that a tower trained on one grid knows its way on another.
+Attention of the language model starts by passing on what it looks at, and its head with the embedding's rows: once it
+looks at a word, it can say it, and need not learn that anew for every word.
 """
 
 import math
@@ -52,7 +54,7 @@ class SmallModelConfig(Settings):
     """Of the vision tower and the language model."""
     heads: int = 3
     vision_layers: int = 6
-    language_layers: int = 5
+    language_layers: int = 4
     vision_mlp: int = 512
     language_mlp: int = 512
     vocabulary: int = 1536
@@ -110,7 +112,13 @@ def create_model(
             if isinstance(module, nn.Linear):
                 # transformers' 0.02 suits widths near 768; at 128 attention would start, and long stay, uniform.
                 nn.init.normal_(module.weight, std=0.7 * module.in_features**-0.5)
-        nn.init.normal_(model.get_model().transformer["wte"].get_parameter("weight"), std=0.3)
+        language = model.get_model()
+        for block in language.blocks:
+            nn.init.orthogonal_(block.v_proj.weight)
+            block.attn_out.weight.copy_(0.7 * block.v_proj.weight.T)
+        embedding = language.transformer["wte"].get_parameter("weight")
+        nn.init.normal_(embedding, std=0.3)
+        language.head_weight.copy_(0.3 * embedding)
         embeddings = model.get_vision_tower().vision_tower.vision_model.embeddings
         filters, bias = whitened_filters(torch.cat(list(pages)), config.width)
         embeddings.patch_embedding.weight.copy_(filters)

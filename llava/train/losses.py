@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shirg.settings import Settings
 
-PAGE_LOSSES = ("reading", "alignment", "labeling", "pointing", "grounding")
+PAGE_LOSSES = ("reading", "alignment", "labeling", "pointing", "grounding", "speaking")
 """Losses that need drawn pages, whose patches and answers have known places."""
 TEACHERS = ("boxes", "attention", "gate")
 """Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
@@ -47,6 +47,9 @@ class LossConfig(Settings):
     grounding: float = 0.0
     """Attention from every word of the question to the patches that show what it names, and from answer positions to
     those words, on drawn pages."""
+    speaking: float = 0.0
+    """What each head of ``pointing_layers`` would pass on of a patch: the word for what it shows. An answer's tokens
+    then each point with one head, that of their place in their word."""
     grounding_layers: tuple[int, ...] = (0,)
     """Layers whose attention is taught this; their heads are as many as ``pointing_heads``."""
     pointing_layers: tuple[int, ...] = (1, 2)
@@ -69,16 +72,16 @@ class LossConfig(Settings):
             object.__setattr__(self, name, tuple(layers))
         if not self.denoising and (self.looks or not (self.reading or self.alignment)):
             raise ValueError(
-                "without denoising there must be reading or alignment to learn, and no pointing or grounding"
+                "without denoising there must be reading or alignment to learn, and no pointing, grounding or speaking"
             )
 
     @property
     def looks(self) -> bool:
         """Whether attention of the language model is taught."""
-        return self.pointing > 0 or self.grounding > 0
+        return self.pointing > 0 or self.grounding > 0 or self.speaking > 0
 
     @property
     def watched_layers(self) -> tuple[int, ...]:
         """Layers of the language model whose attention is taught, ascending."""
-        watched = {*(self.pointing_layers if self.pointing else ()), *(self.grounding_layers if self.grounding else ())}
-        return tuple(sorted(watched))
+        pointing = self.pointing_layers if self.pointing or self.speaking else ()
+        return tuple(sorted({*pointing, *(self.grounding_layers if self.grounding else ())}))

@@ -135,7 +135,7 @@ class TrainingModel(nn.Module):
             if self.probe is not None:
                 self._probe_coordinates(parts, prefix, self.probe)
             if self.page_losses is not None and self.losses.looks:
-                self.page_losses.look(parts, batch, prefix, copies, inputs, words)
+                self.page_losses.look(parts, batch, prefix, copies, inputs, words, self.lavida.model.head_weight)
         if self.learns_relevance and not draws.gate and self.losses.relevance_teacher != "gate":
             self._teach_relevance(parts, batch, draws, pages, rows)
         if draws.measurements:

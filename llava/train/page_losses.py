@@ -20,6 +20,7 @@ from llava.train.pages import Box, Page, PageQuestion
 from llava.train.parts import Parts
 from llava.train.pointing import BlockInput, place_in_rows, pointing_loss, tokens_under
 from llava.train.reading import ReadingHeads, WordTable, alignment_loss, patch_targets, reading_loss
+from llava.train.speaking import SPOKEN, WordPlaces, speaking_loss
 
 _ANSWER, _EVIDENCE = attrgetter("answer_boxes"), attrgetter("evidence")
 
@@ -37,8 +38,15 @@ class PageLosses(nn.Module):
         self.content_end = tuple({*tokenizer.all_special_ids})
         if losses.reading:
             self.heads = ReadingHeads(vision_dim)
-        if losses.alignment or losses.grounding:
+        if self.needs_words:
             self.words = WordTable(tokenizer)
+        if losses.speaking:
+            self.places = WordPlaces(tokenizer)
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether a loss asks what patches should be called."""
+        return max(self.losses.alignment, self.losses.grounding, self.losses.speaking) > 0
 
     def read(
         self, parts: Parts, batch: Batch, encoded: EncodedPages, lavida: LlavaLladaForMaskedDiffusion
@@ -48,7 +56,7 @@ class PageLosses(nn.Module):
         Empty where no loss asks for words.
         """
         losses = self.losses
-        if not (losses.reading or losses.alignment or losses.grounding):
+        if not (losses.reading or self.needs_words):
             return {}
         dual = encoded.dual
         device = dual.detail.device
@@ -56,7 +64,7 @@ class PageLosses(nn.Module):
         count = torch.tensor(len(dual.detail), device=device)
         if losses.reading:
             parts["reading"] = (reading_loss(self.heads(dual.detail), targets).sum(), count)
-        if not (losses.alignment or losses.grounding):
+        if not self.needs_words:
             return {}
         words = self.words(targets)
         if losses.alignment:
@@ -81,13 +89,16 @@ class PageLosses(nn.Module):
         copies: TwoCopies,
         inputs: Mapping[int, BlockInput],
         words: Mapping[str, Tensor],
+        head: Tensor,
     ) -> None:
         """Add where the language model should look: answers at what they are read from, words at what they name.
 
-        Where words look at what they name, answers look at those words, to learn what is asked for.
+        Where words look at what they name, answers look at those words, to learn what is asked for. Add, too, what the
+        language model should say where it looks.
 
         Args:
             words: what ``read`` gave for this batch.
+            head: (vocab, dim) the language model's head.
         """
         losses = self.losses
         if losses.pointing:
@@ -96,6 +107,9 @@ class PageLosses(nn.Module):
         if losses.grounding:
             given = [inputs[layer] for layer in losses.grounding_layers]
             parts["grounding"] = self._ground(batch, prefix, copies, given, words)
+        if losses.speaking:
+            given = [inputs[layer] for layer in losses.pointing_layers]
+            parts["speaking"] = self._speak(batch, prefix, given, words, head[self.words.tokens])
 
     def _point(
         self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
@@ -106,8 +120,12 @@ class PageLosses(nn.Module):
         starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
         shape = (len(batch.ids), copies.labels.shape[1])
         targets = place_in_rows(_under(batch, boxes, _ANSWER), batch.sample_index, starts, shape=shape)[copies.samples]
-        asking = copies.masked & self._is_content(copies)
-        return pointing_loss(inputs, asking, targets, heads=self.losses.pointing_heads)
+        content, heads = self._is_content(copies), self.losses.pointing_heads
+        if not self.losses.speaking:
+            return pointing_loss(inputs, copies.masked & content, targets, heads=heads)
+        places = self.places(copies.labels, content)
+        asking = copies.masked & (places >= 0) & (places < heads)
+        return pointing_loss(inputs, asking, targets, heads=heads, own_head=places)
 
     def _ground(
         self,
@@ -143,6 +161,36 @@ class PageLosses(nn.Module):
         targets = targets[rows] | (answering[..., None] & naming[rows][:, None])
         return pointing_loss(inputs, torch.ones_like(answering), targets, heads=self.losses.pointing_heads)
 
+    def _speak(
+        self,
+        batch: Batch,
+        prefix: ShirgXPrefix,
+        inputs: Sequence[BlockInput],
+        words: Mapping[str, Tensor],
+        vocabulary: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        lengths, kept = prefix.tokens.lengths, prefix.selection.kept
+        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
+        spans = [
+            (sample, start, start + length)
+            for sample, start, length in zip(batch.sample_index, starts, lengths, strict=True)
+        ]
+        shown = {
+            role: torch.cat(
+                [
+                    words[role][image, kept[row, :length]]
+                    for row, (image, length) in enumerate(zip(batch.image_index, lengths, strict=True))
+                ]
+            )
+            for role in SPOKEN
+        }
+        said = []
+        for given in inputs:
+            hidden = torch.cat([given.hidden[sample, start:end] for sample, start, end in spans])
+            said.append(speaking_loss(given.block, hidden, shown, vocabulary))
+        totals, counts = zip(*said, strict=True)
+        return torch.stack(totals).sum(), torch.stack(counts).sum()
+
     def _is_content(self, copies: TwoCopies) -> Tensor:
         """(rows, positions) bool: answer tokens that say something."""
         content = copies.labels != IGNORE_INDEX
@@ -177,6 +225,7 @@ def drawn_pages(batch: Batch) -> list[Page]:
     pages = [page for page in batch.pages if page is not None]
     if len(pages) != len(batch.pages):
         raise ValueError(
-            "reading, alignment, labeling, pointing and grounding need drawn pages; set their weights to 0 for others"
+            "reading, alignment, labeling, pointing, grounding and speaking need drawn pages; "
+            "set their weights to 0 for others"
         )
     return pages

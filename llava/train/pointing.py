@@ -93,7 +93,7 @@ def log_attention(given: BlockInput, places: Tensor, heads: int) -> Tensor:
 
 
 def pointing_loss(
-    inputs: Sequence[BlockInput], asking: Tensor, targets: Tensor, *, heads: int
+    inputs: Sequence[BlockInput], asking: Tensor, targets: Tensor, *, heads: int, own_head: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """-log of the attention that falls on the targets, averaged over layers, heads and asking positions.
 
@@ -106,6 +106,8 @@ def pointing_loss(
         targets: (rows, positions) bool, where all of a row should look, or (rows, asking, positions) bool, where
             each position should; positions without targets ask nothing.
         heads: how many heads of each layer are taught; the others stay free.
+        own_head: (rows, positions) int64 below ``heads``: the one head that each asking position is taught, in place
+            of all.
     """
     asking = asking & (targets.any(1, keepdim=True) if targets.ndim == 2 else targets.any(2))
     count = asking.sum()
@@ -116,10 +118,13 @@ def pointing_loss(
         wanted = targets[:, None]
     else:
         wanted = targets.gather(1, places[..., None].expand(-1, -1, targets.shape[2]))
+    own = None if own_head is None else own_head.gather(1, places).clamp(min=0)[:, None]
     total = torch.zeros((), device=targets.device)
     for given in inputs:
         looks = log_attention(given, places, heads).masked_fill(~wanted[:, None], -math.inf)
-        total = total - looks.logsumexp(-1).mean(1)[real].sum()
+        found = looks.logsumexp(-1)
+        found = found.mean(1) if own is None else found.gather(1, own).squeeze(1)
+        total = total - found[real].sum()
     return total / len(inputs), count
 
 

@@ -182,7 +182,7 @@ def alignment_loss(
     total = torch.zeros(len(projected), device=projected.device)
     for role, named_words in words.items():
         named = named_words.sum(-1) > 0
-        logits = scale * _cosines(projected[named], embeddings, role)
+        logits = scale * alignment_cosines(projected[named], embeddings, role)
         each = torch.zeros(named.shape, device=projected.device)
         each[named] = -(named_words[named] * logits.log_softmax(-1)).sum(-1)
         total = total + each.sum(1) / named.sum(1).clamp(min=1)
@@ -197,12 +197,12 @@ def share_named(projected: Tensor, words: Mapping[str, Tensor], embeddings: Tens
     shares = {}
     for role, named_words in words.items():
         named = named_words.sum(-1) > 0
-        nearest = _cosines(projected[named], embeddings, role).argmax(-1, keepdim=True)
+        nearest = alignment_cosines(projected[named], embeddings, role).argmax(-1, keepdim=True)
         shares[role] = (named_words[named].gather(-1, nearest) > 0).float().mean()
     return shares
 
 
-def _cosines(projected: Tensor, embeddings: Tensor, role: str) -> Tensor:
+def alignment_cosines(projected: Tensor, embeddings: Tensor, role: str = "figure") -> Tensor:
     """(patches, words) float32: of patches (patches, width) with words (words, width) in a role."""
     shift = list(ROLES).index(role) * projected.shape[-1] // len(ROLES)
     vocabulary = F.normalize(embeddings.float(), dim=-1).roll(shift, dims=-1)
