@@ -2,7 +2,7 @@
 
     python -m scripts.merge_adapter runs/shirg_x/best --out merged
     python -m scripts.merge_adapter runs/shirg_x/best --model my/lavida --out merged --dtype bfloat16
-    python -m scripts.merge_adapter --model runs/small/extend/final --out small --about "Reads grids."
+    python -m scripts.merge_adapter --model runs/small/finish/final --out small --about "Reads typed pages."
 
 Without an adapter it changes a checkpoint's precision only. The result is read by `lavida --model` and by
 load_pretrained_model without peft.
