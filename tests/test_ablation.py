@@ -12,7 +12,7 @@ from PIL import Image
 from llava.eval import ablation
 from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import foretelling, markdown_tables, summarize_cells
-from llava.eval.evidence import EvidenceRecord
+from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.records import Record
 from llava.serve.settings import BUNDLED_MODEL
@@ -68,6 +68,33 @@ def test_each_seed_draws_anew(values: dict[str, Any], cells: list[ablation.Cell]
     random = Path(values["out"], "entitygrid-shapes-validation", "random")
     seeds = {path.parts[-3]: json.loads(path.read_text())["seed"] for path in random.glob("*/*/settings.json")}
     assert seeds == {"seed-0": 0, "seed-3": 3}
+
+
+def test_evidence_that_was_measured_is_read(
+    values: dict[str, Any], cells: list[ablation.Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(encoder: Any, samples: Any, budgets: Any) -> dict[Any, list[EvidenceRecord]]:
+        measured.append((encoder.method.name, *budgets))
+        return {budget: [] for budget in budgets}
+
+    monkeypatch.setattr(ablation, "evidence_recall", measure)
+    config = AblationConfig.from_dict(values)
+    again, _ = run_rows(config)
+    assert [cell.evidence for cell in again] == [cell.evidence for cell in cells]
+    assert not measured
+    kept = Path(values["out"], "entitygrid-shapes-validation", "SHIRG-X", "seed-0", "budget-48", EVIDENCE_FILE)
+    text = kept.read_text()
+    try:
+        kept.write_text(text.replace('"questions": [', '"questions": ["another", ', 1))
+        run_rows(config)
+        assert measured == [("shirg_x", 48)]
+        kept.write_text("{")
+        with pytest.raises(ValueError, match=r"evidence\.json is broken"):
+            run_rows(config)
+    finally:
+        kept.write_text(text)
 
 
 def planted(row: str, budget: int | None, *scores: list[float]) -> ablation.Cell:

@@ -13,7 +13,7 @@ import numpy as np
 
 from llava.eval.benchmarks import find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings
-from llava.eval.evidence import EvidenceRecord, evidence_recall
+from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
 from llava.eval.methods import Budget, Method, PageEncoder
 from llava.eval.provenance import provenance
 from llava.eval.records import Record, ResultSet
@@ -231,7 +231,7 @@ def _answer(
         for budget, result in results.items():
             records[budget].append(judge_together(result.records, asked.benchmark.corpus_metrics))
         if method.name != "stock" and asked.benchmark.hub is None:
-            for budget, found in evidence_recall(encoder, asked.samples(), method.budgets).items():
+            for budget, found in _evidence(encoder, asked, results).items():
                 survivors[budget].append(found)
     return [
         Cell(
@@ -243,6 +243,24 @@ def _answer(
         )
         for budget in method.budgets
     ]
+
+
+def _evidence(
+    encoder: PageEncoder, asked: Asked, results: Mapping[Budget, ResultSet]
+) -> Mapping[Budget, list[EvidenceRecord]]:
+    """What survives of every question's evidence, read where it was measured before."""
+    ids = {budget: [record.id for record in result.records] for budget, result in results.items()}
+    found: dict[Budget, list[EvidenceRecord]] = {}
+    for budget, result in results.items():
+        known = stored_evidence(result.directory, ids[budget])
+        if known is not None:
+            found[budget] = known
+    missing = [budget for budget in results if budget not in found]
+    if missing:
+        for budget, records in evidence_recall(encoder, asked.samples(), missing).items():
+            store_evidence(results[budget].directory, ids[budget], records)
+            found[budget] = records
+    return found
 
 
 def _reporter(on_progress: Progress, label: str, questions: int) -> Callable[[int], object]:

@@ -6,8 +6,10 @@ measured beside it.
 Axis names: batch (pages), patches (raster order), tokens (detail tokens of a page).
 """
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from llava.eval.benchmarks import Sample
 from llava.eval.methods import Budget, EncodedPage, PageEncoder
+from llava.eval.records import write_object
 from llava.train.pages import inked_patches, patches_under
 from shirg.tokens import DualScaleTokens, TokenSet
 
@@ -33,6 +36,33 @@ class EvidenceRecord:
     """Whether all inked patches under the answer and under what the question names survive."""
     share: float
     """Of those patches, from 0 to 1."""
+
+
+EVIDENCE_FILE = "evidence.json"
+
+
+def store_evidence(directory: Path, questions: Sequence[str], records: Sequence[EvidenceRecord]) -> None:
+    """Keep what survives of these questions' evidence beside their answers, which say of what settings it is."""
+    write_object(
+        {"questions": [*questions], "records": [asdict(record) for record in records]}, directory / EVIDENCE_FILE
+    )
+
+
+def stored_evidence(directory: Path, questions: Sequence[str]) -> list[EvidenceRecord] | None:
+    """What ``store_evidence`` kept there; None if it kept nothing, or was asked about other questions.
+
+    Raises:
+        ValueError: if the file is broken.
+    """
+    path = directory / EVIDENCE_FILE
+    if not path.exists():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        records = [EvidenceRecord(**record) for record in stored["records"]]
+        return records if stored["questions"] == [*questions] else None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is broken ({error}); delete it, and it is measured anew") from error
 
 
 def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
