@@ -62,6 +62,13 @@ def _drop_text_tower(module: nn.Module, state: dict[str, Tensor], prefix: str, _
         del state[key]
 
 
+def _cut_rows(padded: Tensor, ends: Sequence[int]) -> list[Tensor]:
+    """The rows of (rows, length, width) up to their ends; one that is not padded costs its gradient no copy."""
+    longest = max(ends, default=0)
+    rows = padded[:, :longest].unbind(0)
+    return [row if end == longest else row[:end] for row, end in zip(rows, ends, strict=True)]
+
+
 class ShirgXHandle:
     """A live patch: the stages of the encoding, and the way back.
 
@@ -121,7 +128,7 @@ class ShirgXHandle:
                     f"image {index} has views of shape {tuple(view.shape)}, but SHIRG-X wants (1, 3, {side}, {side}); "
                     "call process_images with model.config after apply_shirg_x"
                 )
-        pixels = torch.cat([view.to(tower.device) for view in views])
+        pixels = torch.cat([to_device(view, tower.device) for view in views])
         counts: tuple[int, ...] = (config.num_patches,) * len(views)
         boxes = candidates = None
         if config.resize == "pad":
@@ -192,10 +199,7 @@ class ShirgXHandle:
             boxes = torch.cat([dual.scaffold_boxes, tokens.boxes], dim=1) if config.scaffold else tokens.boxes
             finished = self.model.get_model().mm_projector(features)
         ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
-        return (
-            [row[:end] for row, end in zip(finished, ends, strict=True)],
-            [row[:end] for row, end in zip(boxes, ends, strict=True)],
-        )
+        return _cut_rows(finished, ends), _cut_rows(boxes, ends)
 
     def _budgets(self, pixels: Tensor, counts: Sequence[int]) -> tuple[int, ...]:
         config = self.config

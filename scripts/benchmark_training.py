@@ -8,6 +8,7 @@ devices, if communication hides behind arithmetic.
 """
 
 import argparse
+import gc
 import json
 import sys
 from pathlib import Path
@@ -74,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 model = load_pretrained_model(args.model or config.model, device_map=args.device)[1]
             results.append(measure_steps(model, config, batch_size=batch, steps=args.steps, processes=args.gpus))
+            # The patch and its model refer to each other; left to chance, the next model would be built beside this one.
             del model
+            gc.collect()
     except (FileNotFoundError, ValueError) as error:
         print(f"benchmark_training: {error}", file=sys.stderr)
         return 2

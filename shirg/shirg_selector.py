@@ -13,6 +13,7 @@ from shirg.merging import MergedTokens, match_checkerboard, merge_tokens
 from shirg.profiling import StageTimer
 from shirg.scoring import Scores, score_tokens
 from shirg.tokens import DualScaleTokens, TokenSet
+from shirg.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,5 +178,4 @@ def _gather_tokens(merged: MergedTokens, kept: Int[Tensor, "batch tokens"], leng
 
 
 def _on_device(numbers: Sequence[int], device: torch.device) -> Int[Tensor, "batch"]:
-    # Copying a list to the device waits for it; filling tensors there does not.
-    return torch.cat([torch.full((1,), number, device=device) for number in numbers])
+    return to_device(torch.tensor(list(numbers)), device)

@@ -17,6 +17,7 @@ from llava.train.losses import LossConfig
 from llava.train.model import Draws, TrainingModel
 from llava.train.page_data import PageDataset, PagesConfig, page_texts
 from llava.train.page_losses import PageLosses
+from llava.train.pages import STYLES, Page, draw_page
 from llava.train.parts import Parts
 from llava.train.sample import Sample, encode_conversation
 from shirg.config import ShirgXConfig
@@ -71,8 +72,15 @@ def training_model(similarity: str = "projected", **losses: Any) -> TrainingMode
 def page_groups(model: LlavaLladaForMaskedDiffusion, pages: int, *, first: int = 0) -> list[Group]:
     """Two questions about each of some drawn pages."""
     config = PagesConfig(families=("entity_grid",), style="shapes", pages=100, first=first)
-    dataset = PageDataset(config, tokenizer(), model.get_vision_tower().image_processor, model.config, answer_block=4)
+    processor = model.get_vision_tower().image_processor
+    dataset = PageDataset(config, tokenizer(), processor, model.config, answer_block=4, truth_grid=SHIRG_X.grid)
     return [dataset[index] for index in range(pages)]
+
+
+def page_of(sample: str) -> Page:
+    """The page of a sample of ``page_groups``, drawn again from the sample's id."""
+    family, split, seed, number, _ = sample.split("-")
+    return draw_page(family, split, int(seed), int(number), STYLES["shapes"])
 
 
 def make_sample(

@@ -1,5 +1,6 @@
 """Samples side by side: which image belongs to whom, where its tokens lie, and noise that depends on nobody else."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch.testing import assert_close
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.splice import splice_images
 from llava.train.batch import collate, detail_starts, draw_noise, make_batch
+from llava.train.page_truth import PageTruth
 from llava.train.sample import Sample
 from llava.train.seeds import stable_seed
 
@@ -27,6 +29,16 @@ GROUPS = [
     (sample("text"),),
     (sample("c", 2), sample("d", 2)),
 ]
+TRUTHS = [
+    PageTruth(
+        shown=torch.full((9, 4), number, dtype=torch.int16), labels=torch.full((2, 2, 4), -number, dtype=torch.int16)
+    )
+    for number in (5, 6)
+]
+
+
+def with_truths(*truths):
+    return [tuple(replace(each, truth=truth) for each in group) for group, truth in zip(GROUPS, truths, strict=True)]
 
 
 def test_every_placeholder_knows_its_image_and_its_sample():
@@ -34,11 +46,29 @@ def test_every_placeholder_knows_its_image_and_its_sample():
     assert batch.ids == ("a", "b", "text", "c", "d")
     assert batch.image_index == (0, 0, 1, 2, 1, 2)
     assert batch.sample_index == (0, 1, 3, 3, 4, 4)
-    assert len(batch.views) == len(batch.image_sizes) == len(batch.pages) == 3
+    assert len(batch.views) == len(batch.image_sizes) == 3
     assert batch.image_sizes == ((10, 20), (10, 20), (11, 20))
     assert len(batch.questions) == 6
     assert batch.num_labeled == 3 + 5 + 3 + 3 + 3
     assert batch.skipped == tuple(f"before {name}" for name in batch.ids)
+
+
+def test_every_view_has_its_page_s_truth():
+    first, second = TRUTHS
+    assert make_batch(with_truths(first, None, second)).truths == (first, second, second)
+    assert make_batch(GROUPS).truths == (None, None, None)
+
+
+@pytest.mark.parametrize("groups", [GROUPS, with_truths(TRUTHS[0], None, TRUTHS[1]), GROUPS[1:2]])
+def test_a_batch_comes_whole_out_of_a_data_loader_s_worker(groups):
+    batch = make_batch(groups)
+    found = pickle.loads(pickle.dumps(batch))
+    for name in ("prompts", "labels", "views"):
+        assert_close(getattr(found, name), getattr(batch, name), rtol=0, atol=0)
+    assert_close(*([vars(truth) for truth in each.truths if truth] for each in (found, batch)), rtol=0, atol=0)
+    assert [truth is None for truth in found.truths] == [truth is None for truth in batch.truths]
+    tensors = {name: getattr(batch, name) for name in ("prompts", "labels", "views", "truths")}
+    assert replace(found, **tensors) == batch
 
 
 def test_samples_of_a_group_share_their_images():
@@ -51,6 +81,14 @@ def test_collate_takes_samples_and_groups_and_pads_labels():
     assert found["batch"].ids == ("a", "b", "text")
     assert found["labels"].shape == (3, 8)
     assert int((found["labels"] != IGNORE_INDEX).sum()) == found["batch"].num_labeled
+
+
+def test_a_pinned_batch_has_its_views_in_locked_memory_and_the_rest_as_it_was(monkeypatch):
+    batch = make_batch(GROUPS)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda view: view + 7)
+    pinned = batch.pin_memory()
+    assert_close(pinned.views, tuple(view + 7 for view in batch.views))
+    assert replace(pinned, views=batch.views) == batch
 
 
 def test_noise_belongs_to_the_sample_whatever_its_batch():

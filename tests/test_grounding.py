@@ -8,7 +8,7 @@ from llava.train.batch import make_batch
 from llava.train.objective import two_copies
 from llava.train.pages import CHARACTERS, COLORS, NONE, SHAPES, patch_labels, patch_words
 from llava.train.pointing import BlockInput, pointing_loss
-from tests.losses_helpers import draw_all, page_groups, tokenizer, training_model
+from tests.losses_helpers import draw_all, page_groups, page_of, tokenizer, training_model
 
 
 def words_by_patch(page, grid: int) -> list[set[str]]:
@@ -56,7 +56,7 @@ def test_words_are_shown_the_kept_patches_they_name_and_answers_those_words(monk
     scaffold, found, answering = 9, 0, 0
     special = set(tokenizer().all_special_ids)
     for sample, ids in enumerate(batch.prompts):
-        named = words_by_patch(batch.pages[batch.image_index[sample]], 12)
+        named = words_by_patch(page_of(batch.ids[sample]), 12)
         hole = ids.tolist().index(IMAGE_TOKEN_INDEX)
         naming = torch.zeros(targets.shape[2], dtype=torch.bool)
         for place in range(len(ids) + scaffold + 43 - 1):

@@ -172,14 +172,28 @@ def test_a_time_masks_with_a_probability_that_is_never_zero():
     assert_close(mask_probability(torch.tensor([0.0, 0.2, 1.0])), torch.tensor([0.001, 0.2008, 1.0]))
 
 
-def test_text_behind_the_answer_is_refused_with_a_hidden_answer(model):
+@pytest.mark.parametrize("behind", [6, 9])
+def test_text_behind_one_answer_is_refused_with_a_hidden_answer(model, behind):
     ids, labels = sample(7, 3, 5)
-    labels[6] = IGNORE_INDEX
-    batch = model.prepare_inputs(ids[None], labels=labels[None])
-    masked = torch.zeros_like(labels[None], dtype=torch.bool)
+    ids[behind], labels[behind] = 3, IGNORE_INDEX
+    batch = batch_of(model, [sample(1, 7, 11), (ids, labels), sample(2, 2, 1)])
+    assert batch.lengths == (20, 10, 5)
+    masked = torch.zeros_like(batch.labels, dtype=torch.bool)
     masked_diffusion_loss(model, batch, masked)
     with pytest.raises(ValueError, match="prefix_lm needs the labeled answer at the end"):
         masked_diffusion_loss(model, batch, masked, prefix_lm=True)
+
+
+@pytest.mark.parametrize("prefix_lm", [False, True])
+def test_a_sample_without_an_answer_costs_nothing_beside_others(model, prefix_lm):
+    ids, labels = sample(3, 13, 1)
+    answered = sample(1, 3, 5)
+    batch = batch_of(model, [(ids, torch.full_like(labels, IGNORE_INDEX)), answered])
+    masked = draw_masks(batch.labels, torch.Generator().manual_seed(3))
+    found = masked_diffusion_loss(model, batch, masked, prefix_lm=prefix_lm)
+    alone = masked_diffusion_loss(model, batch_of(model, [answered]), masked[1:, :10], prefix_lm=prefix_lm)
+    assert_close(found.sample_sums, torch.cat([torch.zeros(1), alone.sample_sums]), rtol=1e-5, atol=1e-5)
+    assert_close(found.loss, alone.loss, rtol=1e-5, atol=1e-5)
 
 
 class LargestLogits(TorchDispatchMode):

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.mm_utils import process_images
 from llava.train.infill import WHOLE, InfillConfig
 from llava.train.page_data import PageDataset, PagesConfig, page_texts
+from llava.train.page_truth import page_truth
 from llava.train.pages import FAMILIES, STYLES, draw_page
-from tests.losses_helpers import SHIRG_X, patched_model, tokenizer
+from tests.losses_helpers import SHIRG_X, page_of, patched_model, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +17,10 @@ def model():
     return patched_model()[0]
 
 
-def dataset(model, **settings):
+def dataset(model, truth_grid=None, **settings):
     config = PagesConfig(**{"style": "shapes", "pages": 7, "first": 4, **settings})
-    return PageDataset(config, tokenizer(), model.get_vision_tower().image_processor, model.config, answer_block=4)
+    processor = model.get_vision_tower().image_processor
+    return PageDataset(config, tokenizer(), processor, model.config, answer_block=4, truth_grid=truth_grid)
 
 
 def test_a_group_is_one_page_with_its_own_questions(model):
@@ -27,6 +30,7 @@ def test_a_group_is_one_page_with_its_own_questions(model):
         number = 4 + index
         family = tuple(FAMILIES)[number % len(FAMILIES)]
         page = draw_page(family, "train", 0, number, STYLES["shapes"])
+        (view,) = process_images([page.image], model.get_vision_tower().image_processor, model.config)
         group = data[index]
         assert len(group) == 2
         for sample in group:
@@ -34,7 +38,7 @@ def test_a_group_is_one_page_with_its_own_questions(model):
             assert name == f"{family}-train-0-{number}"
             assert sample.page_question == page.questions[int(place)]
             assert sample.question.text == sample.page_question.question
-            assert sample.page.image.tobytes() == page.image.tobytes()
+            assert torch.equal(sample.views[0], view)
             assert sample.image_sizes == (page.image.size,)
             assert [tuple(view.shape) for view in sample.views] == [(1, 3, 14 * SHIRG_X.grid, 14 * SHIRG_X.grid)]
             assert int((sample.input_ids == IMAGE_TOKEN_INDEX).sum()) == 1
@@ -56,9 +60,18 @@ def test_the_same_page_is_drawn_again_and_seeds_and_splits_differ(model):
         assert group[0].id != first[0].id
 
 
+def test_samples_know_what_their_page_shows_where_a_grid_is_given(model):
+    for index in range(3):
+        for sample in dataset(model, truth_grid=11)[index]:
+            expected = page_truth(page_of(sample.id), 11)
+            assert torch.equal(sample.truth.shown, expected.shown)
+            assert torch.equal(sample.truth.labels, expected.labels)
+    assert [sample.truth for sample in dataset(model)[0]] == [None, None]
+
+
 def test_at_most_as_many_questions_as_a_page_has(model):
     group = dataset(model, families=("entity_grid",), questions=1000)[0]
-    assert len(group) == len(group[0].page.questions)
+    assert len(group) == len(page_of(group[0].id).questions)
     assert [int(sample.id.rpartition("-")[2]) for sample in group] == list(range(len(group)))
 
 

@@ -2,8 +2,10 @@
 
 import math
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from llava.train.pointing import (
@@ -145,15 +147,48 @@ def test_nothing_asked_costs_nothing():
     assert value.dtype == torch.float32
 
 
-def test_tokens_under_share_an_area_with_a_box():
+def test_tokens_under_share_an_area_with_a_box_of_their_row():
     boxes = torch.tensor([[0.25, 0.25, 0.5, 0.5], [0.75, 0.25, 0.5, 0.5], [0.25, 0.75, 0.5, 0.5], [0.5, 0.5, 0.0, 0.0]])
-    assert tokens_under(boxes, [(0.1, 0.1, 0.2, 0.2)]).tolist() == [True, False, False, False]
-    assert tokens_under(boxes, [(0.1, 0.1, 0.5, 0.5)]).tolist() == [True, False, False, False], "touching is no area"
-    assert tokens_under(boxes, [(0.4, 0.1, 0.6, 0.2), (0.0, 0.9, 0.1, 1.0)]).tolist() == [True, True, True, False]
-    assert not tokens_under(boxes, []).any()
+    rows = [
+        [(0.1, 0.1, 0.2, 0.2)],
+        [(0.1, 0.1, 0.5, 0.5)],  # touching is no area
+        [(0.4, 0.1, 0.6, 0.2), (0.0, 0.9, 0.1, 1.0)],
+        [],
+    ]
+    assert tokens_under(boxes.expand(4, -1, -1), rows).int().tolist() == [
+        [1, 0, 0, 0],
+        [1, 0, 0, 0],
+        [1, 1, 1, 0],
+        [0, 0, 0, 0],
+    ]
+    assert not tokens_under(boxes[None], [[]]).any()
 
 
-def test_token_masks_land_in_their_rows():
-    masks = [torch.tensor([True, False]), torch.tensor([False, True, True]), torch.tensor([True])]
-    placed = place_in_rows(masks, [2, 0, 2], [1, 0, 4], shape=(3, 5))
+SPANS = st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted)
+RECTANGLES = st.tuples(SPANS, SPANS)
+
+
+def squares(across, down):
+    """The squares of an 8 x 8 page that a rectangle covers."""
+    return {(x, y) for x in range(*across) for y in range(*down)}
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(
+    st.lists(st.tuples(st.lists(RECTANGLES, min_size=3, max_size=3), st.lists(RECTANGLES, max_size=3)), min_size=1)
+)
+def test_tokens_under_a_box_cover_a_square_of_it(rows):
+    tokens = [
+        [((x0 + x1) / 16, (y0 + y1) / 16, (y1 - y0) / 8, (x1 - x0) / 8) for (x0, x1), (y0, y1) in row]
+        for row, _ in rows
+    ]
+    boxes = [[(x0 / 8, y0 / 8, x1 / 8, y1 / 8) for (x0, x1), (y0, y1) in row] for _, row in rows]
+    expected = [[any(squares(*token) & squares(*box) for box in row) for token in shown] for shown, row in rows]
+    assert tokens_under(torch.tensor(tokens), boxes).tolist() == expected
+
+
+def test_token_masks_land_in_their_rows_and_padding_nowhere():
+    masks = torch.tensor([[True, False, True], [False, True, True], [True, True, True]])
+    places = torch.tensor([[1, 2, 5], [0, 1, 2], [4, 5, 5]])
+    placed = place_in_rows(masks, torch.tensor([2, 0, 2]), places, shape=(3, 5))
     assert placed.int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]]

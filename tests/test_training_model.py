@@ -68,6 +68,30 @@ def test_no_group_depends_on_its_batch_mates_in_any_loss(settings, gate):
         assert int(count) == int(sums[name][1]), name
 
 
+def test_losses_of_a_page_do_not_depend_on_how_much_longer_its_batch_mates_are():
+    model, handle = patched_model(resize="pad")
+    config = LossConfig(**EVERYTHING, speaking=1.0)
+    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=SIZES.width))
+    whole, (page, _) = page_groups(model, 2)
+    words = "<image> " + "Is the red circle left of A? " * 9
+    narrow = replace(
+        make_sample(model, "narrow", words, "A", [block_image(64, 160, 1)]),
+        # Words for the first patch, which is what padding of the kept patches would be taken for.
+        truth=replace(page.truth, shown=page.truth.shown.index_fill(1, torch.tensor([0]), 0)),
+        page_question=replace(page.page_question, answer_boxes=((0.2, 0.2, 0.8, 0.8),)),
+    )
+    batches = [make_batch(groups) for groups in ([(narrow,), whole], [(narrow,)], [whole])]
+    pages = handle.encode_pages(batches[0].views, batches[0].image_sizes, budget=1)
+    assert pages.candidate_counts[0] < 120 < pages.candidate_counts[1]
+    together, *alone = [module(batch, draw_all(batch, budget=120, measured=False)) for batch in batches]
+    assert {"pointing", "grounding", "speaking"} < set(together)
+    for name, (value, count) in together.items():
+        values, counts = zip(*(parts[name] for parts in alone), strict=True)
+        assert_close(value, sum(values), rtol=2e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        assert int(count) == int(sum(counts)), name
+        assert min(map(int, counts)) > 0, name
+
+
 def test_several_images_and_text_train_beside_each_other():
     model, handle = patched_model()
     module = TrainingModel(model, handle, LossConfig())

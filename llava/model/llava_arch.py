@@ -143,8 +143,9 @@ class LlavaMetaForCausalLM:
 
     def embed_words(self, prompts: Sequence[Tensor]) -> list[Tensor]:
         """Word embeddings (positions, dim) of each prompt's ids, with any embedding at the placeholders."""
-        embed, device = self.get_model().embed_tokens, self.get_vision_tower().device
-        return [embed(to_device(ids.masked_fill(ids == IMAGE_TOKEN_INDEX, 0), device)) for ids in prompts]
+        ids = torch.cat(list(prompts))
+        ids = to_device(ids.masked_fill(ids == IMAGE_TOKEN_INDEX, 0), self.get_vision_tower().device)
+        return list(self.get_model().embed_tokens(ids).split([len(prompt) for prompt in prompts]))
 
     def splice(
         self, prompts: Sequence[Tensor], sequences: Sequence[Tensor], labels: Sequence[Tensor] | None = None

@@ -5,9 +5,12 @@ Axis names: batch (prompts), length (positions after splicing), dim (language wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
@@ -35,9 +38,14 @@ class PromptEmbeds:
         return to_device(mask, self.embeds.device)
 
 
+def image_places(ids: Tensor) -> list[int]:
+    """Where the image placeholders stand in one prompt's ids."""
+    return np.flatnonzero(ids.cpu().numpy() == IMAGE_TOKEN_INDEX).tolist()
+
+
 def count_images(ids: Tensor) -> int:
     """Image placeholders in one prompt's ids."""
-    return int((ids == IMAGE_TOKEN_INDEX).sum())
+    return len(image_places(ids))
 
 
 def check_image_count(prompts: Sequence[Tensor], num_images: int) -> None:
@@ -72,30 +80,33 @@ def splice_images(
         ValueError: if placeholders and images do not pair up.
     """
     check_image_count(prompts, len(images))
-    remaining = iter(images)
-    rows: list[Tensor] = []
-    label_rows: list[Tensor] = []
-    for index, ids in enumerate(prompts):
-        row_labels = None if labels is None else labels[index]
-        parts: list[Tensor] = []
-        label_parts: list[Tensor] = []
-        start = 0
-        for place in [*(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist(), len(ids)]:
-            parts.append(words[index][start:place])
-            if row_labels is not None:
-                label_parts.append(row_labels[start:place])
-            if place < len(ids):
-                image = next(remaining).to(words[index])
-                parts.append(image)
-                if row_labels is not None:
-                    label_parts.append(row_labels.new_full((len(image),), IGNORE_INDEX))
+    texts = torch.cat(list(words))
+    tokens = torch.cat(list(images)).to(texts) if images else texts[:0]
+    flat = torch.cat([texts, tokens, texts.new_zeros(1, texts.shape[1])])
+    rows = _source_rows(prompts, [len(image) for image in images], num_words=len(texts))
+    lengths = tuple(len(row) for row in rows)
+    nothing = len(flat) - 1
+    index = pad_sequence(rows, batch_first=True, padding_value=nothing)
+    # One gather for all prompts; embedding's backward pass is the one that needs neither sums nor a loop over rows.
+    embeds = functional.embedding(to_device(index, flat.device), flat, padding_idx=nothing)
+    if labels is None:
+        return PromptEmbeds(embeds=embeds, lengths=lengths)
+    known = torch.cat([*labels, labels[0].new_full((1,), IGNORE_INDEX)])
+    spliced = known[to_device(index.clamp(max=len(texts)), known.device)]
+    return PromptEmbeds(embeds=embeds, lengths=lengths, labels=spliced)
+
+
+def _source_rows(prompts: Sequence[Tensor], image_lengths: Sequence[int], *, num_words: int) -> list[Tensor]:
+    """Per prompt (positions,) int64: which row of all words, followed by all image tokens, stands at each position."""
+    ends = np.cumsum([num_words, *image_lengths])
+    spans = pairwise(ends)
+    rows, first = [], 0
+    for ids in prompts:
+        parts, start = [], 0
+        for place in image_places(ids):
+            parts += [np.arange(first + start, first + place), np.arange(*next(spans))]
             start = place + 1
-        rows.append(torch.cat(parts))
-        if label_parts:
-            label_rows.append(torch.cat(label_parts))
-    padded_labels = None
-    if label_rows:
-        padded_labels = pad_sequence(label_rows, batch_first=True, padding_value=IGNORE_INDEX)
-    return PromptEmbeds(
-        embeds=pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows), labels=padded_labels
-    )
+        parts.append(np.arange(first + start, first + len(ids)))
+        rows.append(torch.from_numpy(np.concatenate(parts)))
+        first += len(ids)
+    return rows

@@ -1,16 +1,18 @@
 """Samples side by side: what one process is given in one step. Nothing here is on the device yet."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.constants import IGNORE_INDEX
+from llava.model.splice import image_places
 from llava.question import Question
-from llava.train.pages import Page, PageQuestion
+from llava.train.page_truth import PageTruth
+from llava.train.pages import PageQuestion
 from llava.train.sample import Sample
 from llava.train.seeds import stable_seed
 
@@ -34,17 +36,58 @@ class Batch:
     """Which sample each placeholder belongs to."""
     views: tuple[Tensor, ...]
     image_sizes: tuple[tuple[int, int], ...]
-    pages: tuple[Page | None, ...]
-    """Per entry of ``views``: the drawn page, where it is one."""
+    truths: tuple[PageTruth | None, ...]
+    """Per entry of ``views``: what a drawn page knows about its patches."""
     page_questions: tuple[PageQuestion | None, ...]
     """Per sample."""
     skipped: tuple[str, ...]
     """Why records that should be here are not."""
 
+    def pin_memory(self) -> "Batch":
+        """The batch with views in page-locked memory, from where a GPU takes them without waiting; asked for by the
+        data loader."""
+        return replace(self, views=tuple(view.pin_memory() for view in self.views))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Few large tensors in place of many small ones: a data loader's worker passes each tensor on by a file."""
+        state = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        for name in _PACKED:
+            state[name] = _pack(state[name])
+        known = [truth for truth in self.truths if truth is not None]
+        state["truths"] = (
+            [truth is not None for truth in self.truths],
+            _pack([truth.shown for truth in known]),
+            _pack([truth.labels for truth in known]),
+        )
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        known, shown, labels = state["truths"]
+        unpacked = iter(zip(_unpack(shown), _unpack(labels), strict=True))
+        truths = [PageTruth(*next(unpacked)) if each else None for each in known]
+        opened = {name: tuple(_unpack(state[name])) for name in _PACKED}
+        for name, value in {**state, **opened, "truths": tuple(truths)}.items():
+            object.__setattr__(self, name, value)
+
     @property
     def num_labeled(self) -> int:
         """Answer tokens; each is masked once in the two copies of its sample."""
         return sum(int((row != IGNORE_INDEX).sum()) for row in self.labels)
+
+
+_PACKED = ("prompts", "labels", "views")
+_Packed = tuple[Tensor, list[int]] | list[Tensor]
+
+
+def _pack(tensors: Sequence[Tensor]) -> _Packed:
+    """One tensor and the lengths in it; tensors that differ in more than their first axis stay as they are."""
+    if len({tensor.shape[1:] for tensor in tensors}) != 1:
+        return list(tensors)
+    return torch.cat(list(tensors)), [len(tensor) for tensor in tensors]
+
+
+def _unpack(packed: _Packed) -> Sequence[Tensor]:
+    return packed if isinstance(packed, list) else packed[0].split(packed[1])
 
 
 def make_batch(groups: Sequence[Group]) -> Batch:
@@ -56,7 +99,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
     samples = [sample for group in groups for sample in group]
     views: list[Tensor] = []
     sizes: list[tuple[int, int]] = []
-    pages: list[Page | None] = []
+    truths: list[PageTruth | None] = []
     image_index: list[int] = []
     sample_index: list[int] = []
     questions: list[Question | None] = []
@@ -65,7 +108,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         start = len(views)
         views += group[0].views
         sizes += group[0].image_sizes
-        pages += [group[0].page] * len(group[0].views)
+        truths += [group[0].truth] * len(group[0].views)
         for sample in group:
             if sample.image_sizes != group[0].image_sizes or len(sample.views) != len(group[0].views):
                 raise ValueError(
@@ -84,7 +127,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         sample_index=tuple(sample_index),
         views=tuple(views),
         image_sizes=tuple(sizes),
-        pages=tuple(pages),
+        truths=tuple(truths),
         page_questions=tuple(sample.page_question for sample in samples),
         skipped=tuple(reason for sample in samples for reason in sample.skipped),
     )
@@ -121,7 +164,7 @@ def detail_starts(batch: Batch, sequence_lengths: Sequence[int], detail: Sequenc
         detail: detail tokens of every image, which end its sequence.
     """
     counts = [detail] * len(sequence_lengths) if isinstance(detail, int) else detail
-    holes = [(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist() for ids in batch.prompts]
+    holes = [image_places(ids) for ids in batch.prompts]
     grown = [0] * len(holes)
     starts = []
     for sample, length, count in zip(batch.sample_index, sequence_lengths, counts, strict=True):

@@ -123,7 +123,7 @@ class TrainingModel(nn.Module):
             words = self.page_losses.read(parts, batch, pages, self.lavida)
             if self.losses.labeling:
                 (hidden,) = given
-                self.page_losses.label(parts, batch, pages.dual.grid, last_layer(tower), hidden)
+                self.page_losses.label(parts, batch, last_layer(tower), hidden)
         if not self.losses.denoising:
             return parts
         rows = _rows(pages, batch, draws.budget)
@@ -169,7 +169,7 @@ class TrainingModel(nn.Module):
         """
         assert self.handle is not None
         page = pages.gather([0])
-        total = self.handle.budget_logits(view).float().sum()
+        total = self.handle.budget_logits(to_device(view, self.lavida.device)).float().sum()
         if self.learns_relevance:
             words, mask = self.handle.word_embeddings([Question(ids=(0,))])
             detail = page.dual.detail.detach()
@@ -191,7 +191,8 @@ class TrainingModel(nn.Module):
 
     def _splice(self, batch: Batch, sequences: Sequence[Tensor]) -> PromptEmbeds:
         device = self.lavida.device
-        prepared = self.lavida.splice(batch.prompts, sequences, [to_device(labels, device) for labels in batch.labels])
+        labels = to_device(torch.cat(batch.labels), device).split([len(row) for row in batch.labels])
+        prepared = self.lavida.splice(batch.prompts, sequences, labels)
         limit = self.lavida.config.max_sequence_length
         if max(prepared.lengths) > limit:
             worst = prepared.lengths.index(max(prepared.lengths))

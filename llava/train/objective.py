@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
+from shirg.transfer import to_device
 
 LEAST_PROBABILITY = 0.001
 
@@ -160,22 +160,22 @@ def _copies_along_batch(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mas
 def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor) -> TwoCopies:
     """[prefix | first copy | second copy] in each row; both copies sit at the same rotary positions."""
     device = labels.device
-    answers = (labels != IGNORE_INDEX).sum(1).tolist()
+    labeled = labels != IGNORE_INDEX
+    # The first labeled position of each row, at once with how many there are: one wait for the device.
+    answers, begins = torch.stack([labeled.sum(1), labeled.byte().argmax(1)]).tolist()
     prefixes = [length - answer for length, answer in zip(batch.lengths, answers, strict=True)]
-    if any(bool((row[:prefix] != IGNORE_INDEX).any()) for row, prefix in zip(labels, prefixes, strict=True)):
+    if any(answer and begin != prefix for answer, begin, prefix in zip(answers, begins, prefixes, strict=True)):
         raise ValueError("prefix_lm needs the labeled answer at the end of every sample; text follows it here")
-    spans = list(zip(prefixes, batch.lengths, strict=True))
-
-    def cut(rows: Tensor, fill: float) -> Tensor:
-        parts = [row[start:end] for row, (start, end) in zip(rows, spans, strict=True)]
-        return pad_sequence(parts, batch_first=True, padding_value=fill)
-
-    answer, answer_labels, first = cut(batch.embeds, 0), cut(labels, IGNORE_INDEX), cut(masked, False)
-    real = answer_labels != IGNORE_INDEX
-    second = ~first & real
-    prefix, width = max(prefixes), answer.shape[1]
-    lengths = torch.tensor(prefixes, device=device)[:, None]
+    prefix, width = max(prefixes), max(answers)
+    lengths = to_device(torch.tensor(prefixes), device)[:, None]
     places = torch.arange(width, device=device)
+    real = places < to_device(torch.tensor(answers), device)[:, None]
+    source = (lengths + places).clamp(max=labels.shape[1] - 1)
+    answer = batch.embeds.gather(1, source[..., None].expand(-1, -1, batch.embeds.shape[2]))
+    answer = answer.masked_fill(~real[..., None], 0)
+    answer_labels = labels.gather(1, source).masked_fill(~real, IGNORE_INDEX)
+    first = masked.gather(1, source) & real
+    second = ~first & real
     prefix_places = torch.arange(prefix, device=device)
     segment = torch.cat([torch.zeros(prefix), torch.ones(width), torch.full((width,), 2.0)]).to(device)
     allowed = (segment[None] == 0) | (segment[:, None] == segment[None])

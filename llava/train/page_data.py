@@ -11,6 +11,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import process_images
 from llava.train.batch import Group
 from llava.train.infill import WHOLE, InfillConfig, draw_gap
+from llava.train.page_truth import page_truth
 from llava.train.pages import FAMILIES, SPLITS, STYLES, draw_page
 from llava.train.pages.chance import sample as draw_sample
 from llava.train.pages.stream import page_generator
@@ -61,6 +62,7 @@ class PageDataset(Dataset[Group]):
     Args:
         max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
         infill: gaps opened in answers.
+        truth_grid: patches per side of which samples carry the truth; None for samples without.
         model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
     """
 
@@ -74,6 +76,7 @@ class PageDataset(Dataset[Group]):
         answer_block: int = 32,
         max_extra_blocks: int = 0,
         infill: InfillConfig = WHOLE,
+        truth_grid: int | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -82,6 +85,7 @@ class PageDataset(Dataset[Group]):
         self.answer_block = answer_block
         self.max_extra_blocks = max_extra_blocks
         self.infill = infill
+        self.truth_grid = truth_grid
 
     def __len__(self) -> int:
         return self.config.pages
@@ -95,6 +99,7 @@ class PageDataset(Dataset[Group]):
         rng = page_generator(family, config.split, config.seed + _QUESTION_STREAM, number)
         asked = draw_sample(rng, range(len(page.questions)), min(config.questions, len(page.questions)))
         views = tuple(process_images([page.image], self.image_processor, self.model_config))
+        truth = None if self.truth_grid is None else page_truth(page, self.truth_grid)
         samples: list[Sample] = []
         for place in sorted(asked):
             question, name = page.questions[place], f"{family}-{config.split}-{config.seed}-{number}-{place}"
@@ -113,7 +118,7 @@ class PageDataset(Dataset[Group]):
                     views=views,
                     image_sizes=(page.image.size,),
                     question=encoded.question,
-                    page=page,
+                    truth=truth,
                     page_question=question,
                 )
             )

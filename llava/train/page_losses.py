@@ -1,26 +1,31 @@
 """What drawn pages can teach beyond their answers, since the generator knows everything about them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from lavida_shirg_integration import EncodedPages, ShirgXPrefix
-from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.splice import image_places
 from llava.train.batch import Batch, detail_starts
-from llava.train.labeling import label_targets, labeling_loss
+from llava.train.labeling import labeling_loss
 from llava.train.losses import LossConfig
 from llava.train.objective import TwoCopies
-from llava.train.pages import Box, Page, PageQuestion
+from llava.train.page_truth import PageTruth, shown_targets, stacked_labels
+from llava.train.pages import Box, PageQuestion
 from llava.train.parts import Parts
 from llava.train.pointing import BlockInput, place_in_rows, pointing_loss, tokens_under
-from llava.train.reading import ReadingHeads, WordTable, alignment_loss, patch_targets, reading_loss
+from llava.train.reading import ReadingHeads, WordTable, alignment_loss, reading_loss
 from llava.train.speaking import SPOKEN, WordPlaces, speaking_loss
+from shirg.transfer import to_device
 
 _ANSWER, _EVIDENCE = attrgetter("answer_boxes"), attrgetter("evidence")
 
@@ -60,7 +65,7 @@ class PageLosses(nn.Module):
             return {}
         dual = encoded.dual
         device = dual.detail.device
-        targets = {name: target.to(device) for name, target in patch_targets(drawn_pages(batch), dual.grid).items()}
+        targets = {name: target.to(device) for name, target in shown_targets(drawn_truths(batch)).items()}
         count = torch.tensor(len(dual.detail), device=device)
         if losses.reading:
             parts["reading"] = (reading_loss(self.heads(dual.detail), targets).sum(), count)
@@ -75,9 +80,9 @@ class PageLosses(nn.Module):
             parts["alignment"] = (torch.stack(each).mean(0).sum(), count)
         return words
 
-    def label(self, parts: Parts, batch: Batch, grid: int, layer: SiglipEncoderLayer, hidden: Tensor) -> None:
+    def label(self, parts: Parts, batch: Batch, layer: SiglipEncoderLayer, hidden: Tensor) -> None:
         """Add where the tower's last layer, given ``hidden``, should look: from every patch to its labels."""
-        belongs, printed = (ids.to(hidden.device) for ids in label_targets(drawn_pages(batch), grid))
+        belongs, printed = to_device(stacked_labels(drawn_truths(batch)), hidden.device)
         losses = labeling_loss(layer, hidden, belongs, printed)
         parts["labeling"] = (losses.sum(), torch.tensor(len(losses), device=hidden.device))
 
@@ -109,17 +114,16 @@ class PageLosses(nn.Module):
             parts["grounding"] = self._ground(batch, prefix, copies, given, words)
         if losses.speaking:
             given = [inputs[layer] for layer in losses.pointing_layers]
-            parts["speaking"] = self._speak(batch, prefix, given, words, head[self.words.tokens])
+            parts["speaking"] = self._speak(batch, prefix, copies, given, words, head[self.words.tokens])
 
     def _point(
         self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
     ) -> tuple[Tensor, Tensor]:
-        lengths = prefix.tokens.lengths
-        drawn_pages(batch)
-        boxes = [row[:length] for row, length in zip(prefix.tokens.boxes, lengths, strict=True)]
-        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
-        shape = (len(batch.ids), copies.labels.shape[1])
-        targets = place_in_rows(_under(batch, boxes, _ANSWER), batch.sample_index, starts, shape=shape)[copies.samples]
+        at = _Places.of(batch, prefix, copies.labels)
+        drawn_truths(batch)
+        under = _under(batch, prefix.tokens.boxes, _ANSWER)
+        shape = (len(batch.ids), at.width)
+        targets = place_in_rows(under, at.samples, at.detail, shape=shape)[copies.samples]
         content, heads = self._is_content(copies), self.losses.pointing_heads
         if not self.losses.speaking:
             return pointing_loss(inputs, copies.masked & content, targets, heads=heads)
@@ -135,27 +139,24 @@ class PageLosses(nn.Module):
         inputs: Sequence[BlockInput],
         words: Mapping[str, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        lengths, kept = prefix.tokens.lengths, prefix.selection.kept
-        device = kept.device
+        at = _Places.of(batch, prefix, copies.labels)
         # One more column, for words that name nothing.
         shown = F.pad(torch.stack([*words.values()]).sum(0) > 0, (0, 1))
+        questions = [_behind_image(batch.prompts[sample], batch.labels[sample]) for sample in batch.sample_index]
+        asked = to_device(pad_sequence(questions, batch_first=True, padding_value=-1), shown.device)
         tokens = self.words.tokens
-        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
-        width = copies.labels.shape[1]
-        targets = torch.zeros(len(batch.ids), width, width, dtype=torch.bool, device=device)
-        naming = torch.zeros(len(batch.ids), width, dtype=torch.bool, device=device)
-        for row, (image, sample) in enumerate(zip(batch.image_index, batch.sample_index, strict=True)):
-            start, length = starts[row], lengths[row]
-            ids, labels = batch.prompts[sample], batch.labels[sample]
-            hole = int((ids == IMAGE_TOKEN_INDEX).nonzero()[0])
-            question = ids[hole + 1 :][labels[hole + 1 :] == IGNORE_INDEX].to(device)
-            place = torch.searchsorted(tokens, question).clamp(max=len(tokens) - 1)
-            place = torch.where(tokens[place] == question, place, len(tokens))
-            names = shown[image, kept[row, :length]][:, place].T
-            # Behind the image's tokens, whose last is at start + length - 1.
-            first = start + length
-            targets[sample, first : first + len(question), start:first] = names
-            naming[sample, first : first + len(question)] |= names.any(1)
+        column = torch.searchsorted(tokens, asked).clamp(max=len(tokens) - 1)
+        column = torch.where(tokens[column] == asked, column, len(tokens))
+        # (images, words of the question, detail tokens)
+        names = shown[at.images[:, None], at.kept].transpose(1, 2)
+        names = names.gather(1, column[..., None].expand(-1, -1, names.shape[2]))
+        # Behind the image's tokens; what is padding, or behind the row, stands outside of it.
+        word = at.ends[:, None] + torch.arange(asked.shape[1], device=asked.device)
+        word = torch.where(asked >= 0, word, at.width)
+        targets = names.new_zeros(len(batch.ids), at.width + 1, at.width + 1)
+        targets[at.samples[:, None, None], word[..., None], at.detail[:, None]] = names
+        targets = targets[:, :-1, :-1]
+        naming = targets.any(2)
         rows = copies.samples
         answering = copies.masked & self._is_content(copies)
         targets = targets[rows] | (answering[..., None] & naming[rows][:, None])
@@ -165,29 +166,17 @@ class PageLosses(nn.Module):
         self,
         batch: Batch,
         prefix: ShirgXPrefix,
+        copies: TwoCopies,
         inputs: Sequence[BlockInput],
         words: Mapping[str, Tensor],
         vocabulary: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        lengths, kept = prefix.tokens.lengths, prefix.selection.kept
-        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
-        spans = [
-            (sample, start, start + length)
-            for sample, start, length in zip(batch.sample_index, starts, lengths, strict=True)
-        ]
-        shown = {
-            role: torch.cat(
-                [
-                    words[role][image, kept[row, :length]]
-                    for row, (image, length) in enumerate(zip(batch.image_index, lengths, strict=True))
-                ]
-            )
-            for role in SPOKEN
-        }
-        said = []
-        for given in inputs:
-            hidden = torch.cat([given.hidden[sample, start:end] for sample, start, end in spans])
-            said.append(speaking_loss(given.block, hidden, shown, vocabulary))
+        at = _Places.of(batch, prefix, copies.labels)
+        real = at.detail < at.width
+        rows, places = at.samples[:, None].expand_as(real)[real], at.detail[real]
+        images, patches = at.images[:, None].expand_as(real)[real], at.kept[real]
+        shown = {role: words[role][images, patches] for role in SPOKEN}
+        said = [speaking_loss(given.block, given.hidden[rows, places], shown, vocabulary) for given in inputs]
         totals, counts = zip(*said, strict=True)
         return torch.stack(totals).sum(), torch.stack(counts).sum()
 
@@ -202,30 +191,65 @@ class PageLosses(nn.Module):
         """(rows, patches) float32: where to look, half of it at the answer, half at what the question names."""
         kinds = []
         for boxes_of in (_ANSWER, _EVIDENCE):
-            under = torch.stack(_under(batch, rows.dual.boxes, boxes_of)).float()
+            under = _under(batch, rows.dual.boxes, boxes_of).float()
             kinds.append(under / under.sum(1, keepdim=True).clamp(min=1))
         return torch.stack(kinds).mean(0)
 
 
-def _under(batch: Batch, boxes: Iterable[Tensor], boxes_of: Callable[[PageQuestion], tuple[Box, ...]]) -> list[Tensor]:
-    """Per image (tokens,) bool: its tokens, at ``boxes`` (tokens, 4), on what ``boxes_of`` says of its question."""
-    under = []
-    for sample, row in zip(batch.sample_index, boxes, strict=True):
-        question = batch.page_questions[sample]
-        under.append(tokens_under(row, () if question is None else boxes_of(question)))
-    return under
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Where the detail tokens of all images stand in the prompts. All on the device."""
+
+    samples: Tensor
+    """(images,) int64: whose prompt."""
+    images: Tensor
+    """(images,) int64: which view of the batch is shown."""
+    detail: Tensor
+    """(images, tokens) int64 positions; ``width`` for padding."""
+    kept: Tensor
+    """(images, tokens) int64: the patches they are; 0 for padding."""
+    ends: Tensor
+    """(images,) int64: the first position behind each image."""
+    width: int
+    """Positions of a row."""
+
+    @classmethod
+    def of(cls, batch: Batch, prefix: ShirgXPrefix, labels: Tensor) -> "_Places":
+        """In rows of as many positions as ``labels`` (rows, positions)."""
+        lengths, width = prefix.tokens.lengths, labels.shape[1]
+        starts = detail_starts(batch, [len(row) for row in prefix.sequences], lengths)
+        numbers = to_device(
+            torch.tensor([batch.sample_index, batch.image_index, starts, lengths], dtype=torch.int64), labels.device
+        )
+        samples, images, first, count = numbers
+        tokens = torch.arange(prefix.tokens.boxes.shape[1], device=labels.device)
+        detail = torch.where(tokens < count[:, None], first[:, None] + tokens, width)
+        kept = prefix.selection.kept.clamp(min=0)
+        return cls(samples=samples, images=images, detail=detail, kept=kept, ends=first + count, width=width)
 
 
-def drawn_pages(batch: Batch) -> list[Page]:
-    """The pages behind the batch's images.
+def _behind_image(ids: Tensor, labels: Tensor) -> Tensor:
+    """The unlabeled ids behind the image of a prompt: its question."""
+    behind = image_places(ids)[0] + 1
+    return ids[behind:][labels[behind:] == IGNORE_INDEX]
+
+
+def _under(batch: Batch, boxes: Tensor, boxes_of: Callable[[PageQuestion], tuple[Box, ...]]) -> Tensor:
+    """(images, tokens) bool: tokens, at ``boxes`` (images, tokens, 4), on what ``boxes_of`` says of their question."""
+    questions = [batch.page_questions[sample] for sample in batch.sample_index]
+    return tokens_under(boxes, [() if question is None else boxes_of(question) for question in questions])
+
+
+def drawn_truths(batch: Batch) -> list[PageTruth]:
+    """What the pages behind the batch's images know.
 
     Raises:
-        ValueError: if an image is none: then nobody knows what its patches show.
+        ValueError: if an image is no drawn page: then nobody knows what its patches show.
     """
-    pages = [page for page in batch.pages if page is not None]
-    if len(pages) != len(batch.pages):
+    truths = [truth for truth in batch.truths if truth is not None]
+    if len(truths) != len(batch.truths):
         raise ValueError(
             "reading, alignment, labeling, pointing, grounding and speaking need drawn pages; "
             "set their weights to 0 for others"
         )
-    return pages
+    return truths

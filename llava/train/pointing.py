@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from llava.model.language_model.llada.modeling_llada import LLaDABlock, LLaDAModel, Rotary, apply_rotary
+from shirg.transfer import to_device
 
 _TOUCH = 1e-5
 """Overlaps below this share of a page are what float32 makes of boxes that meet at a border."""
@@ -128,32 +129,32 @@ def pointing_loss(
     return total / len(inputs), count
 
 
-def tokens_under(token_boxes: Tensor, page_boxes: Sequence[tuple[float, float, float, float]]) -> Tensor:
-    """(tokens,) bool: which tokens share an area with one of the boxes.
+def tokens_under(token_boxes: Tensor, page_boxes: Sequence[Sequence[tuple[float, float, float, float]]]) -> Tensor:
+    """(rows, tokens) bool: which tokens share an area with one of their row's boxes.
 
     Args:
-        token_boxes: (tokens, 4) of (x, y, h, w): centroid and extent.
-        page_boxes: (x0, y0, x1, y1) in [0, 1] of the page.
+        token_boxes: (rows, tokens, 4) of (x, y, h, w): centroid and extent.
+        page_boxes: per row, (x0, y0, x1, y1) in [0, 1] of the page.
     """
-    if not page_boxes:
-        return torch.zeros(len(token_boxes), dtype=torch.bool, device=token_boxes.device)
-    x, y, h, w = token_boxes.float().unbind(-1)
-    x0, y0, x1, y1 = torch.tensor(page_boxes, device=token_boxes.device)[..., None].unbind(1)
+    most = max(1, *map(len, page_boxes))
+    nowhere = (1.0, 1.0, 0.0, 0.0)
+    boxes = torch.tensor([[*row, *[nowhere] * (most - len(row))] for row in page_boxes])
+    x, y, h, w = token_boxes.float()[:, None].unbind(-1)
+    x0, y0, x1, y1 = to_device(boxes, token_boxes.device)[..., None, :].unbind(-1)
     wide = torch.minimum(x + w / 2, x1) - torch.maximum(x - w / 2, x0)
     high = torch.minimum(y + h / 2, y1) - torch.maximum(y - h / 2, y0)
-    return ((wide > _TOUCH) & (high > _TOUCH)).any(0)
+    return ((wide > _TOUCH) & (high > _TOUCH)).any(1)
 
 
-def place_in_rows(
-    masks: Sequence[Tensor], rows: Sequence[int], starts: Sequence[int], *, shape: tuple[int, int]
-) -> Tensor:
-    """(rows, width) bool with each token mask put at its start in its row; a row may hold several, or none.
+def place_in_rows(masks: Tensor, rows: Tensor, places: Tensor, *, shape: tuple[int, int]) -> Tensor:
+    """(rows, width) bool with every token's mask put at its place in a row; a row may hold several images, or none.
 
     Args:
-        masks: at least one, each (tokens,) bool.
+        masks: (images, tokens) bool.
+        rows: (images,) int64.
+        places: (images, tokens) int64; what is padding stands at ``width``, outside of every row.
         shape: (rows, width).
     """
-    placed = masks[0].new_zeros(shape)
-    for mask, row, start in zip(masks, rows, starts, strict=True):
-        placed[row, start : start + len(mask)] = mask
-    return placed
+    placed = masks.new_zeros(shape[0], shape[1] + 1)
+    placed[rows[:, None], places] = masks
+    return placed[:, :-1]

@@ -15,7 +15,8 @@ from llava.conversation import END_OF_TURN, conv_templates
 from llava.mm_utils import tokenizer_image_token
 from llava.question import Question
 from llava.train.infill import Gap, open_gap
-from llava.train.pages import Page, PageQuestion
+from llava.train.page_truth import PageTruth
+from llava.train.pages import PageQuestion
 
 Turn = tuple[str, str]
 """What a role said: (``user`` or ``assistant``, text)."""
@@ -37,8 +38,8 @@ class Sample:
     """(width, height) of each image."""
     question: Question | None = None
     """The last user turn, for question-conditioned selection; it never holds any of the answer."""
-    page: Page | None = None
-    """The drawn page behind the image, for losses on what its patches show."""
+    truth: PageTruth | None = None
+    """Of the drawn page behind the image, for losses on what its patches show."""
     page_question: PageQuestion | None = None
     skipped: tuple[str, ...] = ()
     """Why records before this one could not be read; this sample takes their place."""

@@ -186,6 +186,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             answer_block=config.answer_block,
             max_extra_blocks=config.max_extra_blocks,
             infill=config.infill,
+            truth_grid=None if config.shirg_x is None else config.shirg_x.grid,
         )
     dataset = ConversationDataset(
         read_records(config),

@@ -143,7 +143,10 @@ class MaskedDiffusionTrainer(Trainer):
             settings = self.config.trainable
             groups = parameter_groups(self.model, settings)
             self.optimizer = torch.optim.AdamW(
-                groups, betas=(self.args.adam_beta1, self.args.adam_beta2), eps=self.args.adam_epsilon
+                groups,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+                eps=self.args.adam_epsilon,
+                fused=self.args.device.type == "cuda",
             )
         return self.optimizer
 
