@@ -63,7 +63,7 @@ def _drop_text_tower(module: nn.Module, state: dict[str, Tensor], prefix: str, _
 
 
 def _cut_rows(padded: Tensor, ends: Sequence[int]) -> list[Tensor]:
-    """The rows of (rows, length, width) up to their ends; one that is not padded costs its gradient no copy."""
+    """The rows of (rows, length, width) up to their ends; gradients of unpadded rows are stacked, not added up."""
     longest = max(ends, default=0)
     rows = padded[:, :longest].unbind(0)
     return [row if end == longest else row[:end] for row, end in zip(rows, ends, strict=True)]

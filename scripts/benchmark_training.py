@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 model = load_pretrained_model(args.model or config.model, device_map=args.device)[1]
             results.append(measure_steps(model, config, batch_size=batch, steps=args.steps, processes=args.gpus))
-            # The patch and its model refer to each other; left to chance, the next model would be built beside this one.
+            # A patch and its model refer to each other: the next one would be built while this one still lives.
             del model
             gc.collect()
     except (FileNotFoundError, ValueError) as error:

@@ -136,9 +136,9 @@ def _mean_distance(
 def _distances(
     start: Float32[Tensor, "batch patches 2"], end: Float32[Tensor, "batch places 2"]
 ) -> Float32[Tensor, "batch patches places"]:
-    # cdist takes ten times as long on a GPU, or multiplies matrices and finds a patch 1e-4 away from itself.
-    across, down = (start[:, :, None] - end[:, None]).square().unbind(-1)
-    return (across + down).sqrt()
+    # cdist multiplies matrices, which puts a patch 1e-4 away from itself, or takes a sixth of a training step on a GPU.
+    across, down = (start[:, :, None, axis] - end[:, None, :, axis] for axis in range(2))
+    return across.square_().add_(down.square_()).sqrt_()
 
 
 def _as_mask(index: Int[Tensor, "batch anchors"], patches: int) -> Bool[Tensor, "batch patches"]:

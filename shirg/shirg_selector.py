@@ -63,7 +63,7 @@ def select(
             )
 
     timer = timer or StageTimer(dual.detail.device, enabled=False)
-    keep = _on_device(budgets, dual.detail.device)
+    keep = to_device(torch.tensor(list(budgets)), dual.detail.device)
     with torch.no_grad(), timer.stage("score"):
         scores = score_tokens(similarity, dual.boxes, dual.candidates, config)
     with timer.stage("merge"):
@@ -175,7 +175,3 @@ def _gather_tokens(merged: MergedTokens, kept: Int[Tensor, "batch tokens"], leng
         areas=merged.areas.gather(1, index[..., 0]).masked_fill(~real, 0.0),
         lengths=lengths,
     )
-
-
-def _on_device(numbers: Sequence[int], device: torch.device) -> Int[Tensor, "batch"]:
-    return to_device(torch.tensor(list(numbers)), device)

@@ -31,7 +31,7 @@ def test_it_is_small(truths):
 
 
 def test_what_patches_show_comes_back(pages, truths):
-    found, expected = shown_targets(truths), patch_targets(pages, GRID)
+    found, expected = shown_targets(truths, torch.device("cpu")), patch_targets(pages, GRID)
     assert list(found) == list(expected)
     for name, target in expected.items():
         assert_close(found[name], target, rtol=0, atol=0)
@@ -39,7 +39,7 @@ def test_what_patches_show_comes_back(pages, truths):
 
 
 def test_labels_of_patches_come_back(pages, truths):
-    belongs, printed = stacked_labels(truths)
+    belongs, printed = stacked_labels(truths, torch.device("cpu"))
     for found, expected in zip((belongs, printed), label_targets(pages, GRID), strict=True):
         assert_close(found, expected, rtol=0, atol=0)
         assert (found != NONE).flatten(1).any(1).all()

@@ -65,3 +65,10 @@ def test_pooling_keeps_constant_views_and_halves_the_side(mode):
 def test_unknown_pooling_is_named():
     with pytest.raises(ValueError, match="medain"):
         pool_views(torch.zeros(1, 4, WIDTH), side=2, stride=2, mode="medain")
+
+
+def test_there_must_be_one_label_for_each_id():
+    prompts = [torch.tensor([7, 5]), torch.tensor([3, -200, 2])]
+    labels = [torch.tensor([7, 5, 5]), torch.tensor([3, 2])]
+    with pytest.raises(ValueError, match=r"prompts of \[2, 3\] ids got \[3, 2\] labels"):
+        splice_images(prompts, [torch.zeros(2, 3), torch.zeros(3, 3)], [torch.zeros(4, 3)], labels)

@@ -82,7 +82,7 @@ class LlavaMetaForCausalLM:
                     f"image {index} has views of shape {tuple(view.shape)}, but this model wants (views, 3, "
                     f"{tower.image_size}, {tower.image_size}); prepare it with process_images and this model's config"
                 )
-        features = model.mm_projector(tower(torch.cat([view.to(tower.device) for view in views])))
+        features = model.mm_projector(tower(torch.cat([to_device(view, tower.device) for view in views])))
         pooled = pool_views(
             features,
             side=tower.num_patches_per_side,

@@ -77,7 +77,7 @@ def splice_images(
         labels: as ``prompts``, one label for each id.
 
     Raises:
-        ValueError: if placeholders and images do not pair up.
+        ValueError: if placeholders and images, or ids and labels, do not pair up.
     """
     check_image_count(prompts, len(images))
     texts = torch.cat(list(words))
@@ -87,10 +87,12 @@ def splice_images(
     lengths = tuple(len(row) for row in rows)
     nothing = len(flat) - 1
     index = pad_sequence(rows, batch_first=True, padding_value=nothing)
-    # One gather for all prompts; embedding's backward pass is the one that needs neither sums nor a loop over rows.
+    # One gather for all prompts. Of the ways to gather, embedding has the backward pass that sorts and skips padding.
     embeds = functional.embedding(to_device(index, flat.device), flat, padding_idx=nothing)
     if labels is None:
         return PromptEmbeds(embeds=embeds, lengths=lengths)
+    if (counts := [len(row) for row in labels]) != [len(ids) for ids in prompts]:
+        raise ValueError(f"prompts of {[len(ids) for ids in prompts]} ids got {counts} labels; give one for each id")
     known = torch.cat([*labels, labels[0].new_full((1,), IGNORE_INDEX)])
     spliced = known[to_device(index.clamp(max=len(texts)), known.device)]
     return PromptEmbeds(embeds=embeds, lengths=lengths, labels=spliced)

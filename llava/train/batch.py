@@ -20,6 +20,22 @@ Group = tuple[Sample, ...]
 """Samples about the same images, which are then encoded once."""
 
 
+_TENSORS = ("prompts", "labels", "views")
+"""The entries of a batch that hold a tensor for each sample or view."""
+Packed = tuple[Tensor, list[int]] | list[Tensor]
+
+
+def _pack(tensors: Sequence[Tensor]) -> Packed:
+    """One tensor and the lengths in it; tensors that differ in more than their first axis stay as they are."""
+    if len({tensor.shape[1:] for tensor in tensors}) != 1:
+        return list(tensors)
+    return torch.cat(list(tensors)), [len(tensor) for tensor in tensors]
+
+
+def _unpack(packed: Packed) -> Sequence[Tensor]:
+    return packed if isinstance(packed, list) else packed[0].split(packed[1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Samples, and the different images they ask about. A plain object: engines move tensors, and prompts stay here."""
@@ -51,21 +67,21 @@ class Batch:
     def __getstate__(self) -> dict[str, Any]:
         """Few large tensors in place of many small ones: a data loader's worker passes each tensor on by a file."""
         state = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        for name in _PACKED:
+        for name in _TENSORS:
             state[name] = _pack(state[name])
-        known = [truth for truth in self.truths if truth is not None]
+        drawn = [truth for truth in self.truths if truth is not None]
         state["truths"] = (
             [truth is not None for truth in self.truths],
-            _pack([truth.shown for truth in known]),
-            _pack([truth.labels for truth in known]),
+            _pack([truth.shown for truth in drawn]),
+            _pack([truth.labels for truth in drawn]),
         )
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        known, shown, labels = state["truths"]
-        unpacked = iter(zip(_unpack(shown), _unpack(labels), strict=True))
-        truths = [PageTruth(*next(unpacked)) if each else None for each in known]
-        opened = {name: tuple(_unpack(state[name])) for name in _PACKED}
+        is_drawn, shown, labels = state["truths"]
+        drawn = (PageTruth(shown=each[0], labels=each[1]) for each in zip(_unpack(shown), _unpack(labels), strict=True))
+        truths = [next(drawn) if each else None for each in is_drawn]
+        opened = {name: tuple(_unpack(state[name])) for name in _TENSORS}
         for name, value in {**state, **opened, "truths": tuple(truths)}.items():
             object.__setattr__(self, name, value)
 
@@ -73,21 +89,6 @@ class Batch:
     def num_labeled(self) -> int:
         """Answer tokens; each is masked once in the two copies of its sample."""
         return sum(int((row != IGNORE_INDEX).sum()) for row in self.labels)
-
-
-_PACKED = ("prompts", "labels", "views")
-_Packed = tuple[Tensor, list[int]] | list[Tensor]
-
-
-def _pack(tensors: Sequence[Tensor]) -> _Packed:
-    """One tensor and the lengths in it; tensors that differ in more than their first axis stay as they are."""
-    if len({tensor.shape[1:] for tensor in tensors}) != 1:
-        return list(tensors)
-    return torch.cat(list(tensors)), [len(tensor) for tensor in tensors]
-
-
-def _unpack(packed: _Packed) -> Sequence[Tensor]:
-    return packed if isinstance(packed, list) else packed[0].split(packed[1])
 
 
 def make_batch(groups: Sequence[Group]) -> Batch:

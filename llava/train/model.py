@@ -315,7 +315,7 @@ class TrainingModel(nn.Module):
                     sums = torch.zeros(len(batch.views), device=device)
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
-        logits = self.handle.budget_logits(torch.cat([view.to(device) for view in batch.views]))
+        logits = self.handle.budget_logits(torch.cat([to_device(view, device) for view in batch.views]))
         errors = budget_loss(logits, budget_labels(losses))
         parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
 

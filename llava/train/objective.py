@@ -161,7 +161,7 @@ def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, m
     """[prefix | first copy | second copy] in each row; both copies sit at the same rotary positions."""
     device = labels.device
     labeled = labels != IGNORE_INDEX
-    # The first labeled position of each row, at once with how many there are: one wait for the device.
+    # How many are labeled in each row and where the first is, in one wait for the device.
     answers, begins = torch.stack([labeled.sum(1), labeled.byte().argmax(1)]).tolist()
     prefixes = [length - answer for length, answer in zip(batch.lengths, answers, strict=True)]
     if any(answer and begin != prefix for answer, begin, prefix in zip(answers, begins, prefixes, strict=True)):
@@ -177,7 +177,7 @@ def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, m
     first = masked.gather(1, source) & real
     second = ~first & real
     prefix_places = torch.arange(prefix, device=device)
-    segment = torch.cat([torch.zeros(prefix), torch.ones(width), torch.full((width,), 2.0)]).to(device)
+    segment = to_device(torch.arange(3).repeat_interleave(torch.tensor([prefix, width, width])), device)
     allowed = (segment[None] == 0) | (segment[:, None] == segment[None])
     seen = torch.cat([prefix_places < lengths, real, real], dim=1)
     nothing = torch.zeros(len(labels), prefix, dtype=torch.bool, device=device)

@@ -65,7 +65,7 @@ class PageLosses(nn.Module):
             return {}
         dual = encoded.dual
         device = dual.detail.device
-        targets = {name: target.to(device) for name, target in shown_targets(drawn_truths(batch)).items()}
+        targets = shown_targets(drawn_truths(batch), device)
         count = torch.tensor(len(dual.detail), device=device)
         if losses.reading:
             parts["reading"] = (reading_loss(self.heads(dual.detail), targets).sum(), count)
@@ -82,7 +82,7 @@ class PageLosses(nn.Module):
 
     def label(self, parts: Parts, batch: Batch, layer: SiglipEncoderLayer, hidden: Tensor) -> None:
         """Add where the tower's last layer, given ``hidden``, should look: from every patch to its labels."""
-        belongs, printed = to_device(stacked_labels(drawn_truths(batch)), hidden.device)
+        belongs, printed = stacked_labels(drawn_truths(batch), hidden.device)
         losses = labeling_loss(layer, hidden, belongs, printed)
         parts["labeling"] = (losses.sum(), torch.tensor(len(losses), device=hidden.device))
 
@@ -106,21 +106,21 @@ class PageLosses(nn.Module):
             head: (vocab, dim) the language model's head.
         """
         losses = self.losses
+        drawn_truths(batch)
+        at = _Places.of(batch, prefix, copies.labels)
         if losses.pointing:
             given = [inputs[layer] for layer in losses.pointing_layers]
-            parts["pointing"] = self._point(batch, prefix, copies, given)
+            parts["pointing"] = self._point(batch, prefix, copies, given, at)
         if losses.grounding:
             given = [inputs[layer] for layer in losses.grounding_layers]
-            parts["grounding"] = self._ground(batch, prefix, copies, given, words)
+            parts["grounding"] = self._ground(batch, copies, given, words, at)
         if losses.speaking:
             given = [inputs[layer] for layer in losses.pointing_layers]
-            parts["speaking"] = self._speak(batch, prefix, copies, given, words, head[self.words.tokens])
+            parts["speaking"] = self._speak(given, words, head[self.words.tokens], at)
 
     def _point(
-        self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput]
+        self, batch: Batch, prefix: ShirgXPrefix, copies: TwoCopies, inputs: Sequence[BlockInput], at: "_Places"
     ) -> tuple[Tensor, Tensor]:
-        at = _Places.of(batch, prefix, copies.labels)
-        drawn_truths(batch)
         under = _under(batch, prefix.tokens.boxes, _ANSWER)
         shape = (len(batch.ids), at.width)
         targets = place_in_rows(under, at.samples, at.detail, shape=shape)[copies.samples]
@@ -134,12 +134,11 @@ class PageLosses(nn.Module):
     def _ground(
         self,
         batch: Batch,
-        prefix: ShirgXPrefix,
         copies: TwoCopies,
         inputs: Sequence[BlockInput],
         words: Mapping[str, Tensor],
+        at: "_Places",
     ) -> tuple[Tensor, Tensor]:
-        at = _Places.of(batch, prefix, copies.labels)
         # One more column, for words that name nothing.
         shown = F.pad(torch.stack([*words.values()]).sum(0) > 0, (0, 1))
         questions = [_behind_image(batch.prompts[sample], batch.labels[sample]) for sample in batch.sample_index]
@@ -150,7 +149,7 @@ class PageLosses(nn.Module):
         # (images, words of the question, detail tokens)
         names = shown[at.images[:, None], at.kept].transpose(1, 2)
         names = names.gather(1, column[..., None].expand(-1, -1, names.shape[2]))
-        # Behind the image's tokens; what is padding, or behind the row, stands outside of it.
+        # Behind the image's tokens; padding stands outside of the row.
         word = at.ends[:, None] + torch.arange(asked.shape[1], device=asked.device)
         word = torch.where(asked >= 0, word, at.width)
         targets = names.new_zeros(len(batch.ids), at.width + 1, at.width + 1)
@@ -164,19 +163,15 @@ class PageLosses(nn.Module):
 
     def _speak(
         self,
-        batch: Batch,
-        prefix: ShirgXPrefix,
-        copies: TwoCopies,
         inputs: Sequence[BlockInput],
         words: Mapping[str, Tensor],
         vocabulary: Tensor,
+        at: "_Places",
     ) -> tuple[Tensor, Tensor]:
-        at = _Places.of(batch, prefix, copies.labels)
-        real = at.detail < at.width
-        rows, places = at.samples[:, None].expand_as(real)[real], at.detail[real]
-        images, patches = at.images[:, None].expand_as(real)[real], at.kept[real]
-        shown = {role: words[role][images, patches] for role in SPOKEN}
-        said = [speaking_loss(given.block, given.hidden[rows, places], shown, vocabulary) for given in inputs]
+        rows, tokens = at.real
+        samples, places = at.samples[rows], at.detail[rows, tokens]
+        shown = {role: words[role][at.images[rows], at.kept[rows, tokens]] for role in SPOKEN}
+        said = [speaking_loss(given.block, given.hidden[samples, places], shown, vocabulary) for given in inputs]
         totals, counts = zip(*said, strict=True)
         return torch.stack(totals).sum(), torch.stack(counts).sum()
 
@@ -210,6 +205,8 @@ class _Places:
     """(images, tokens) int64: the patches they are; 0 for padding."""
     ends: Tensor
     """(images,) int64: the first position behind each image."""
+    real: tuple[Tensor, Tensor]
+    """(all tokens,) int64 each: image and number of every token that is no padding."""
     width: int
     """Positions of a row."""
 
@@ -222,10 +219,20 @@ class _Places:
             torch.tensor([batch.sample_index, batch.image_index, starts, lengths], dtype=torch.int64), labels.device
         )
         samples, images, first, count = numbers
+        padding = torch.arange(prefix.tokens.boxes.shape[1]) >= torch.tensor(lengths)[:, None]
+        real = to_device((~padding).nonzero().T, labels.device)
         tokens = torch.arange(prefix.tokens.boxes.shape[1], device=labels.device)
         detail = torch.where(tokens < count[:, None], first[:, None] + tokens, width)
         kept = prefix.selection.kept.clamp(min=0)
-        return cls(samples=samples, images=images, detail=detail, kept=kept, ends=first + count, width=width)
+        return cls(
+            samples=samples,
+            images=images,
+            detail=detail,
+            kept=kept,
+            ends=first + count,
+            real=(real[0], real[1]),
+            width=width,
+        )
 
 
 def _behind_image(ids: Tensor, labels: Tensor) -> Tensor:

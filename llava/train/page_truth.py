@@ -9,9 +9,10 @@ from torch import Tensor
 from llava.train.labeling import label_targets
 from llava.train.pages import Page
 from llava.train.reading import NAMES, PatchTargets, patch_targets
+from shirg.transfer import to_device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PageTruth:
     """One page's patches in raster order. On the host, and small: it travels from the data loader's workers."""
 
@@ -28,11 +29,12 @@ def page_truth(page: Page, grid: int) -> PageTruth:
     return PageTruth(shown=shown.short(), labels=labels.short())
 
 
-def shown_targets(truths: Sequence[PageTruth]) -> PatchTargets:
-    """As ``patch_targets`` gives them for the same pages."""
-    return dict(zip(NAMES, torch.stack([truth.shown for truth in truths], dim=1).long(), strict=True))
+def shown_targets(truths: Sequence[PageTruth], device: torch.device) -> PatchTargets:
+    """As ``patch_targets`` gives them for the same pages, on a device."""
+    stacked = to_device(torch.stack([truth.shown for truth in truths], dim=1), device)
+    return dict(zip(NAMES, stacked.long(), strict=True))
 
 
-def stacked_labels(truths: Sequence[PageTruth]) -> Tensor:
-    """(2, kinds, batch, patches) int64: what ``label_targets`` gives for the same pages."""
-    return torch.stack([truth.labels for truth in truths], dim=2).long()
+def stacked_labels(truths: Sequence[PageTruth], device: torch.device) -> Tensor:
+    """(2, kinds, batch, patches) int64: what ``label_targets`` gives for the same pages, on a device."""
+    return to_device(torch.stack([truth.labels for truth in truths], dim=2), device).long()

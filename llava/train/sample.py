@@ -39,7 +39,7 @@ class Sample:
     question: Question | None = None
     """The last user turn, for question-conditioned selection; it never holds any of the answer."""
     truth: PageTruth | None = None
-    """Of the drawn page behind the image, for losses on what its patches show."""
+    """What the drawn page behind the image knows, for losses on what its patches show."""
     page_question: PageQuestion | None = None
     skipped: tuple[str, ...] = ()
     """Why records before this one could not be read; this sample takes their place."""

@@ -22,6 +22,7 @@ from llava.train.config import TrainConfig
 from llava.train.data import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.train.export import Export
 from llava.train.infill import draw_gap
+from llava.train.losses import PAGE_LOSSES
 from llava.train.mixture import read_mixture
 from llava.train.model import TrainingModel
 from llava.train.page_data import PageDataset
@@ -186,7 +187,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             answer_block=config.answer_block,
             max_extra_blocks=config.max_extra_blocks,
             infill=config.infill,
-            truth_grid=None if config.shirg_x is None else config.shirg_x.grid,
+            truth_grid=_truth_grid(config),
         )
     dataset = ConversationDataset(
         read_records(config),
@@ -209,6 +210,13 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
     for example in report.examples:
         logger.warning("cannot be used: %s", example)
     return dataset
+
+
+def _truth_grid(config: TrainConfig) -> int | None:
+    """Patches per side whose truth a loss asks for; None where none does."""
+    if config.shirg_x is None or not any(getattr(config.losses, name) for name in PAGE_LOSSES):
+        return None
+    return config.shirg_x.grid
 
 
 def _spare_tokens(config: TrainConfig) -> int:

@@ -146,7 +146,6 @@ class MaskedDiffusionTrainer(Trainer):
                 groups,
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
-                fused=self.args.device.type == "cuda",
             )
         return self.optimizer
 
