@@ -1,7 +1,7 @@
 """Compare many ways to choose tokens on the same questions: tables in Markdown and JSON, and plots.
 
-    python -m scripts.ablate configs/ablations/small.yaml
-    python -m scripts.ablate configs/ablations/small.yaml --set out=runs/quick 'budgets=[48]'
+    python -m scripts.ablate configs/ablations/full.yaml
+    python -m scripts.ablate configs/ablations/full.yaml --set out=runs/quick 'budgets=[512]'
 
 A killed run goes on when it is started again; rows that were answered before are read, not run.
 """

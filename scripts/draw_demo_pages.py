@@ -1,6 +1,6 @@
-"""Draw the pages of the demonstration: grids of the test split, which the bundled model never saw in training.
+"""Draw the pages of the demonstration: pages of the test split, which the bundled model never saw in training.
 
-    python -m scripts.draw_demo_pages llava/assets/grids --pages 4 --style shapes
+    python -m scripts.draw_demo_pages llava/assets/typed --pages 2
 
 Writes PNG files and ``pages.json`` with questions, right answers and the pixel boxes (x0, y0, x1, y1) of the answers.
 Pages are the test split's first, none is picked.
@@ -9,6 +9,7 @@ Pages are the test split's first, none is picked.
 import argparse
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,20 @@ def entries(page: Page, file: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the pages go")
-    parser.add_argument("--family", choices=list(FAMILIES), default="entity_grid")
-    parser.add_argument("--style", choices=list(STYLES), default="shapes")
-    parser.add_argument("--pages", type=int, default=4)
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=[*FAMILIES][::-1])
+    parser.add_argument("--style", choices=list(STYLES), default="typed_full")
+    parser.add_argument("--pages", type=int, default=2, help="of each family (default: 2)")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     questions, style = [], replace(STYLES[args.style], kinds=DETAILS)
-    for index in range(args.pages):
-        page = draw_page(args.family, "test", 0, index, style)
-        file = f"{args.family}_{index}.png"
+    for index, family in product(range(args.pages), args.families):
+        page = draw_page(family, "test", 0, index, style)
+        file = f"{family}_{index}.png"
         page.image.save(args.folder / file, optimize=True)
         questions += entries(page, file)
     lines = ",\n  ".join(json.dumps(question) for question in questions)
     (args.folder / "pages.json").write_text(f"[\n  {lines}\n]\n", encoding="utf-8")
-    print(f"{len(questions)} questions about {args.pages} pages in {args.folder}")
+    print(f"{len(questions)} questions about {args.pages * len(args.families)} pages in {args.folder}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Print how well a model reads drawn pages: of the patches that show something, how many it puts into the right words.
 
     python -m scripts.measure_reading runs/small/read/final --style typed
-    python -m scripts.measure_reading llava/assets/lavida-small --split shifted --pages 60
+    python -m scripts.measure_reading llava/assets/lavida-small --style typed_full --split shifted --pages 60
 
 A patch is read right if, of all words that name something, the one nearest to the projected patch names what it shows.
 Words count in their role: what is printed or drawn there (figure; second and third character of short numbers), or the

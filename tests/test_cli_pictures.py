@@ -135,7 +135,7 @@ class TestDemo:
             {"image": "letter.pdf", "page": 2, "question": "Who wrote?", **entry},
         ]
         (pages / "pages.json").write_text(json.dumps(entries))
-        monkeypatch.setitem(demo.GALLERIES, "grids", pages)
+        monkeypatch.setitem(demo.GALLERIES, "typed", pages)
         out, _ = call("demo", "--questions", "2", "--out", tmp_path / "out")
         assert "How many [/red] & blue?" in " ".join(out.replace("│", " ").split())
         assert "letter.pdf" in out

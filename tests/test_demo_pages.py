@@ -9,17 +9,18 @@ from llava.train.pages import DETAILS, STYLES, draw_page
 from scripts.draw_demo_pages import entries
 
 
-def test_the_bundled_grids_are_the_first_test_pages_and_all_their_questions():
-    stored = json.loads((GALLERIES["grids"] / "pages.json").read_text())
+def place_of(file: str) -> tuple[str, str, int, int]:
+    family, _, index = file.removesuffix(".png").rpartition("_")
+    return family, "test", 0, int(index)
+
+
+def test_the_bundled_pages_are_the_first_test_pages_and_all_their_questions():
+    stored = json.loads((GALLERIES["typed"] / "pages.json").read_text())
     files = list(dict.fromkeys(entry["image"] for entry in stored))
-    style = replace(STYLES["shapes"], kinds=DETAILS)
-    drawn = [
-        entry
-        for index, file in enumerate(files)
-        for entry in entries(draw_page("entity_grid", "test", 0, index, style), file)
-    ]
+    style = replace(STYLES["typed_full"], kinds=DETAILS)
+    drawn = [entry for file in files for entry in entries(draw_page(*place_of(file), style), file)]
     assert stored == drawn
-    assert sorted(path.name for path in GALLERIES["grids"].iterdir()) == sorted([*files, "pages.json"])
+    assert sorted(path.name for path in GALLERIES["typed"].iterdir()) == sorted([*files, "pages.json"])
 
 
 def test_boxes_hold_the_answer_and_lie_on_the_page(tmp_path: Path):

@@ -275,9 +275,9 @@ class TestScripts:
         assert run.stderr == f"{name}: error: {message}; see {ROOT}/scripts/{name}.sh -h\n"
 
     def test_what_no_process_could_run_is_refused_before_any_starts(self) -> None:
-        run = run_script("eval_docvqa", "--budget", "512", "--cpu")
+        run = run_script("eval_docvqa", "--budget", "48", "--cpu")
         assert (run.returncode, run.stdout) == (2, "")
-        assert run.stderr == "eval_docvqa: error: budget must be auto or one of (32, 48, 64), got 512\n"
+        assert run.stderr == "eval_docvqa: error: budget must be auto or one of (512, 768, 1024), got 48\n"
 
     @pytest.mark.parametrize(
         ("words", "message"),

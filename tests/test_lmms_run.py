@@ -32,7 +32,7 @@ pytestmark = [
 ROOT = Path(__file__).parent.parent
 TOKENS = 8
 BATCH = 3
-ARGUMENTS = {"device": "cpu", "dtype": "float32", "budget": 48, "tokens": TOKENS, "batch_size": BATCH}
+ARGUMENTS = {"device": "cpu", "dtype": "float32", "budget": 512, "tokens": TOKENS, "batch_size": BATCH}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,13 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def chart_and_page_questions() -> tuple[list[Asked], list[Asked]]:
-    entries = json.loads((GALLERIES["grids"] / "pages.json").read_text())
-    settings = shirg_settings(read_checkpoint_config(BUNDLED_MODEL), budget=48)
+    entries = json.loads((GALLERIES["typed"] / "pages.json").read_text())
+    settings = shirg_settings(read_checkpoint_config(BUNDLED_MODEL), budget=512)
     session = Session.load(device="cpu", dtype="float32", shirg=settings)
     decoding = replace(DECODING, max_new_tokens=TOKENS)
 
     def ask(entry: dict[str, Any]) -> Asked:
-        image = GALLERIES["grids"] / entry["image"]
+        image = GALLERIES["typed"] / entry["image"]
         (answer,) = session.ask(load_image(image), [entry["question"]], decoding=decoding)
         return Asked(image=image, question=entry["question"], answer=answer.text)
 
@@ -220,8 +220,8 @@ def test_two_processes_answer_the_same(
 
 
 def run_script(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", "scripts/eval_chartqa.sh", "--cpu", "--budget", "48", "--tokens", str(TOKENS), "--out", str(out)]
-    command += words
+    options = ["--cpu", "--budget", "512", "--tokens", str(TOKENS), "--out", str(out)]
+    command = ["bash", "scripts/eval_chartqa.sh", *options, *words]
     return subprocess.run(command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=600)
 
 
@@ -232,7 +232,7 @@ def test_the_script_runs_a_task_and_limits_it(tasks: Path, tmp_path: Path) -> No
     assert run.returncode == 0, run.stderr[-3000:]
     finished = read_results(tmp_path)
     assert len(finished.samples["local_charts"]) == 4
-    assert finished.config["model_args"] == "tokens=8,budget=48,device=cpu"
+    assert finished.config["model_args"] == "tokens=8,budget=512,device=cpu"
     assert (finished.config["batch_size"], finished.config["limit"]) == ("2", 4)
 
 
@@ -247,7 +247,7 @@ def model() -> Any:
     from lmms_eval.models import get_model
 
     return get_model("lavida").create_from_arg_string(
-        "device=cpu,dtype=float32,budget=48,batch_size=4,seed=5",
+        "device=cpu,dtype=float32,budget=512,batch_size=4,seed=5",
         {"batch_size": "1", "max_batch_size": None, "device": None},
     )
 
@@ -270,7 +270,7 @@ def requests(model: Any, asked: Sequence[tuple[str, dict[str, Any], Any]]) -> li
 
 @pytest.fixture(scope="module")
 def grid() -> Image.Image:
-    return load_image(GALLERIES["grids"] / "entity_grid_1.png")
+    return load_image(GALLERIES["typed"] / "entity_grid_1.png")
 
 
 def test_the_installed_package_names_the_model() -> None:
@@ -324,7 +324,7 @@ def test_neighbors_that_are_denoised_alike_share_a_batch(
         return seen
 
     question = "Count the stars."
-    positions = {len(model.session.prompt(question)[0]) - 1 + 48 + 9}
+    positions = {len(model.session.prompt(question)[0]) - 1 + 512 + 144}
     expected = [(4, 8, positions), (2, 8, positions), (1, 16, positions), (1, 8, positions)]
     assert denoisings(model, [8] * 6 + [16, 8]) == expected
     # A length of the model's own makes all alike.

@@ -24,8 +24,8 @@ from llava.serve.settings import read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
 
 ASSETS = Path(__file__).parent.parent / "assets"
-GALLERIES = {"grids": ASSETS / "grids", "documents": ASSETS / "pages"}
-"""Pages of the kind that the bundled model was trained on, and small print that it is too small to read."""
+GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
+"""Pages of the kind that the bundled model was trained on, and print and words that it never saw."""
 
 
 @dataclass(frozen=True, kw_only=True)

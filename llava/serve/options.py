@@ -59,7 +59,7 @@ Only the config and the headers of the weight files are read, of a hub repositor
 
 EVAL_EXAMPLES = """\
 examples:
-  lavida eval --benchmark entitygrid --style shapes --out runs/shapes
+  lavida eval --benchmark docpage --style typed_full --out runs/docpage
   lavida eval --benchmark docpage --style full --budget 512 768 1024 --out runs/docpage
   lavida eval --benchmark docpage --style full --method scaffold_random --out runs/random
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
@@ -145,10 +145,10 @@ def build_parser() -> Parser:
     demo.add_argument("--out", metavar="DIR", default="demo", help="where the pictures go (default: demo)")
     demo.add_argument(
         "--gallery",
-        choices=("grids", "documents"),
-        default="grids",
-        help="which bundled pages: grids of the kind that the bundled model was trained on, or documents and charts "
-        "for larger models (default: grids)",
+        choices=("typed", "documents"),
+        default="typed",
+        help="which bundled pages: typed ones of the kind that the bundled model was trained on, or documents and "
+        "charts for larger models (default: typed)",
     )
     demo.add_argument("--questions", metavar="N", type=int, default=4, help="at most so many per page (default: 4)")
     _add_model(demo)
