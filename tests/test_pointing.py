@@ -192,3 +192,18 @@ def test_token_masks_land_in_their_rows_and_padding_nowhere():
     places = torch.tensor([[1, 2, 5], [0, 1, 2], [4, 5, 5]])
     placed = place_in_rows(masks, torch.tensor([2, 0, 2]), places, shape=(3, 5))
     assert placed.int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]]
+
+
+def test_recording_leaves_no_hook_behind_and_refuses_a_layer_that_is_not_there():
+    language = fresh_model().model
+    embeds = torch.randn(2, 5, 32)
+    with record_block_inputs(language, (0, 2)) as inputs:
+        language(embeds)
+    assert sorted(inputs) == [0, 2]
+    assert_close(inputs[0].hidden, embeds)
+    assert not any(block._forward_pre_hooks for block in language.blocks)
+    with pytest.raises(RuntimeError), record_block_inputs(language, (0, 2)):
+        language(embeds[..., 1:])
+    assert not any(block._forward_pre_hooks for block in language.blocks)
+    with pytest.raises(ValueError, match="from 0 to 2"), record_block_inputs(language, (3,)):
+        pass

@@ -13,7 +13,6 @@ from llava.train.losses import LossConfig
 from llava.train.model import TrainingModel
 from llava.train.page_losses import PageLosses
 from llava.train.pages import patches_under
-from llava.train.pointing import record_block_inputs
 from tests.losses_helpers import (
     EVERYTHING,
     SHIRG_X,
@@ -252,21 +251,6 @@ def test_the_answer_never_reaches_relevance_or_selection(teacher, monkeypatch):
         assert torch.equal(before, after)
 
 
-def test_too_long_a_sample_names_three_lengths():
-    model, handle = patched_model()
-    module = TrainingModel(model, handle, LossConfig())
-    (sample,) = image_group(model)
-    batch = make_batch([(sample,)])
-    answer = int((sample.labels != IGNORE_INDEX).sum())
-    text = len(sample.input_ids) - answer - 2
-    image = 2 * (9 + 43)
-    model.config.max_sequence_length = text + image + answer
-    module(batch, draw_all(batch, measured=False))
-    model.config.max_sequence_length -= 1
-    with pytest.raises(ValueError, match=f"two images takes {text} .* {image} of image and {answer} of answer"):
-        module(batch, draw_all(batch, measured=False))
-
-
 def test_coordinates_train_from_step_0_although_their_last_layer_starts_at_zero():
     module = training_model(pointing=0.0)
     embedding = module.lavida.shirg_x.coordinates
@@ -388,55 +372,6 @@ def test_everything_runs_under_bf16_autocast_and_returns_float32(teacher):
             assert_close(value, exact[name][0], rtol=0.1, atol=0.1)
     grads = gradients(module, total_of(parts))
     assert all(bool(grad.isfinite().all()) for grad in grads.values())
-
-
-def test_recording_leaves_no_hook_behind_and_refuses_a_layer_that_is_not_there():
-    language = fresh_model().model
-    embeds = torch.randn(2, 5, 32)
-    with record_block_inputs(language, (0, 2)) as inputs:
-        language(embeds)
-    assert sorted(inputs) == [0, 2]
-    assert_close(inputs[0].hidden, embeds)
-    assert not any(block._forward_pre_hooks for block in language.blocks)
-    with pytest.raises(RuntimeError), record_block_inputs(language, (0, 2)):
-        language(embeds[..., 1:])
-    assert not any(block._forward_pre_hooks for block in language.blocks)
-    with pytest.raises(ValueError, match="from 0 to 2"), record_block_inputs(language, (3,)):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("losses", "similarity", "match"),
-    [
-        ({"reading": 1.0}, "projected", "reading needs drawn pages"),
-        ({"relevance_teacher": "boxes"}, "learned", "relevance_teacher: boxes needs drawn pages"),
-        ({"pointing_layers": (3,)}, "learned", "pointing_layers must lie from 0 to 2"),
-    ],
-)
-def test_losses_without_what_they_need_are_refused_before_the_first_step(losses, similarity, match):
-    model, handle = patched_model(similarity)
-    with pytest.raises(ValueError, match=match):
-        TrainingModel(model, handle, LossConfig(**losses))
-
-
-def test_pointing_heads_and_foreign_images_are_refused():
-    model, handle = patched_model()
-    config = LossConfig(**{**EVERYTHING, "pointing_heads": 3})
-    with pytest.raises(ValueError, match="pointing_heads must be at most 2"):
-        TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
-    config = LossConfig(pointing=1.0, pointing_layers=(0,))
-    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
-    batch = make_batch([image_group(model)])
-    with pytest.raises(ValueError, match="need drawn pages"):
-        module(batch, draw_all(batch))
-
-
-def test_a_learned_relevance_needs_a_question_with_every_image():
-    model, handle = patched_model("learned")
-    module = TrainingModel(model, handle, LossConfig(relevance_teacher="gate"))
-    batch = make_batch([(make_sample(model, "mute", "<image>", "yes", [block_image(90, 70, 1)]),)])
-    with pytest.raises(ValueError, match="needs a question with every image"):
-        module(batch, draw_all(batch, gate=True, measured=False))
 
 
 def test_a_narrow_padded_image_keeps_what_it_has_instead_of_ending_the_run():
