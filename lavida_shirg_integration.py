@@ -37,7 +37,7 @@ from shirg.shirg_selector import feasible_budgets, select
 from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import load_weights, read_weights, save_weights
+from shirg.weights import PARTS, load_weights, read_settings, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
@@ -303,6 +303,7 @@ def apply_shirg_x(
     config: ShirgXConfig | None = None,
     *,
     weights: str | Path | Literal[False] | None = None,
+    fresh: Sequence[str] = (),
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> ShirgXHandle:
     """Give one model SHIRG-X; every other model in the process stays as it is.
@@ -310,19 +311,33 @@ def apply_shirg_x(
     Args:
         config: settings; those the checkpoint was saved with when not given, else the defaults.
         weights: a directory with SHIRG-X's weights; the model's own checkpoint is searched when not given, and False
-            starts fresh. Fresh coordinates add nothing, and a fresh budget head keeps the largest budget.
+            starts fresh. Fresh coordinates add nothing, and a fresh budget head keeps the largest budget. A head that
+            learned to choose among other budgets than those of ``config`` (other shares of the patches) starts fresh
+            too, with a warning if it is asked.
+        fresh: those of ``shirg.weights.PARTS`` to start fresh although there are weights.
         tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
 
     Raises:
         RuntimeError: if the model is patched already.
-        ValueError: if the weights do not fit the settings, or the tower lacks layers that the similarity reads.
+        ValueError: if the weights do not fit the settings, the tower lacks layers that the similarity reads, or there
+            is no part of a name in ``fresh``.
         FileNotFoundError: if ``weights`` holds none.
     """
     if "shirg_x" in model._modules:
         raise RuntimeError("SHIRG-X is applied to this model already; remove() it first")
+    if unknown := [part for part in fresh if part not in PARTS]:
+        raise ValueError(f"there is no part {unknown[0]!r} to start fresh; the parts are {', '.join(PARTS)}")
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
     tensors = _find_weights(model, weights)
+    if tensors and "budget_head" not in fresh and not _same_budgets(model, weights, config):
+        fresh = (*fresh, "budget_head")
+        if config.mode == "shirg_x" and config.budget == "auto":
+            logger.warning(
+                "the budget head learned to choose among other budgets than %s, so it starts anew and keeps the most "
+                "tokens until it is trained; or set a fixed budget",
+                config.budgets,
+            )
     if config.similarity == "auto":
         learned = any(key.startswith("relevance.") for key in tensors)
         config = config.replace(similarity="learned" if learned else "projected")
@@ -335,9 +350,10 @@ def apply_shirg_x(
     if patched and config.similarity == "siglip":
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:
-        load_weights(module, tensors)
-    if config.similarity == "learned" and not any(key.startswith("relevance.") for key in tensors):
-        if weights:
+        load_weights(module, tensors, fresh=fresh)
+    found = any(key.startswith("relevance.") for key in tensors)
+    if config.similarity == "learned" and (not found or "relevance" in fresh):
+        if weights and not found and "relevance" not in fresh:
             raise ValueError(f"{weights} holds no weights of the learned similarity; choose another, or other weights")
         logger.warning("similarity: learned has no weights yet, so its ranking means nothing until it is trained")
     module.to(device=model.device, dtype=model.dtype).train(model.training)
@@ -369,3 +385,15 @@ def _find_weights(
         return read_weights(weights)
     name = model.config.name_or_path
     return read_weights(name, required=False) if name and Path(name).is_dir() else {}
+
+
+def _same_budgets(
+    model: LlavaLladaForMaskedDiffusion, weights: str | Path | Literal[False] | None, config: ShirgXConfig
+) -> bool:
+    """Whether the weights' budget head chose among the same shares of a page's patches."""
+    values = read_settings(weights) if weights else model.config.shirg_x
+    if values is None:
+        return True
+    saved = ShirgXConfig.from_dict(values)
+    shares = (round(budget * config.num_patches / saved.num_patches) for budget in saved.budgets)
+    return tuple(max(1, share) for share in shares) == config.budgets

@@ -1,8 +1,9 @@
 """SHIRG-X's own weights on disk: alone in a directory, or among a checkpoint's tensors. Only safetensors."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,6 +16,8 @@ SETTINGS_FILE = "shirg_x.json"
 FORMAT_VERSION = 1
 CHECKPOINT_PREFIX = "shirg_x."
 
+PARTS = ("coordinates", "budget_head", "relevance")
+"""What the weights are made of: the first word of their tensors' names."""
 OPTIONAL = "relevance."
 """The part that belongs to one similarity source, and is left alone when another is chosen."""
 
@@ -52,13 +55,31 @@ def read_weights(directory: str | Path, *, required: bool = True) -> dict[str, T
     return tensors
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load all of a module's tensors from ``tensors``; a source that it does not have is left alone.
+def read_settings(directory: str | Path) -> dict[str, Any] | None:
+    """The settings that a directory's weights were saved with, as plain values; None if it does not say.
+
+    Raises:
+        ValueError: if the file that should say is broken.
+    """
+    directory = Path(directory)
+    name, key = (SETTINGS_FILE, "config") if (directory / WEIGHTS_FILE).is_file() else ("config.json", "shirg_x")
+    try:
+        return json.loads((directory / name).read_text(encoding="utf-8")).get(key)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{directory / name} is broken ({error}); restore it") from error
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, fresh: Sequence[str] = ()) -> None:
+    """Load all of a module's tensors from ``tensors``; a source that it does not have is left alone, and so are the
+    parts that start ``fresh``.
 
     Raises:
         ValueError: listing the tensors that are missing, unexpected or of another shape.
     """
-    wanted = module.state_dict()
+    wanted = {key: value for key, value in module.state_dict().items() if key.partition(".")[0] not in fresh}
+    tensors = {key: value for key, value in tensors.items() if key.partition(".")[0] not in fresh}
     missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.startswith(OPTIONAL))
     unexpected = sorted(key for key in tensors.keys() - wanted.keys() if not key.startswith(OPTIONAL))
     reshaped = sorted(key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape)

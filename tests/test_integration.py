@@ -14,6 +14,7 @@ from llava.mm_utils import process_images
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
 from shirg import ShirgXConfig
+from shirg.weights import PARTS
 from tests.integration_helpers import (
     IMAGES,
     SMALL,
@@ -227,17 +228,71 @@ def test_learned_without_weights_warns_or_refuses(patchable, model, tmp_path, ca
         apply_shirg_x(model, learned, weights=tmp_path)
 
 
-def test_starting_fresh_on_a_checkpoint_that_holds_weights(patchable, model, tmp_path):
-    with apply_shirg_x(model, SMALL) as handle:
+@pytest.fixture
+def saved_with_weights(patchable, model, tmp_path):
+    """A checkpoint whose coordinates, budget head and relevance are no fresh ones."""
+    with apply_shirg_x(model, SMALL.replace(similarity="learned")) as handle:
         set_coord_out(handle)
+        with torch.no_grad():
+            model.shirg_x.budget_head.out.weight.fill_(0.25)
+            model.shirg_x.relevance.patch_map.weight.fill_(0.25)
         model.save_pretrained(tmp_path)
         patchable[0].save_pretrained(tmp_path)
-    again = load_pretrained_model(tmp_path, device_map="cpu")[1]
-    other = SMALL.replace(budgets=(32, 64))
-    with pytest.raises(ValueError, match="budget_head"):
-        apply_shirg_x(again, other)
-    with apply_shirg_x(again, other, weights=False):
+    return load_pretrained_model(tmp_path, device_map="cpu")[1], tmp_path
+
+
+def test_starting_fresh_on_a_checkpoint_that_holds_weights(saved_with_weights):
+    again, _ = saved_with_weights
+    with apply_shirg_x(again, SMALL, weights=False):
         assert not again.shirg_x.coordinates.coord_out.weight.any()
+        assert not again.shirg_x.budget_head.out.weight.any()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("part", PARTS)
+def test_single_parts_start_fresh(saved_with_weights, tmp_path_factory, part, alone):
+    again, directory = saved_with_weights
+    learned = SMALL.replace(similarity="learned")
+    if alone:
+        directory = tmp_path_factory.mktemp("alone")
+        with apply_shirg_x(again, learned) as handle:
+            handle.save(directory)
+    with apply_shirg_x(again, learned, weights=directory, fresh=[part]):
+        module = again.shirg_x
+        kept = {
+            "coordinates": bool(module.coordinates.coord_out.weight.any()),
+            "budget_head": bool(module.budget_head.out.weight.any()),
+            "relevance": bool((module.relevance.patch_map.weight == 0.25).all()),
+        }
+    assert kept == {name: name != part for name in PARTS}
+
+
+def test_a_part_that_does_not_exist_cannot_start_fresh(model):
+    with pytest.raises(ValueError, match="no part 'budget'"):
+        apply_shirg_x(model, SMALL, fresh=["budget"])
+
+
+def test_a_head_for_other_budgets_starts_fresh_and_says_so_if_it_is_asked(saved_with_weights, caplog):
+    again, directory = saved_with_weights
+    first, last = SMALL.budgets[0], SMALL.budgets[-1]
+    for budgets in ((first, last), (*SMALL.budgets[:-1], last + 1)):
+        for weights in (None, directory):
+            caplog.clear()
+            other = SMALL.replace(similarity="learned", budgets=budgets)
+            with apply_shirg_x(again, other.replace(budget=first), weights=weights):
+                assert not again.shirg_x.budget_head.out.weight.any()
+                assert again.shirg_x.coordinates.coord_out.weight.any()
+            assert "budget head" not in caplog.text
+            with apply_shirg_x(again, other, weights=weights):
+                pass
+            assert "starts anew" in caplog.text
+
+
+def test_a_head_keeps_what_it_learned_on_a_grid_with_the_same_shares(saved_with_weights, caplog):
+    again, _ = saved_with_weights
+    with apply_shirg_x(again, SMALL.replace(similarity="learned").for_grid(2 * SMALL.grid)):
+        assert again.shirg_x.budget_head.out.weight.any()
+    assert "starts anew" not in caplog.text
 
 
 def test_the_patch_follows_the_model_s_mode(model):

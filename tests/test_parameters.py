@@ -129,6 +129,10 @@ class TestFullSize:
         ({"coord": "full", "projector_layers": ["mm_projector.fc1"]}, {"similarity": "learned"}),
         ({"scope": "shirg_x_expanded", "dropout": 0.1}, {}),
         ({}, {"coordinates": False}),
+        ({"groups": ["budget_head"]}, {}),
+        ({"groups": ["projector", "relevance"]}, {"similarity": "learned"}),
+        ({"groups": ["coordinates", "language"], "scope": "shirg_x_expanded"}, {}),
+        ({"groups": ["tower"], "scope": "everything"}, {}),
         ({"scope": "projector"}, {}),
         ({"scope": "projector"}, None),
     ],
@@ -142,8 +146,36 @@ def test_one_step_moves_exactly_what_trains(tiny, trainable, shirg):
     awaken(model)
     names = trainable_names(model)
     reached, moved = learn(tiny, model.train(), config)
-    assert reached == moved == names
+    assert reached == names
+    # A bias of keys changes no softmax, so its gradient is rounding.
+    assert {name for name in names - moved if not name.endswith("k_proj.bias")} == set()
     assert names
+    assert not config.groups or set(count_trainable(model)) == set(config.groups)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "words"),
+    [
+        ({"groups": ["relevance"]}, "'relevance', of which scope 'shirg_x' trains nothing"),
+        ({"groups": ["budget_head", "language"]}, "'language', of which scope 'shirg_x' trains nothing"),
+        ({"groups": ["budget_head"], "scope": "projector"}, "'budget_head', of which scope 'projector'"),
+    ],
+    ids=str,
+)
+def test_a_group_of_which_nothing_trains_is_refused_before_anything_changes(tiny, trainable, words):
+    model = tiny[1]
+    apply_shirg_x(model, SMALL, weights=False)
+    before = trainable_names(model)
+    with pytest.raises(ValueError, match=words):
+        prepare_trainable(model, TrainableConfig(**trainable))
+    assert trainable_names(model) == before
+    assert not lora_layers(model)
+
+
+@pytest.mark.parametrize(("groups", "words"), [("budget_head", "a list"), (["head"], "names 'head'"), (3, "a list")])
+def test_groups_must_be_a_list_of_known_names(groups, words):
+    with pytest.raises(ValueError, match=words):
+        TrainableConfig(groups=groups)
 
 
 @pytest.mark.parametrize("patched", [False, True])

@@ -11,6 +11,7 @@ from llava.train.parameters import TrainableConfig
 from llava.train.real_sets import REAL_SETS
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
+from shirg.weights import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class TrainConfig(Settings):
     """Budgets to answer them with; the first decides which checkpoint is the best."""
     shirg_x: ShirgXConfig | None = None
     """SHIRG-X's settings; without, LaViDa's own encoding of images is trained."""
+    fresh: tuple[str, ...] = ()
+    """Parts of SHIRG-X to start anew, whatever the checkpoint has: ``coordinates``, ``budget_head``, ``relevance``."""
     train_budgets: tuple[int, ...] = ()
     """Budgets drawn in training, one per step; those of ``shirg_x`` when not given."""
     random_selection: float = 0.0
@@ -122,8 +125,11 @@ class TrainConfig(Settings):
     def _check_budgets(self) -> None:
         for name in ("train_budgets", "validation_budgets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.fresh, list | tuple) or not set(self.fresh) <= set(PARTS):
+            raise ValueError(f"fresh must list parts of SHIRG-X ({', '.join(PARTS)}), got {self.fresh!r}")
+        object.__setattr__(self, "fresh", tuple(self.fresh))
         if self.shirg_x is None:
-            for name in ("train_budgets", "random_selection"):
+            for name in ("fresh", "train_budgets", "random_selection"):
                 if getattr(self, name):
                     raise ValueError(f"{name} belongs to shirg_x, which is not given")
             return

@@ -62,6 +62,8 @@ class TrainableConfig(Settings):
     """``projector``: LaViDa's first stage. ``everything``: its second, tower to head, and SHIRG-X if it is applied.
     ``shirg_x``: LoRA on the projector, and SHIRG-X's own weights. ``shirg_x_expanded``: also LoRA on all attention
     projections of the language model."""
+    groups: Sequence[str] = ()
+    """Only these groups of what the scope names, such as the budget head for new budgets; all when not given."""
     rank: int = 32
     """LoRA rank of the projector."""
     projector_layers: Sequence[str] = ("mm_projector.0", "mm_projector.2")
@@ -96,6 +98,7 @@ class TrainableConfig(Settings):
         _check_number("weight_decay", self.weight_decay, 0.0, math.inf)
         _check_number("dropout", self.dropout, 0.0, 1.0)
         self._check_layers()
+        self._check_groups()
         if not isinstance(self.learning_rates, Mapping):
             raise ValueError(f"learning_rates must be 'group: number' pairs, got {self.learning_rates!r}")
         for group, rate in self.learning_rates.items():
@@ -113,6 +116,18 @@ class TrainableConfig(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"projector_layers must name each layer once, got {layers!r}")
         object.__setattr__(self, "projector_layers", names)
+
+    def _check_groups(self) -> None:
+        if not isinstance(self.groups, Sequence) or isinstance(self.groups, str):
+            raise ValueError(f"groups must be a list of names, got {self.groups!r}")
+        for group in self.groups:
+            if group not in GROUPS:
+                raise ValueError(f"groups names {group!r}, but the groups are {', '.join(GROUPS)}")
+        object.__setattr__(self, "groups", tuple(self.groups))
+
+    def trains(self, group: str) -> bool:
+        """Whether one of ``GROUPS`` may train; the scope must name it too."""
+        return not self.groups or group in self.groups
 
     @property
     def uses_lora(self) -> bool:
@@ -162,7 +177,8 @@ def prepare_trainable(model: LlavaLladaForMaskedDiffusion, config: TrainableConf
     in full. For ``projector`` and ``everything`` on a model of another precision, train under autocast.
 
     Raises:
-        ValueError: if the scope needs SHIRG-X and it is not applied, or a layer to be adapted does not exist.
+        ValueError: if the scope needs SHIRG-X and it is not applied, a layer to be adapted does not exist, or one of
+            ``groups`` has nothing that the scope trains.
         RuntimeError: if LoRA is in the model already.
         ModuleNotFoundError: if the scope needs peft and it is not installed.
     """
@@ -173,8 +189,14 @@ def prepare_trainable(model: LlavaLladaForMaskedDiffusion, config: TrainableConf
     with_coordinates = shirg_applied(model) and bool(model.config.shirg_x["coordinates"])
     # Before anything is changed, so that a wrong setting leaves the model as it was.
     ranks = lora_ranks(model, config, coordinates=with_coordinates) if config.uses_lora else {}
+    names = [name for name, _ in model.named_parameters()]
+    full = {name for name in names if _trains_in_full(name, model, config, with_coordinates=with_coordinates)}
+    reached = {group_of(name) for name in full} | {group_of(f"{layer}.") for layer in ranks}
+    for group in config.groups:
+        if group not in reached:
+            raise ValueError(f"groups names {group!r}, of which scope {config.scope!r} trains nothing in this model")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = _trains_in_full(name, model, config, with_coordinates=with_coordinates)
+        parameter.requires_grad = name in full
     if ranks:
         _inject_lora(model, ranks, config)
     if config.trainable_dtype is not None:
@@ -260,7 +282,7 @@ def lora_ranks(
         for index in range(len(model.get_model().blocks)):
             names = [f"model.transformer.blocks.{index}.{name}" for name in _ATTENTION]
             ranks |= dict.fromkeys(names, config.ranks["language"])
-    return ranks
+    return {name: rank for name, rank in ranks.items() if config.trains(group_of(f"{name}."))}
 
 
 def lora_layers(model: nn.Module) -> dict[str, Any]:
@@ -280,6 +302,8 @@ def _trains_in_full(
     name: str, model: LlavaLladaForMaskedDiffusion, config: TrainableConfig, *, with_coordinates: bool
 ) -> bool:
     group = group_of(name)
+    if not config.trains(group):
+        return False
     if group in ("budget_head", "relevance"):
         return config.scope != "projector" and shirg_applied(model)
     if group == "coordinates":

@@ -138,7 +138,7 @@ def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
     if config.shirg_x is None:
         return loaded, None
     # Training draws its budgets; validation with auto asks the head, as users of the result do.
-    return loaded, apply_shirg_x(model, config.shirg_x.replace(budget="auto"), tokenizer=tokenizer)
+    return loaded, apply_shirg_x(model, config.shirg_x.replace(budget="auto"), fresh=config.fresh, tokenizer=tokenizer)
 
 
 def _page_losses(config: TrainConfig, loaded: Loaded) -> PageLosses | None:
