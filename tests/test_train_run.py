@@ -374,6 +374,11 @@ class TestPartsOfTheModel:
         assert not run.trainer.model.lavida.shirg_x.coordinates.coord_out.weight.any()
         assert run.trainer.model.lavida.shirg_x.budget_head.out.weight.any()
 
+    def test_a_similarity_that_reads_more_of_the_tower_than_lavida_finds_it(self, tiny_checkpoint, tmp_path) -> None:
+        values = settings(tiny_checkpoint, tmp_path / "run", shirg_x={**SHIRG, "similarity": "attention"})
+        run = prepare_run(TrainConfig.from_dict(values))
+        assert run.trainer.model.lavida.get_vision_tower().keep_all_layers
+
     @pytest.mark.parametrize(
         ("changes", "words"),
         [

@@ -25,7 +25,7 @@ from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.generate import DenoisingStep
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.question import Question
-from llava.serve.settings import BUNDLED_MODEL, SCORING_LAYERS, read_checkpoint_config, shirg_settings
+from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings, vision_kwargs
 from llava.serve.text import Blank, Template, check_question
 from llava.train.adapter import AdapterSettings, load_adapter
 from shirg.config import ShirgXConfig
@@ -133,9 +133,8 @@ class Session:
         elif trained is not None:
             trained.choose_shirg(shirg)
         patched = shirg.mode != "stock"
-        keep = {"keep_all_layers": True} if patched and shirg.similarity in SCORING_LAYERS else {}
         tokenizer, loaded, processor, _ = load_pretrained_model(
-            model, device_map=device, torch_dtype=dtype, revision=revision, vision_kwargs=keep
+            model, device_map=device, torch_dtype=dtype, revision=revision, vision_kwargs=vision_kwargs(shirg)
         )
         if trained is not None:
             handle = load_adapter(loaded, trained.directory, merge=True, shirg_x=shirg, tokenizer=tokenizer)

@@ -46,3 +46,9 @@ def shirg_settings(
     except ValueError as error:
         raise ValueError(f"{config.name_or_path}/config.json, shirg_x: {error}") from error
     return settings.replace(**changes)
+
+
+def vision_kwargs(shirg: ShirgXConfig | None) -> dict[str, bool]:
+    """What to load a vision tower with: all layers, LaViDa's missing ones too, where the similarity reads them."""
+    reads = shirg is not None and shirg.mode != "stock" and shirg.similarity in SCORING_LAYERS
+    return {"keep_all_layers": True} if reads else {}

@@ -17,7 +17,7 @@ from llava.eval.floors import peaks_of, prefill_flops, projector_flops, vision_f
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.serve.settings import SCORING_LAYERS
+from llava.serve.settings import vision_kwargs
 from llava.train.parameters import TrainableConfig, group_of, num_elements, prepare_trainable
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
@@ -242,7 +242,7 @@ def tower_activation_elements(
 
 def _meta_model(model_config: LlavaLladaConfig, shirg: ShirgXConfig | None) -> LlavaLladaForMaskedDiffusion:
     config = LlavaLladaConfig.from_dict(model_config.to_dict())
-    config.mm_keep_all_layers = config.mm_keep_all_layers or (shirg is not None and shirg.similarity in SCORING_LAYERS)
+    config.mm_keep_all_layers = config.mm_keep_all_layers or bool(vision_kwargs(shirg))
     with torch.device("meta"):
         model = LlavaLladaForMaskedDiffusion(config)
         if shirg is not None:

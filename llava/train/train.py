@@ -18,6 +18,7 @@ from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
 from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.serve.settings import vision_kwargs
 from llava.train.config import TrainConfig
 from llava.train.data import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.train.export import Export
@@ -129,8 +130,9 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
 
 
 def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
+    dtype = None if config.dtype == "auto" else config.dtype
     loaded = load_pretrained_model(
-        config.model, device_map="cpu", torch_dtype=None if config.dtype == "auto" else config.dtype
+        config.model, device_map="cpu", torch_dtype=dtype, vision_kwargs=vision_kwargs(config.shirg_x)
     )
     tokenizer, model = loaded[0], loaded[1]
     # New weights are drawn from the global generator.
