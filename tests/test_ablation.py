@@ -215,7 +215,10 @@ def test_committed_comparisons_can_be_run(path: Path) -> None:
     assert AblationConfig.from_dict(config.to_dict()) == config
     if config.model.startswith("runs/"):
         config = config.replace(model=str(BUNDLED_MODEL))
-    rows = [row.replace(model=None) if (row.model or "").startswith("runs/") else row for row in config.rows]
+    rows = [
+        row.replace(**{name: None for name in ("model", "adapter") if (getattr(row, name) or "").startswith("runs/")})
+        for row in config.rows
+    ]
     methods = [ablation.method_of_row(config, row) for row in rows]
     assert methods[0].name == "shirg_x"
 
@@ -250,6 +253,7 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
         ({"benchmarks": [{"name": "chartqb"}]}, "benchmarks, entry 1: there is no benchmark 'chartqb'"),
         ({"benchmarks": [{"name": "entitygrid", "split": "train"}]}, "benchmarks, entry 1: entitygrid has no split"),
         ({"model": "nowhere/at-all"}, "nowhere/at-all"),
+        ({"rows": [{"name": "a", "adapter": "no/adapter"}]}, "row 'a': there is no adapter directory no/adapter"),
         ({"tokens": 0}, "tokens must be a whole number"),
     ],
 )

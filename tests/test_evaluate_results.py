@@ -56,6 +56,17 @@ class TestRecords:
         assert len(read_records(path, mend=True)) == 1
         assert path.read_text() == f"{line}\n"
 
+    def test_two_processes_do_not_write_the_same_answers(self, tmp_path: Path) -> None:
+        first, second = ResultSet(tmp_path, {}), ResultSet(tmp_path, {})
+        first.append([make_record(1, "p", 0.5)])
+        with pytest.raises(ValueError, match="another process is adding answers"):
+            second.append([make_record(1, "p", 0.5)])
+        first.append([make_record(2, "p", 0.5)])
+        assert [record.id for record in read_records(tmp_path / RECORDS_FILE)] == [r.id for r in first.records]
+        again = ResultSet(tmp_path, {})
+        again.append([make_record(3, "p", 0.5)])
+        assert len(again.records) == len(read_records(tmp_path / RECORDS_FILE)) == 3
+
     def test_records_without_settings_are_not_gone_on_with(self, tmp_path: Path) -> None:
         (tmp_path / RECORDS_FILE).write_text("")
         with pytest.raises(ValueError, match=r"holds records\.jsonl but no settings\.json"):

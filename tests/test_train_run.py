@@ -243,6 +243,10 @@ class TestMistakes:
             ({"shirg_x": None, "losses": {"reading": 1}}, "reading needs shirg_x"),
             ({"trainer": {"eval_strategy": "steps"}}, "eval_strategy needs a validation section"),
             ({"trainer": {"deepspeed": "gone.json"}}, "gone.json"),
+            (
+                {"losses": {"speaking": 1}, "trainer": {"deepspeed": str(ROOT / "configs/deepspeed/zero3.json")}},
+                "speaking reads the language model's head directly, which ZeRO-3 spreads",
+            ),
             ({"trainable": {"scope": "shirg_x", "rnk": 3}}, "did you mean 'rank'"),
             ({"model": "/nowhere/at/all"}, "/nowhere/at/all"),
         ],

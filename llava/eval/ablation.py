@@ -20,6 +20,7 @@ from llava.eval.records import Record, ResultSet
 from llava.eval.summary import judge_together
 from llava.serve.session import DECODING, Session
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.train.adapter import AdapterSettings
 from shirg.settings import Settings
 
 Progress = Callable[[str, int, int], object]
@@ -271,16 +272,20 @@ def method_of_row(config: AblationConfig, row: RowConfig) -> Method:
     """The row's method with its settings and budgets.
 
     Raises:
-        FileNotFoundError, ValueError: if its checkpoint is missing, or its settings are wrong.
+        FileNotFoundError, ValueError: if its checkpoint or its adapter is missing, or its settings are wrong.
     """
     try:
         changes = {**config.settings, **row.settings}
         settings = shirg_settings(read_checkpoint_config(row.model or config.model), **changes)
+        if row.adapter is not None:
+            AdapterSettings.read(row.adapter).weight_files()
         method = Method(name=row.method, settings=settings)
         if method.budgets != (None,):
             method = Method(name=row.method, settings=settings, budgets=row.budgets or config.budgets)
         elif row.budgets:
             raise ValueError(f"the method {row.method} has a number of tokens of its own; leave out budgets")
         return method
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"row {row.name!r}: {error}") from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"row {row.name!r}: {error}") from error

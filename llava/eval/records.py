@@ -80,6 +80,7 @@ class ResultSet:
         else:
             write_object(settings, stored)
         self.records = read_records(self._path, mend=True) if self._path.exists() else []
+        self._size = self._path.stat().st_size if self._path.exists() else 0
 
     def check(self, samples: Sequence[Sample], start: int) -> None:
         """Refuse records that are about other questions than those from number ``start`` on.
@@ -95,11 +96,21 @@ class ResultSet:
                 )
 
     def append(self, records: Sequence[Record]) -> None:
-        """Add answers; each line is on its way to the disk before the next."""
-        with self._path.open("a", encoding="ascii") as file:
+        """Add answers; each line is on its way to the disk before the next.
+
+        Raises:
+            ValueError: if another process has added answers meanwhile; these are then not written a second time.
+        """
+        with self._path.open("ab") as file:
+            if file.tell() != self._size:
+                raise ValueError(
+                    f"another process is adding answers to {self._path}; wait for it and start again, which goes on "
+                    "behind its last one, or choose another directory"
+                )
             for record in records:
-                file.write(record.to_line() + "\n")
+                file.write(record.to_line().encode("ascii") + b"\n")
                 file.flush()
+            self._size = file.tell()
         self.records += records
 
 

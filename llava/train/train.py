@@ -71,6 +71,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     out = Path(config.out)
     checkpoint = _find_checkpoint(out, config, resume=resume)
     args = training_arguments(config)
+    _check_engine(config, args)
     with _whole_weights(args):
         loaded, handle = _load(config)
     _, model, _, _ = loaded
@@ -127,6 +128,18 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         return _Arguments(output_dir=config.out, seed=config.seed, data_seed=config.seed, **settings)
     except (ValueError, TypeError, ImportError) as error:
         raise ValueError(f"trainer: {error}") from error
+
+
+def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
+    engine = getattr(args, "hf_deepspeed_config", None)
+    if engine is None or not engine.is_zero3():
+        return
+    for name in ("alignment", "speaking"):
+        if getattr(config.losses, name):
+            raise ValueError(
+                f"losses: {name} reads the language model's head directly, which ZeRO-3 spreads over processes; use "
+                "configs/deepspeed/zero2.json, or leave it out"
+            )
 
 
 def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
