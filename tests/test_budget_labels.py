@@ -9,7 +9,7 @@ from llava.train.budget_labels import budget_labels, budget_loss
 DRAWS, BUDGETS = 5, 3
 
 
-def test_the_label_is_the_smallest_budget_within_two_percent_of_the_best():
+def test_the_label_is_the_smallest_budget_within_the_slack_two_percent_by_default():
     means = torch.tensor(
         [
             [1.0, 1.0, 1.0],
@@ -23,6 +23,8 @@ def test_the_label_is_the_smallest_budget_within_two_percent_of_the_best():
     )
     swing = torch.linspace(-0.5, 0.5, DRAWS)[:, None, None]
     assert budget_labels(means + swing).tolist() == [0, 0, 1, 2, 1, 0, 1]
+    assert budget_labels(means + swing, slack=0.04).tolist() == [0, 0, 0, 1, 0, 0, 1]
+    assert budget_labels(means + swing, slack=0.0).tolist() == [0, 2, 2, 2, 1, 0, 1]
 
 
 def test_draws_are_averaged_before_budgets_are_compared():

@@ -298,13 +298,17 @@ def test_budgets_are_measured_with_the_same_noise_and_reach_the_head_alone(monke
 
 
 def test_the_budget_label_is_that_of_the_page_s_own_questions(monkeypatch):
-    module = training_model(pointing=0.0)
+    module = training_model(pointing=0.0, budget_slack=0.13)
     batch = make_batch(page_groups(module.lavida, 2))
     drawn = draw_all(batch)
     seen = []
-    monkeypatch.setattr(
-        training, "budget_labels", lambda losses: (seen.append(losses), torch.zeros(2, dtype=torch.long))[1]
-    )
+
+    def recorded(losses, *, slack):
+        assert slack == 0.13
+        seen.append(losses)
+        return torch.zeros(2, dtype=torch.long)
+
+    monkeypatch.setattr(training, "budget_labels", recorded)
     module(batch, drawn)
     with torch.no_grad():
         pages = module.handle.encode_pages(batch.views, batch.image_sizes)

@@ -6,16 +6,15 @@ Axis names: images, draws (of noise), budgets (ascending).
 import torch.nn.functional as F
 from torch import Tensor
 
-SLACK = 0.02
-"""A budget will do when its loss is within this share of the best budget's."""
 LEAST_DRAWS = 4
 
 
-def budget_labels(losses: Tensor) -> Tensor:
-    """(images,) int64: index of the smallest budget whose loss is within 2 % of the best, averaged over noise draws.
+def budget_labels(losses: Tensor, *, slack: float = 0.02) -> Tensor:
+    """(images,) int64: index of the smallest budget that will do, by losses averaged over noise draws.
 
     Args:
         losses: (draws, images, budgets) float32, the denoising loss measured with the same noise at each budget.
+        slack: a budget will do when its loss is within this share of the best budget's.
 
     Raises:
         ValueError: if there are fewer than 4 draws: single draws differ by more than the budgets do.
@@ -23,7 +22,7 @@ def budget_labels(losses: Tensor) -> Tensor:
     if losses.shape[0] < LEAST_DRAWS:
         raise ValueError(f"a budget is measured over at least {LEAST_DRAWS} noise draws, got {losses.shape[0]}")
     mean = losses.float().mean(0)
-    enough = mean <= mean.amin(-1, keepdim=True) * (1 + SLACK)
+    enough = mean <= mean.amin(-1, keepdim=True) * (1 + slack)
     return enough.int().argmax(-1)
 
 

@@ -32,6 +32,9 @@ class LossConfig(Settings):
     """Steps between measurements."""
     budget_draws: int = 4
     """Noise draws that a measurement averages over."""
+    budget_slack: float = 0.02
+    """A budget will do when its loss is within this share of the best one's. More of it weighs tokens higher, and keeps
+    small losses from deciding by their last digits."""
     relevance: float = 0.1
     """The learned relevance's teacher, where the similarity is ``learned``."""
     relevance_teacher: str = "attention"
@@ -58,7 +61,7 @@ class LossConfig(Settings):
     """Heads of each that are taught."""
 
     def __post_init__(self) -> None:
-        for name in ("denoising", "coordinate", "budget", "relevance", *PAGE_LOSSES):
+        for name in ("denoising", "coordinate", "budget", "budget_slack", "relevance", *PAGE_LOSSES):
             self.check_number(name)
         for name, least in (("budget_every", 1), ("budget_draws", 4), ("pointing_heads", 1)):
             self.check_count(name, least)

@@ -316,7 +316,7 @@ class TrainingModel(nn.Module):
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
         logits = self.handle.budget_logits(torch.cat([to_device(view, device) for view in batch.views]))
-        errors = budget_loss(logits, budget_labels(losses))
+        errors = budget_loss(logits, budget_labels(losses, slack=self.losses.budget_slack))
         parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
 
 
