@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from llava.eval.ablation import AblationConfig, run_rows
-from llava.eval.comparison import markdown_tables, summarize_cells
+from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
 
 
@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     out, summaries = Path(config.out), summarize_cells(cells)
     table = markdown_tables(summaries)
     (out / "table.md").write_text(table + "\n")
+    (out / "compact.md").write_text(compact_tables(summaries) + "\n")
     record = {"config": config.to_dict(), "provenance": where, "cells": summaries}
     (out / "table.json").write_text(json.dumps(record, indent=2) + "\n")
     for benchmark in dict.fromkeys(each["benchmark"] for each in summaries):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from llava.eval import ablation
 from llava.eval.ablation import AblationConfig, run_rows
-from llava.eval.comparison import foretelling, markdown_tables, summarize_cells
+from llava.eval.comparison import compact_tables, foretelling, markdown_tables, summarize_cells
 from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.records import Record
@@ -197,11 +197,72 @@ def test_a_table_says_what_was_trained_and_a_plot_is_drawn(cells: list[ablation.
             assert picture.width > 500
 
 
+def summary(
+    row: str, budget: Any, mean: float, gap: tuple[float, float] | None = None, **changes: Any
+) -> dict[str, Any]:
+    score: dict[str, Any] = {"mean": mean, "low": mean - 0.125, "high": mean + 0.125}
+    if gap is not None:
+        score["difference"] = {"mean": sum(gap) / 2, "low": gap[0], "high": gap[1], "p": 0.5}
+    return {
+        "row": row,
+        "budget": budget,
+        "benchmark": "docs",
+        "tokens": 144.0,
+        "evidence_recall": 0.0,
+        "metrics": {"anls": {}, "exact_match": score},
+        **changes,
+    }
+
+
+def test_compact_tables_mark_what_is_worse_and_better_than_the_first_row() -> None:
+    rows = [
+        summary("ours", 16, 0.5),
+        summary("ours", 32, 0.625),
+        summary("worse", 16, 0.25, (-0.4, -0.1)),
+        summary("better", 16, 0.75, (0.1, 0.4)),
+        summary("better", 32, 0.75, (0.0, 0.4)),
+        summary("scaffold only", None, 0.125, (-0.5, 0.1)),
+        summary("both", 32, 0.125, (-0.5, 0.1)),
+        summary("both", "auto", 0.875, (0.1, 0.2)),
+    ]
+    table = compact_tables(rows).splitlines()
+    assert table == [
+        "| exact match, docs, K = | 16 | 32 |",
+        "| --- | ---: | ---: |",
+        "| ours | 0.500 [0.375, 0.625] | 0.625 [0.500, 0.750] |",
+        "| worse | 0.250 [0.125, 0.375] ▼ |  |",
+        "| better | **0.750 [0.625, 0.875]** | 0.750 [0.625, 0.875] |",
+        "| scaffold only (144 tokens) | 0.125 [0.000, 0.250] |  |",
+        "| both |  | 0.125 [0.000, 0.250] |",
+    ]
+
+
+def test_compact_tables_put_benchmarks_side_by_side_at_the_first_budget() -> None:
+    rows = [
+        summary("ours", 16, 0.5),
+        summary("ours", 16, 0.25, benchmark="charts", evidence_recall=0.75),
+        summary("stock", None, 0.125, (-0.5, -0.1), evidence_recall=None),
+        summary("stock", None, 0.125, (-0.5, 0.1), benchmark="charts", evidence_recall=None),
+    ]
+    assert compact_tables(rows).splitlines() == [
+        "| exact match at K = 16 | docs | charts | evidence recall |",
+        "| --- | ---: | ---: | ---: |",
+        "| ours | 0.500 [0.375, 0.625] | 0.250 [0.125, 0.375] | 0.00 / 0.75 |",
+        "| stock (144 tokens) | 0.125 [0.000, 0.250] ▼ | 0.125 [0.000, 0.250] |  |",
+    ]
+
+
+def test_a_compact_table_of_a_metric_that_is_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="docs has no cider; it has anls, exact_match"):
+        compact_tables([summary("ours", 16, 0.5)], "cider")
+
+
 def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
     assert main([str(config), "--set", "budgets=[48]"]) == 0
     out = Path(values["out"])
     assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
+    assert (out / "compact.md").read_text().startswith("| exact match, entitygrid-shapes-validation, K = | 48 |")
     record = json.loads((out / "table.json").read_text())
     assert [cell["budget"] for cell in record["cells"]] == [48]
     assert {"commit", "device"} <= set(record["provenance"])

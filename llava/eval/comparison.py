@@ -94,6 +94,76 @@ def markdown_tables(summaries: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def compact_tables(summaries: Sequence[Mapping[str, Any]], metric: str = "exact_match") -> str:
+    """A line per row, a column per benchmark at the first budget, then per benchmark a column per budget.
+
+    A downward triangle marks what is worse than the first row, bold type what is better, where the interval of the
+    paired difference leaves out zero. Rows with a number of tokens of their own say it, and stand in the first column.
+
+    Raises:
+        ValueError: if a benchmark does not measure the metric.
+    """
+    for each in summaries:
+        if metric not in each["metrics"]:
+            raise ValueError(f"{each['benchmark']} has no {metric}; it has {', '.join(each['metrics'])}")
+    benchmarks = list(dict.fromkeys(each["benchmark"] for each in summaries))
+    budgets = list(dict.fromkeys(each["budget"] for each in summaries if isinstance(each["budget"], int)))
+    words = metric.replace("_", " ")
+    tables = []
+    if len(benchmarks) > 1:
+        first = budgets[:1]
+        heading = f"{words} at K = {first[0]}" if first else words
+        tables.append(_compact(summaries, heading, [(name, first) for name in benchmarks], metric, recall=True))
+    for name in benchmarks:
+        if len(budgets) > 1 or len(benchmarks) == 1:
+            heading = f"{words}, {name}, K ="
+            columns = [(name, [budget]) for budget in budgets] or [(name, [])]
+            tables.append(_compact(summaries, heading, columns, metric, recall=False))
+    return "\n\n".join("\n".join(table) for table in tables)
+
+
+def _compact(
+    summaries: Sequence[Mapping[str, Any]],
+    heading: str,
+    columns: Sequence[tuple[str, Sequence[int]]],
+    metric: str,
+    *,
+    recall: bool,
+) -> Iterator[str]:
+    same_benchmark = len({benchmark for benchmark, _ in columns}) == 1
+    titles = [str(budgets[0]) if same_benchmark and budgets else benchmark for benchmark, budgets in columns]
+    if recall:
+        titles.append("evidence recall")
+    yield f"| {heading} | {' | '.join(titles)} |"
+    yield f"| --- | {' | '.join('---:' for _ in titles)} |"
+    for row in dict.fromkeys(each["row"] for each in summaries):
+        own = [each for each in summaries if each["row"] == row]
+        alone = [] if any(isinstance(each["budget"], int) for each in own) else own
+        cells: list[Mapping[str, Any] | None] = []
+        for place, (benchmark, budgets) in enumerate(columns):
+            found = [each for each in own if each["benchmark"] == benchmark and each["budget"] in budgets]
+            if not found and (place == 0 or not same_benchmark):
+                found = [each for each in alone if each["benchmark"] == benchmark]
+            cells.append(found[0] if found else None)
+        if not any(cells):
+            continue
+        label = row if not alone else f"{row} ({alone[0]['tokens']:,.0f} tokens)"
+        line = ["" if cell is None else _marked(cell["metrics"][metric]) for cell in cells]
+        if recall:
+            shares = [None if cell is None else cell["evidence_recall"] for cell in cells]
+            known = ["" if share is None else f"{share:.2f}" for share in shares]
+            line.append(" / ".join(known) if any(known) else "")
+        yield f"| {label} | {' | '.join(line)} |"
+
+
+def _marked(score: Mapping[str, Any]) -> str:
+    text = f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    gap = score.get("difference")
+    if gap is None or gap["low"] <= 0 <= gap["high"]:
+        return text
+    return f"**{text}**" if gap["low"] > 0 else f"{text} ▼"
+
+
 def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     metrics = list(summaries[0]["metrics"])
     heading = ["row", "K", "image tokens"]
