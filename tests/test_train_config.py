@@ -143,6 +143,6 @@ def test_an_unknown_setting_is_told_by_its_section() -> None:
         TrainConfig.from_dict({"model": "a", "out": "b", "sed": 1})
 
 
-@pytest.mark.parametrize("script", ["train_8xa100.sh", "train_slurm.sh"])
+@pytest.mark.parametrize("script", ["train_8xa100.sh", "train_rows.sh", "train_slurm.sh"])
 def test_the_shell_can_read_its_scripts(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
