@@ -10,6 +10,7 @@ root=runs/rows
 options=()
 while [ $# -gt 0 ]; do
     case "$1" in
+        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "scripts/train_rows.sh"; exit 0 ;;
         --out-root) root=${2:?"--out-root wants a directory"}; shift 2 ;;
         *) options+=("$1"); shift ;;
     esac
