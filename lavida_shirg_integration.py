@@ -353,7 +353,7 @@ def apply_shirg_x(
         load_weights(module, tensors, fresh=fresh)
     found = any(key.startswith("relevance.") for key in tensors)
     if config.similarity == "learned" and (not found or "relevance" in fresh):
-        if weights and not found and "relevance" not in fresh:
+        if weights and "relevance" not in fresh:
             raise ValueError(f"{weights} holds no weights of the learned similarity; choose another, or other weights")
         logger.warning("similarity: learned has no weights yet, so its ranking means nothing until it is trained")
     module.to(device=model.device, dtype=model.dtype).train(model.training)
@@ -392,8 +392,4 @@ def _same_budgets(
 ) -> bool:
     """Whether the weights' budget head chose among the same shares of a page's patches."""
     values = read_settings(weights) if weights else model.config.shirg_x
-    if values is None:
-        return True
-    saved = ShirgXConfig.from_dict(values)
-    shares = (round(budget * config.num_patches / saved.num_patches) for budget in saved.budgets)
-    return tuple(max(1, share) for share in shares) == config.budgets
+    return values is None or ShirgXConfig.from_dict(values).budgets_for_grid(config.grid) == config.budgets

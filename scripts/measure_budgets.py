@@ -4,7 +4,7 @@
     python -m scripts.measure_budgets llava/assets/lavida-small --adapter runs/small/budget/final --plot budgets.png
 
 A page is as full as the share of its patches that carry ink. Pages of each kind are split into quarters from the
-emptiest to the fullest. Neither the vision tower nor the language model runs.
+emptiest to the fullest. The head is asked, whatever budget the settings fix. No language model runs.
 """
 
 import argparse
@@ -15,34 +15,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 
 from llava.eval.statistics import rank_correlation
-from llava.mm_utils import process_images
 from llava.serve.session import Session
-from llava.serve.settings import BUNDLED_MODEL
+from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.train.adapter import AdapterSettings
 from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
-from shirg.budget import predict_budgets
 
 QUARTERS = 4
 
 
-@torch.no_grad()
+def load(model: str, adapter: Path | None) -> Session:
+    """The model with a head that is asked.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``Session.load``, and if the model's settings say mode: stock.
+    """
+    trained = None if adapter is None else AdapterSettings.read(adapter)
+    settings = shirg_settings(read_checkpoint_config(model), adapter=trained, budget="auto")
+    if settings.mode == "stock":
+        raise ValueError("the model's settings say mode: stock, so nothing picks a budget; choose another model")
+    return Session.load(model, shirg=settings, adapter=adapter)
+
+
 def measure(session: Session, family: str, split: str, style: str, pages: int) -> list[tuple[float, int]]:
     """How full each page is, from 0 to 1, and the budget picked for it."""
-    handle = session.handle
-    if handle is None:
-        raise ValueError("the model's settings say mode: stock, so nothing picks a budget; choose another model")
     found = []
     stream = PageStream(family, split, 0, style=style)
     for number in track(range(pages), description=family, console=Console(stderr=True), transient=True):
         image = stream[number].image
-        (view,) = process_images([image], session.image_processor, session.model.config)
-        logits = handle.budget_logits(view.to(session.model.device))
-        (budget,) = predict_budgets(logits, handle.config.budgets)
-        found.append((float(inked_patches(image, handle.config.grid).mean()), budget))
+        encoded = session.encode(image).encoded
+        assert encoded is not None
+        found.append((float(inked_patches(image, encoded.dual.grid).mean()), encoded.budgets[0]))
     return found
 
 
@@ -61,7 +67,7 @@ def summarize(found: Sequence[tuple[float, int]], budgets: Sequence[int]) -> dic
 
 
 def plot(found: dict[str, list[tuple[float, int]]], path: Path) -> None:
-    """The mean budget over how full pages are, a line for each kind of page."""
+    """A point for every page: the budget picked over how full it is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -90,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.pages < QUARTERS:
             raise ValueError(f"--pages must be at least {QUARTERS}, got {args.pages}")
-        session = Session.load(args.model, adapter=args.adapter)
+        session = load(args.model, args.adapter)
         found = {family: measure(session, family, args.split, args.style, args.pages) for family in FAMILIES}
         if args.plot is not None:
             plot(found, args.plot)

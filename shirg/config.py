@@ -117,9 +117,13 @@ class ShirgXConfig(Settings):
             ValueError: if the grid does not fit the scaffold or is too small to tell the budgets apart.
         """
         check_whole("grid", grid, 1)
-        scaled = {budget: max(1, round(budget * grid**2 / self.num_patches)) for budget in self.budgets}
-        budget = "auto" if self.budget == "auto" else scaled[self.budget]
-        return self.replace(grid=grid, budgets=tuple(scaled.values()), budget=budget)
+        budgets = self.budgets_for_grid(grid)
+        budget = "auto" if self.budget == "auto" else budgets[self.budgets.index(self.budget)]
+        return self.replace(grid=grid, budgets=budgets, budget=budget)
+
+    def budgets_for_grid(self, grid: int) -> tuple[int, ...]:
+        """The same shares of another grid's patches as ``budgets`` are of this one's."""
+        return tuple(max(1, round(budget * grid**2 / self.num_patches)) for budget in self.budgets)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from llava.mm_utils import process_images
 from llava.serve.session import Session
+from llava.serve.settings import BUNDLED_MODEL
 from llava.train.pages import FAMILIES, PageStream, inked_patches
 from scripts import measure_budgets
 from shirg.config import ShirgXConfig
@@ -48,8 +50,24 @@ def test_budgets_and_fullness_are_those_of_the_pages() -> None:
     for number, (full, budget) in enumerate(found):
         image = stream[number].image
         assert full == pytest.approx(inked_patches(image, 48).mean())
-        assert budget == session.encode(image).encoded.budgets[0]
+        (view,) = process_images([image], session.image_processor, session.model.config)
+        assert budget == handle.config.budgets[int(handle.budget_logits(view).argmax())]
     assert {budget for _, budget in found} == {16, 256}
+
+
+def test_the_head_is_asked_although_the_settings_fix_a_budget(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).symlink_to(BUNDLED_MODEL / name)
+    config = json.loads((BUNDLED_MODEL / "config.json").read_text())
+    config["shirg_x"]["budget"] = 1024
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    session = measure_budgets.load(str(tmp_path), None)
+    assert session.handle is not None
+    assert session.handle.config.budget == "auto"
+    config["shirg_x"]["mode"] = "stock"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="mode: stock"):
+        measure_budgets.load(str(tmp_path), None)
 
 
 def test_the_command_prints_every_kind_and_draws_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

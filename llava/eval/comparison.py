@@ -108,46 +108,42 @@ def compact_tables(summaries: Sequence[Mapping[str, Any]], metric: str = "exact_
             raise ValueError(f"{each['benchmark']} has no {metric}; it has {', '.join(each['metrics'])}")
     benchmarks = list(dict.fromkeys(each["benchmark"] for each in summaries))
     budgets = list(dict.fromkeys(each["budget"] for each in summaries if isinstance(each["budget"], int)))
-    words = metric.replace("_", " ")
+    words, first = metric.replace("_", " "), budgets[0] if budgets else None
     tables = []
     if len(benchmarks) > 1:
-        first = budgets[:1]
-        heading = f"{words} at K = {first[0]}" if first else words
-        tables.append(_compact(summaries, heading, [(name, first) for name in benchmarks], metric, recall=True))
+        columns = {name: (name, first) for name in benchmarks}
+        heading = words if first is None else f"{words} at K = {first}"
+        tables.append(_compact(summaries, heading, columns, metric, recall=True))
     for name in benchmarks:
         if len(budgets) > 1 or len(benchmarks) == 1:
-            heading = f"{words}, {name}, K ="
-            columns = [(name, [budget]) for budget in budgets] or [(name, [])]
-            tables.append(_compact(summaries, heading, columns, metric, recall=False))
+            columns = {str(budget): (name, budget) for budget in budgets} or {name: (name, None)}
+            tables.append(_compact(summaries, f"{words}, {name}, K =", columns, metric, recall=False))
     return "\n\n".join("\n".join(table) for table in tables)
 
 
 def _compact(
     summaries: Sequence[Mapping[str, Any]],
     heading: str,
-    columns: Sequence[tuple[str, Sequence[int]]],
+    columns: Mapping[str, tuple[str, int | None]],
     metric: str,
     *,
     recall: bool,
 ) -> Iterator[str]:
-    same_benchmark = len({benchmark for benchmark, _ in columns}) == 1
-    titles = [str(budgets[0]) if same_benchmark and budgets else benchmark for benchmark, budgets in columns]
-    if recall:
-        titles.append("evidence recall")
+    """``columns``: the benchmark and the budget under each title."""
+    titles = [*columns, "evidence recall"] if recall else [*columns]
     yield f"| {heading} | {' | '.join(titles)} |"
     yield f"| --- | {' | '.join('---:' for _ in titles)} |"
     for row in dict.fromkeys(each["row"] for each in summaries):
-        own = [each for each in summaries if each["row"] == row]
-        alone = [] if any(isinstance(each["budget"], int) for each in own) else own
-        cells: list[Mapping[str, Any] | None] = []
-        for place, (benchmark, budgets) in enumerate(columns):
-            found = [each for each in own if each["benchmark"] == benchmark and each["budget"] in budgets]
-            if not found and (place == 0 or not same_benchmark):
-                found = [each for each in alone if each["benchmark"] == benchmark]
-            cells.append(found[0] if found else None)
+        own = {(each["benchmark"], each["budget"]): each for each in summaries if each["row"] == row}
+        label = row
+        if not any(isinstance(budget, int) for _, budget in own):
+            # What has no budget stands under the first one of its benchmark.
+            label = f"{row} ({next(iter(own.values()))['tokens']:,.0f} tokens)"
+            firsts = {benchmark: (benchmark, budget) for benchmark, budget in reversed([*columns.values()])}
+            own = {firsts[each["benchmark"]]: each for each in own.values() if each["benchmark"] in firsts}
+        cells = [own.get(column) for column in columns.values()]
         if not any(cells):
             continue
-        label = row if not alone else f"{row} ({alone[0]['tokens']:,.0f} tokens)"
         line = ["" if cell is None else _marked(cell["metrics"][metric]) for cell in cells]
         if recall:
             shares = [None if cell is None else cell["evidence_recall"] for cell in cells]
