@@ -50,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
                     task, description=label, completed=done, total=total
                 ),
             )
+        summaries = summarize_cells(cells)
     except (FileNotFoundError, ValueError) as error:
         print(f"ablate: {error}", file=sys.stderr)
         return 2
-    out, summaries = Path(config.out), summarize_cells(cells)
-    table = markdown_tables(summaries)
+    out, table = Path(config.out), markdown_tables(summaries)
     (out / "table.md").write_text(table + "\n")
     (out / "compact.md").write_text(compact_tables(summaries) + "\n")
     record = {"config": config.to_dict(), "provenance": where, "cells": summaries}

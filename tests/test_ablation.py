@@ -269,6 +269,14 @@ def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsy
     assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
 
 
+def test_one_page_is_too_few_for_intervals_and_its_answers_are_kept(values, tmp_path, capsys) -> None:
+    one = [{**values["benchmarks"][0], "questions": 1}]
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out"), "benchmarks": one, "rows": ROWS[:1]})
+    assert main([str(config), "--set", "budgets=[48]"]) == 2
+    assert "cannot be told from 1 page; give at least 2" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").rglob("records.jsonl"))) == 1
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
 def test_committed_comparisons_can_be_run(path: Path) -> None:
     """Their rows fit the model, so that no mistake waits behind the first row; one yet to train is like the bundled."""
