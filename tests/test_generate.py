@@ -274,6 +274,7 @@ def test_images_and_placeholders_must_pair_up(loaded, pages):
         ({"temperature": -1.0}, "temperature"),
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": 0.9, "remasking": "margin"}, "threshold"),
+        ({"cuda_graph": True}, "turn prefix_lm on"),
         ({"remasking": "sure"}, "sure"),
         ({"schedule": "linear"}, "linear"),
     ],
@@ -303,3 +304,19 @@ def test_a_step_never_waits_for_the_device(tiny_checkpoint):
         model.denoise(prepared, DecodingConfig(max_new_tokens=8, prefix_lm=True), on_step=forbid_waiting)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"block_length": 4}, {"threshold": 0.6}, {"max_new_tokens": 1}])
+def test_a_captured_step_gives_the_tokens_of_a_plain_one(tiny_checkpoint, settings):
+    _, model, _, _ = load_pretrained_model(tiny_checkpoint, device_map="cuda:0")
+    settings = {"max_new_tokens": 8, "prefix_lm": True, "mask_id": MASK, **settings}
+    for lengths in ([7], [5, 11, 3]):
+        prompts = [prompt(seed, length) for seed, length in enumerate(lengths)]
+        plain = model.generate(prompts, **settings)
+        assert torch.equal(model.generate(prompts, cuda_graph=True, **settings), plain)
+
+
+def test_a_step_is_captured_on_a_gpu_only(loaded):
+    with pytest.raises(ValueError, match="cuda_graph needs the language model on one CUDA device, but it lies on cpu"):
+        loaded[1].generate(prompt(15, 5), max_new_tokens=4, prefix_lm=True, cuda_graph=True)

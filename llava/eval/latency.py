@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def _over_floor(
 
 
 def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, prefix_tokens: int) -> dict[str, Any]:
-    """Decoding against its straightforward form, in turn, on one random prompt.
+    """Decoding against its straightforward form, in turn, on one random prompt; on a GPU also with a captured step.
 
     ``equal_tokens`` says which share of the answer is the same: all of it, unless rounding decides a near tie, which in
     16-bit arithmetic it may.
@@ -176,11 +177,15 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, model.config.vocab_size, (1, prefix_tokens), generator=generator).to(device)
     embeds = model.model.embed_tokens(ids).detach()
-    settings = DecodingConfig(max_new_tokens=work.num_answer, steps=work.steps, prefix_lm=True)
+
+    def cached(*, cuda_graph: bool = False) -> torch.Tensor:
+        settings = DecodingConfig(
+            max_new_tokens=work.num_answer, steps=work.steps, prefix_lm=True, cuda_graph=cuda_graph
+        )
+        return denoise(model.model, embeds, [prefix_tokens], settings, mask_id=mask_id, stop_ids=(), fill_id=mask_id)
+
     forms: dict[str, Callable[[], torch.Tensor]] = {
-        "cached": lambda: denoise(
-            model.model, embeds, [prefix_tokens], settings, mask_id=mask_id, stop_ids=(), fill_id=mask_id
-        ),
+        "cached": cached,
         "rotated_again": lambda: denoise_straightforward(
             model.model, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id
         ),
@@ -188,6 +193,9 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
             model.model, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id, keep_cache=False
         ),
     }
+    if device.type == "cuda":
+        forms["captured"] = partial(cached, cuda_graph=True)
+    others = [name for name in forms if name != "cached"]
     times: dict[str, list[float]] = {}
     answers = {}
     for repeat in range(work.repeats + 1):
@@ -195,13 +203,12 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
             answers[name] = _timed(times, name, device, run)
         if repeat == 0:
             times.clear()
-    equal = {name: (answer == answers["cached"]).float().mean().item() for name, answer in answers.items()}
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "prefix_tokens": prefix_tokens,
         "milliseconds": medians,
-        "speedup": {name: medians[name] / medians["cached"] for name in ("rotated_again", "recomputed")},
-        "equal_tokens": {name: equal[name] for name in ("rotated_again", "recomputed")},
+        "speedup": {name: medians[name] / medians["cached"] for name in others},
+        "equal_tokens": {name: (answers[name] == answers["cached"]).float().mean().item() for name in others},
     }
 
 

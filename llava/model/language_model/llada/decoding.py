@@ -40,6 +40,9 @@ class DecodingConfig:
     threshold: float | None = None
     """Settle every position whose probability exceeds this, at least one a step, instead of following a schedule
     (confidence-threshold decoding, Fast-dLLM, arXiv 2505.22618)."""
+    cuda_graph: bool = False
+    """Record a step's kernels once per answer and start them together in every other step; needs ``prefix_lm`` and the
+    language model on one CUDA device. Worth its while for answers of many steps in small batches."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "block_length", "steps", "step_per_block"):
@@ -66,6 +69,8 @@ class DecodingConfig:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
         if self.threshold is not None and self.remasking != "low_confidence":
             raise ValueError("threshold works on the probability of the token; leave remasking at low_confidence")
+        if self.cuda_graph and not self.prefix_lm:
+            raise ValueError("cuda_graph records a step behind a frozen prompt; turn prefix_lm on or cuda_graph off")
         object.__setattr__(self, "remasking", check_remasking(self.remasking))
         check_schedule(self.schedule, self.schedule_kwargs)
         if self.steps_per_block < 1:

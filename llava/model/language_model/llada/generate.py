@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llava.model.language_model.llada.cuda_graph import CapturedStep, check_capturable
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.language_model.llada.sampling import confidence, sample_tokens
@@ -110,8 +111,10 @@ def denoise(
         on_step: called after every step.
 
     Raises:
-        ValueError: if the draft does not fit.
+        ValueError: if the draft does not fit, or a step is to be captured and the model is not on one CUDA device.
     """
+    if config.cuda_graph:
+        check_capturable(model)
     length, device = config.max_new_tokens, prefix_embeds.device
     tokens = torch.full((len(prefix_embeds), length), mask_id, device=device)
     if draft_tokens is not None:
@@ -164,9 +167,13 @@ def _predictor(
         cache = model.prefill(prefix_embeds, prefix_lengths, num_answer=length)
         rotary = model.answer_rotary(cache, length)
 
+        def hidden_states(tokens: Tensor) -> Tensor:
+            return model.denoise(model.embed_tokens(tokens), cache, rotary)
+
+        step = CapturedStep(hidden_states) if config.cuda_graph else hidden_states
+
         def predict_from_cache(tokens: Tensor, start: int, end: int) -> Tensor:
-            hidden = model.denoise(model.embed_tokens(tokens), cache, rotary)
-            return model.compute_logits(hidden[:, start:end]).float()
+            return model.compute_logits(step(tokens)[:, start:end]).float()
 
         return predict_from_cache
 
