@@ -43,25 +43,26 @@ def match_checkerboard(
     Bipartite soft matching (ToMe, arXiv 2210.09461), restricted to grid neighbors so that a merged token still has a
     place on the page. White patches never move, so one round cannot chain and melt a line of text into one token.
     """
-    patches = grid**2
-    index = torch.arange(patches, device=features.device)
+    index = torch.arange(grid**2, device=features.device)
     # bf16 has 8 bits of mantissa: near-ties would flip the matching.
     units = functional.normalize(features.float(), dim=-1).unflatten(1, (grid, grid))
-    score_grid, open_grid = scores.unflatten(1, (grid, grid)), candidates.unflatten(1, (grid, grid))
-    across = _edge_cosines(units, score_grid, open_grid, axis=2, epsilon=epsilon, min_cosine=min_cosine)
-    down = _edge_cosines(units, score_grid, open_grid, axis=1, epsilon=epsilon, min_cosine=min_cosine)
+    # A patch that may not merge is infinitely far from all scores, and from its like not comparable.
+    heights = scores.masked_fill(~candidates, math.inf).unflatten(1, (grid, grid))
+    across = _edge_cosines(units, heights, axis=2, epsilon=epsilon)
+    down = _edge_cosines(units, heights, axis=1, epsilon=epsilon)
 
     # Up, left, right, down: ascending index, so that the first of equal cosines is the earlier patch.
     pads = ((down, (0, 0, 1, 0)), (across, (1, 0)), (across, (0, 1)), (down, (0, 0, 0, 1)))
     cosines = torch.stack([functional.pad(edges, pad, value=-math.inf).flatten(1) for edges, pad in pads], dim=1)
-    black = (index // grid + index % grid) % 2 == 1
-    best, direction = cosines.masked_fill(~black, -math.inf).max(dim=1)
+    best, direction = cosines.max(dim=1)
+    white = (index // grid + index % grid) % 2 == 0
+    best = best.masked_fill(white, -math.inf)
     targets = torch.stack((index - grid, index - 1, index + 1, index + grid))
     target = targets.expand(features.shape[0], -1, -1).gather(1, direction[:, None])[:, 0]
 
     order = best.argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, index.expand_as(order))
-    folds = (best > -math.inf) & (rank < max_merges[:, None])
+    folds = (best >= min_cosine) & (rank < max_merges[:, None])
     return torch.where(folds, target, index)
 
 
@@ -79,50 +80,51 @@ def merge_tokens(
     collects from its four neighbors in a fixed order: scattering would be shorter, but on a GPU its sums depend on
     timing, and the same page must give the same prefix.
     """
-    index = torch.arange(grid**2, device=features.device)
-    areas = torch.ones_like(scores)
-    feature_sum, score_sum = features.float(), scores
-    center_sum, half = boxes[..., :2], boxes[..., 2:].flip(-1) / 2
-    low, high = center_sum - half, center_sum + half
-    corner_low, corner_high = low, high
+    square = (grid, grid)
+    stays = assignment == torch.arange(grid**2, device=features.device)
+    # All sums are taken at once, and no patch is gathered: a launch costs a GPU's host more than its arithmetic.
+    summands = torch.cat((features.float(), boxes[..., :2], scores[..., None], torch.ones_like(scores)[..., None]), -1)
+    sums = _add_folded_neighbors(summands.unflatten(1, square), assignment.unflatten(1, square)).flatten(1, 2)
+    areas = sums[..., -1]
+    means = sums[..., :-1] / areas.masked_fill(~stays, math.inf)[..., None]
 
-    for offset in (-grid, -1, 1, grid):
-        source = index + offset
-        inside = (source >= 0) & (source < grid**2)
-        source = source.clamp(0, grid**2 - 1)
-        joins = inside & (assignment[:, source] == index)
-        column = joins[..., None]
-        areas = areas + joins
-        feature_sum = torch.where(column, feature_sum + features[:, source], feature_sum)
-        score_sum = torch.where(joins, score_sum + scores[:, source], score_sum)
-        center_sum = torch.where(column, center_sum + boxes[:, source, :2], center_sum)
-        corner_low = torch.where(column, torch.minimum(corner_low, low[:, source]), corner_low)
-        corner_high = torch.where(column, torch.maximum(corner_high, high[:, source]), corner_high)
-
-    stays = assignment == index
+    half = boxes[..., 2:].flip(-1) / 2
+    corners = torch.cat((half - boxes[..., :2], half + boxes[..., :2]), dim=-1)
+    # The largest of some numbers is the same in any order, unlike their sum.
+    corners = corners.scatter_reduce(1, assignment[..., None].expand(-1, -1, 4), corners, "amax")
     # An unmerged patch keeps its box to the last bit; its corners would round.
-    extent = torch.where((areas > 1)[..., None], (corner_high - corner_low).flip(-1), boxes[..., 2:])
-    merged_boxes = torch.cat((center_sum / areas[..., None], extent), dim=-1)
+    union = (corners[..., :2] + corners[..., 2:]).flip(-1)
+    extent = torch.where((areas > 1)[..., None], union, boxes[..., 2:]) * stays[..., None]
     return MergedTokens(
-        features=(feature_sum / areas[..., None] * stays[..., None]).to(features.dtype),
-        boxes=merged_boxes * stays[..., None],
-        scores=score_sum / areas * stays,
+        features=means[..., :-3].to(features.dtype),
+        boxes=torch.cat((means[..., -3:-1], extent), dim=-1),
+        scores=means[..., -1],
         areas=areas * stays,
     )
+
+
+def _add_folded_neighbors(
+    values: Float32[Tensor, "batch rows columns dim"], assignment: Int[Tensor, "batch rows columns"]
+) -> Float32[Tensor, "batch rows columns dim"]:
+    """Every patch's values plus those of the patches folded into it: from above, left, right and below, in turn."""
+    grid = values.shape[1]
+    index = torch.arange(grid**2, device=values.device).view(1, grid, grid)
+    sums = values.clone()
+    for axis, source, target in ((1, 0, 1), (2, 0, 1), (2, 1, 0), (1, 1, 0)):
+        joins = assignment.narrow(axis, source, grid - 1) == index.narrow(axis, target, grid - 1)
+        sums.narrow(axis, target, grid - 1).addcmul_(values.narrow(axis, source, grid - 1), joins[..., None].float())
+    return sums
 
 
 def _edge_cosines(
     units: Float32[Tensor, "batch rows columns dim"],
     scores: Float32[Tensor, "batch rows columns"],
-    candidates: Bool[Tensor, "batch rows columns"],
     *,
     axis: int,
     epsilon: float,
-    min_cosine: float,
 ) -> Float32[Tensor, "batch edge_rows edge_columns"]:
-    """The cosine between each patch and the next along an axis; -inf where the two may not merge."""
+    """The cosine between each patch and the next along an axis; -inf where their scores are not close."""
     length = units.shape[axis] - 1
     cosines = (units.narrow(axis, 0, length) * units.narrow(axis, 1, length)).sum(dim=-1)
     close = (scores.narrow(axis, 0, length) - scores.narrow(axis, 1, length)).abs() < epsilon
-    both = candidates.narrow(axis, 0, length) & candidates.narrow(axis, 1, length)
-    return torch.where(close & both & (cosines >= min_cosine), cosines, -math.inf)
+    return cosines.masked_fill(~close, -math.inf)

@@ -27,8 +27,16 @@ class Scores:
     """Distance to p_j, in units of the page."""
     center_distance: Float32[Tensor, "batch patches"]
     """Distance to the center of the page, in units of the page."""
-    anchors: Bool[Tensor, "batch patches"]
-    """The patches that p_j is chosen from."""
+    anchor_index: Int[Tensor, "batch anchors"]
+    """The patches that p_j is chosen from, highest first, then -1."""
+
+    @property
+    def anchors(self) -> Bool[Tensor, "batch patches"]:
+        """True at the patches that p_j is chosen from."""
+        patches = self.total.shape[1]
+        # One slot too many takes the missing ones, which keeps the shape independent of the data.
+        mask = self.total.new_zeros((len(self.total), patches + 1), dtype=torch.bool)
+        return mask.scatter(1, self.anchor_index.masked_fill(self.anchor_index < 0, patches), True)[:, :patches]
 
 
 def score_tokens(
@@ -64,7 +72,7 @@ def score_tokens(
         similarity=scaled,
         neighbor_distance=neighbor_distance,
         center_distance=center_distance,
-        anchors=_as_mask(anchor_index, config.num_patches),
+        anchor_index=anchor_index,
     )
 
 
@@ -76,11 +84,13 @@ def normalize_similarity(
     Constant means up to rounding: stretching the last bits of equal patches to [0, 1] would rank them by noise.
     """
     similarity = similarity.float()
-    low = similarity.masked_fill(~candidates, math.inf).amin(dim=1, keepdim=True)
-    high = similarity.masked_fill(~candidates, -math.inf).amax(dim=1, keepdim=True)
+    excluded = ~candidates
+    low = similarity.masked_fill(excluded, math.inf).amin(dim=1, keepdim=True)
+    high = similarity.masked_fill(excluded, -math.inf).amax(dim=1, keepdim=True)
     span = high - low
-    usable = candidates & (span > ROUNDING * torch.maximum(low.abs(), high.abs()))
-    return torch.where(usable, (similarity - low) / torch.where(usable, span, 1.0), 0.0)
+    constant = span <= ROUNDING * torch.maximum(low.abs(), high.abs())
+    # Dividing by a span of zero would leave a gradient of NaN, though its quotient is not used.
+    return ((similarity - low) / span.masked_fill(constant, 1.0)).masked_fill(excluded | constant, 0.0)
 
 
 def find_anchors(
@@ -94,7 +104,7 @@ def find_anchors(
     padded = functional.pad(heights.view(-1, 1, grid, grid), (1, 1, 1, 1), value=-math.inf)
     windows = functional.unfold(padded, kernel_size=3)
     surroundings = torch.maximum(windows[:, :4].amax(dim=1), windows[:, 5:].amax(dim=1))
-    peaks = torch.where(heights > surroundings, heights, -math.inf)
+    peaks = heights.masked_fill(heights <= surroundings, -math.inf)
     limit = math.ceil(grid**2 / PATCHES_PER_ANCHOR)
     heights, index = torch.sort(peaks, dim=1, descending=True, stable=True)
     return index[:, :limit].masked_fill(heights[:, :limit] == -math.inf, -1)
@@ -139,13 +149,6 @@ def _distances(
     # cdist multiplies matrices, which puts a patch 1e-4 away from itself, or takes 15 % of a training step on a GPU.
     across, down = (start[:, :, None, axis] - end[:, None, :, axis] for axis in range(2))
     return across.square_().add_(down.square_()).sqrt_()
-
-
-def _as_mask(index: Int[Tensor, "batch anchors"], patches: int) -> Bool[Tensor, "batch patches"]:
-    """True at the indexed patches; -1 is no patch."""
-    # One slot too many takes the missing ones, which keeps the shape independent of the data.
-    mask = torch.zeros(index.shape[0], patches + 1, dtype=torch.bool, device=index.device)
-    return mask.scatter(1, index.masked_fill(index < 0, patches), True)[:, :patches]
 
 
 def _masked_deviation(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shirg.config import ShirgXConfig
 from shirg.coordinates import grid_boxes, padded_grid_boxes
@@ -276,3 +277,28 @@ def test_the_full_size():
     tokens, selection = select(dual, torch.rand(1, 2304), ShirgXConfig(), [1024])
     assert tokens.features.shape == (1, 1024, 3)
     assert selection.scores.anchors.sum() == 64
+
+
+class Operators(TorchDispatchMode):
+    """The operators that run within, without those that only look at memory in another way."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if not function.is_view:
+            self.names.append(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_number_of_operators_depends_on_neither_images_nor_patches_nor_budgets():
+    runs = []
+    for batch, grid, budget in ((1, 4, 3), (5, 4, 7), (2, 14, 53)):
+        config = ShirgXConfig(grid=grid, scaffold_factor=FACTOR, budgets=(budget,))
+        dual = make_dual(batch, grid=grid, smooth=True)
+        similarity = torch.rand(batch, grid**2)
+        with Operators() as operators:
+            select(dual, similarity, config, [budget] * batch)
+        runs.append(operators.names)
+    assert runs[0] == runs[1] == runs[2]
