@@ -1,11 +1,13 @@
 """``lavida eval``: what it prints and writes, and what it refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from llava.eval.benchmarks import BENCHMARKS
 from llava.model.builder import load_pretrained_model
 from llava.serve.cli import main
 from llava.train.adapter import save_adapter
@@ -102,6 +104,31 @@ def test_a_run_goes_on_where_it_was_killed(call: Call, tmp_path: Path) -> None:
     assert {**records_of(tmp_path)[4], "seconds": None} == {**records[4], "seconds": None}
 
 
+def test_fewer_steps_and_a_threshold_are_settings_of_the_answers(call: Call, tmp_path: Path) -> None:
+    answers = {}
+    for name, words in (("plain", []), ("steps", ["--steps", "1"]), ("threshold", ["--threshold", "0.001"])):
+        call("eval", *QUESTIONS, "--out", tmp_path / name, *words)
+        answers[name] = [record["answer"] for record in records_of(tmp_path / name)]
+    stored = {name: json.loads((tmp_path / name / "settings.json").read_text())["decoding"] for name in answers}
+    assert [(stored[name]["steps"], stored[name]["threshold"]) for name in answers] == [
+        (None, None),
+        (1, None),
+        (None, 0.001),
+    ]
+    # All tokens are surer than that, so they are settled at once, as in a single step.
+    assert answers["steps"] == answers["threshold"]
+
+
+def test_help_names_every_benchmark_split_and_style(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", "--help"])
+    words = set(re.findall(r"[a-z_]+", capsys.readouterr().out))
+    drawn = [benchmark for benchmark in BENCHMARKS.values() if benchmark.styles]
+    names = {name for benchmark in drawn for name in (*benchmark.styles, *benchmark.splits)}
+    assert names
+    assert names | set(BENCHMARKS) <= words
+
+
 @pytest.mark.parametrize("method", ["stock", "attention", "all_patches"])
 def test_peers_and_lavida_are_methods(call: Call, tmp_path: Path, method: str) -> None:
     call("eval", *QUESTIONS, "--out", tmp_path, "--method", method)
@@ -144,6 +171,8 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
         (["--config", "nowhere.yaml"], "there is no file nowhere.yaml"),
         (["--tokens", "0"], "--tokens must be a positive whole number, got 0"),
         (["--tokens", "8", "--block-length", "3"], "--tokens=8 must be a multiple of --block-length=3"),
+        (["--threshold", "2"], "--threshold must lie between 0 and 1, got 2.0"),
+        (["--threshold", "0.9", "--steps", "2"], "leave out --steps"),
         (["--model", "no/such/model"], "no/such/model"),
         (["--compare", "a", "b"], "--compare reads finished results; leave out --benchmark and --out"),
     ],

@@ -65,7 +65,7 @@ def resolved_settings(
 ) -> dict[str, Any]:
     """Everything that decides about the answers, as plain values; results with equal settings may share a file.
 
-    How many questions are answered at once and on what machine is not among it.
+    How many questions are answered at once, on what machine, and how its steps are launched is not among it.
 
     Args:
         source: the model's names, for people; its weights are told by a digest.
@@ -87,7 +87,7 @@ def resolved_settings(
         "weights": Fingerprint.of(model.state_dict(), vision_layers=vision_layers).values,
         "dtype": str(model.dtype).removeprefix("torch."),
         "shirg_x": None if shirg is None else shirg.to_dict(),
-        "decoding": asdict(decoding),
+        "decoding": {name: value for name, value in asdict(decoding).items() if name != "cuda_graph"},
     }
 
 

@@ -20,7 +20,7 @@ from llava.eval.records import SUMMARY_FILE, ResultSet, write_object
 from llava.eval.summary import compare, format_score, judge_together, summarize
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.serve.display import stdout_console
-from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of
+from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of, naming_options
 from llava.serve.session import DECODING
 from llava.serve.settings import read_checkpoint_config, shirg_settings
 from llava.serve.text import one_line
@@ -95,11 +95,14 @@ def _asked(args: argparse.Namespace, benchmark: Benchmark) -> Asked:
 
 
 def _decoding(args: argparse.Namespace) -> DecodingConfig:
-    try:
-        return replace(DECODING, max_new_tokens=args.tokens, block_length=args.block_length)
-    except ValueError as error:
-        message = str(error).replace("max_new_tokens", "--tokens").replace("block_length", "--block-length")
-        raise ValueError(message) from error
+    with naming_options(args):
+        return replace(
+            DECODING,
+            max_new_tokens=args.tokens,
+            block_length=args.block_length,
+            steps=args.steps,
+            threshold=args.threshold,
+        )
 
 
 def _method(args: argparse.Namespace) -> Method:

@@ -211,16 +211,23 @@ def _add_evaluation(parser: Parser) -> None:
     asked.add_argument(
         "--benchmark",
         metavar="NAME",
-        help="chartqa, docvqa, textvqa, infovqa or ocrbench; or drawn pages: entitygrid, chartpage or docpage",
+        help="chartqa, docvqa, textvqa, infovqa or ocrbench; or of drawn pages: entitygrid, chartpage, docpage or "
+        "captionpage",
     )
     asked.add_argument(
         "--data", metavar="DIR|HUB_ID", help="where the data set is (default: its name on the hub); not of drawn pages"
     )
-    asked.add_argument("--style", metavar="NAME", help="of drawn pages: shapes, large_print or full (default: full)")
+    asked.add_argument(
+        "--style",
+        metavar="NAME",
+        help="of drawn pages: shapes, large_print, typed, typed_full (which the bundled model was trained on) or full "
+        "(default: full)",
+    )
     asked.add_argument(
         "--split",
         metavar="NAME",
-        help="of drawn pages test, shifted or validation (default: test), of others the one with answers",
+        help="of drawn pages test, shifted, validation, or for documents and charts wild (default: test), of others "
+        "the one with answers",
     )
     asked.add_argument(
         "--questions", metavar="N", type=int, help="how many (default: 500 about drawn pages, all of a data set)"
@@ -241,8 +248,7 @@ def _add_evaluation(parser: Parser) -> None:
     )
     way.add_argument("--seed", metavar="N", type=int, default=0, help="for peers that choose at random (default: 0)")
     group = parser.add_argument_group("denoising")
-    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
-    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")
+    _add_pace(group)
     group.add_argument(
         "--batch-size", metavar="N", type=int, default=16, help="questions denoised together (default: 16)"
     )
@@ -257,8 +263,7 @@ _budget.__name__ = "budget"  # argparse names the type in its messages
 
 def _add_decoding(parser: Parser) -> None:
     group = parser.add_argument_group("denoising")
-    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
-    group.add_argument("--steps", metavar="N", type=int, help="denoising steps (default: one per token)")
+    _add_pace(group)
     group.add_argument(
         "--schedule",
         metavar="NAME",
@@ -266,10 +271,6 @@ def _add_decoding(parser: Parser) -> None:
         help="how steps share the tokens: shift, uniform, cosine or logit_normal (default: shift)",
     )
     group.add_argument("--shift", metavar="X", type=float, help="curvature of the shift schedule (default: 1/3)")
-    group.add_argument(
-        "--threshold", metavar="P", type=float, help="settle all tokens surer than P, without a schedule"
-    )
-    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")
     group.add_argument("--temperature", metavar="T", type=float, default=0.0, help="0 always takes the likeliest token")
     group.add_argument(
         "--seed", metavar="N", type=int, default=0, help="for temperature and random remasking (default: 0)"
@@ -283,3 +284,12 @@ def _add_decoding(parser: Parser) -> None:
     group.add_argument(
         "--no-cache", action="store_true", help="recompute the prompt in every step: slower, as LaViDa was trained"
     )
+
+
+def _add_pace(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
+    group.add_argument("--steps", metavar="N", type=int, help="denoising steps (default: one per token)")
+    group.add_argument(
+        "--threshold", metavar="P", type=float, help="settle all tokens surer than P, without a schedule"
+    )
+    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")

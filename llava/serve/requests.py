@@ -17,7 +17,12 @@ from llava.train.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 
 MAX_SEED = 2**63 - 1
-_OPTION_OF = {"max_new_tokens": "--tokens", "block_length": "--block-length", "schedule_kwargs['shift']": "--shift"}
+_OPTION_OF = {
+    "max_new_tokens": "--tokens",
+    "block_length": "--block-length",
+    "threshold": "--threshold",
+    "schedule_kwargs['shift']": "--shift",
+}
 
 
 def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
@@ -28,9 +33,7 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
     """
     if not 0 <= args.seed <= MAX_SEED:
         raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
-    if args.threshold is not None and args.steps is not None:
-        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
-    try:
+    with naming_options(args):
         return DecodingConfig(
             max_new_tokens=args.tokens,
             block_length=args.block_length,
@@ -43,6 +46,19 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
             prefix_lm=not args.no_cache,
             stop_at_end_of_turn=stop,
         )
+
+
+@contextmanager
+def naming_options(args: argparse.Namespace) -> Iterator[None]:
+    """Settings of denoising are made within; what is wrong with them is told in the words of the command line.
+
+    Raises:
+        ValueError: naming the option that is wrong.
+    """
+    if args.threshold is not None and args.steps is not None:
+        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
+    try:
+        yield
     except ValueError as error:
         message = str(error)
         for name, option in _OPTION_OF.items():
