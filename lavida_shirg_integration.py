@@ -140,7 +140,7 @@ class ShirgXHandle:
             dual = tower.extract_shirg_x_tokens(
                 pixels,
                 scaffold_factor=config.scaffold_factor,
-                with_attention=config.similarity == "attention",
+                attention_layer=config.attention_layer if config.similarity == "attention" else None,
                 with_values=config.similarity == "siglip",
             )
         if boxes is not None and candidates is not None:
@@ -175,7 +175,7 @@ class ShirgXHandle:
             )
         if similarity is None:
             with torch.no_grad(), self.timer.stage("similarity"):
-                similarity = self._similarity(pages, questions)
+                similarity = self.similarity(pages, questions)
         tokens, selection = select(
             dual, similarity, config, pages.budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )
@@ -221,7 +221,12 @@ class ShirgXHandle:
             entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
         return self.model.shirg_x.budget_head(entropy)
 
-    def _similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
+    def similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
+        """What the configured source says of each patch for its page's question, (batch, patches), unscaled.
+
+        Raises:
+            ValueError: if a question is missing that the source reads.
+        """
         source, dual = self.config.similarity, pages.dual
         if source == "attention":
             assert dual.attention_received is not None
@@ -369,7 +374,7 @@ def apply_shirg_x(
 
 
 def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> None:
-    if config.similarity in ("attention", "siglip") and not model.get_vision_tower().keep_all_layers:
+    if config.reads_left_out_layers and not model.get_vision_tower().keep_all_layers:
         raise ValueError(
             f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
             "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, no_type_check
 
 from shirg.settings import Settings, check_whole
+from shirg.tokens import AttentionLayer
 
 Mode = Literal["shirg_x", "stock"]
 Resize = Literal["stretch", "pad"]
@@ -39,6 +40,9 @@ class ShirgXConfig(Settings):
     """Detail tokens kept per image; ``auto`` asks the budget head."""
     similarity: Similarity = "auto"
     """Where relevance comes from; ``auto`` means ``learned`` when its weights are there, else ``projected``."""
+    attention_layer: AttentionLayer = "last"
+    """Where ``similarity: attention`` is read: in the ``last`` vision layer, which LaViDa leaves out, or in the
+    ``selected`` one, whose output the projector gets; that one needs no more weights."""
     similarity_weight: float = 0.7
     """Weight of the similarity, which is scaled to [0, 1] per image."""
     neighbor_weight: float = 0.2
@@ -106,6 +110,12 @@ class ShirgXConfig(Settings):
         return self.grid**2
 
     @property
+    def reads_left_out_layers(self) -> bool:
+        """Whether the similarity reads vision layers that LaViDa leaves out."""
+        reads_attention = self.similarity == "attention" and self.attention_layer == "last"
+        return self.mode != "stock" and (reads_attention or self.similarity == "siglip")
+
+    @property
     def scaffold_tokens(self) -> int:
         """Cells of the scaffold."""
         return (self.grid // self.scaffold_factor) ** 2
@@ -130,6 +140,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
     "resize": get_args(Resize),
     "similarity": get_args(Similarity),
+    "attention_layer": get_args(AttentionLayer),
     "neighbor": get_args(Neighbor),
 }
 _SWITCHES = ("merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")

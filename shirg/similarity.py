@@ -38,7 +38,7 @@ def siglip_similarity(
 
 
 def attention_similarity(attention_received: Float[Tensor, "batch patches"]) -> Float32[Tensor, "batch patches"]:
-    """The mean attention a patch receives in the last vision layer: what stands out, whatever is asked."""
+    """The mean attention a patch receives in a vision layer: what stands out, whatever is asked."""
     return attention_received.float()
 
 

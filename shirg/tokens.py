@@ -1,9 +1,13 @@
 """The values that flow between the stages: visual tokens together with where they came from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
+
+AttentionLayer = Literal["last", "selected"]
+"""Of a vision tower: the ``last`` of all its layers, or the ``selected`` one, whose output the features are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class DualScaleTokens:
     grid: int
     """Patches along one side."""
     attention_received: Float[Tensor, "batch patches"] | None = None
-    """Mean attention each patch receives in the last vision layer."""
+    """Mean attention each patch receives in a vision layer."""
     value_embeddings: Float[Tensor, "batch patches embedding"] | None = None
     """Patches sent through the pooling head's value path, comparable with SigLIP's text embeddings."""
 

@@ -213,12 +213,19 @@ def test_results_of_another_setting_are_not_gone_on_with(
     assert (tmp_path / "records.jsonl").read_bytes() == before
 
 
-def test_attention_needs_the_layers_that_lavida_leaves_out(refuse: Refuse, quick: Path, tmp_path: Path) -> None:
+def test_attention_of_the_last_layer_needs_what_lavida_leaves_out(
+    call: Call, refuse: Refuse, quick: Path, tmp_path: Path
+) -> None:
     directory = copy_checkpoint(quick, tmp_path / "copy")
     (weights,) = (file for file in directory.parent.rglob("*.safetensors") if directory not in file.parents)
     weights.unlink()
-    line = refuse(*QUESTIONS, "--model", directory, "--out", tmp_path / "out", "--method", "attention")
+    settings = tmp_path / "attention.yaml"
+    shirg_x = json.loads((directory / "config.json").read_text())["shirg_x"]
+    settings.write_text(json.dumps({**shirg_x, "similarity": "attention"}))
+    line = refuse(*QUESTIONS, "--model", directory, "--out", tmp_path / "out", "--config", settings)
     assert "keep_all_layers needs" in line
+    # The peer reads a layer that every checkpoint has.
+    call("eval", *QUESTIONS, "--model", directory, "--out", tmp_path / "peer", "--method", "attention")
 
 
 def test_a_page_that_does_not_fit_the_context_is_named(refuse: Refuse, quick: Path, tmp_path: Path) -> None:

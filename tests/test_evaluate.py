@@ -116,7 +116,7 @@ class TestMethods:
                 dual,
                 total=41,
                 pixels=view,
-                similarity=handle._similarity(pages, [question]),
+                similarity=handle.similarity(pages, [question]),
                 generator=torch.Generator(),
             )
             if name == "scaffold_random":  # its choice is free; that each token is a patch of the page is not

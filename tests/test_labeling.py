@@ -7,8 +7,9 @@ from torch.testing import assert_close
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
+from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.train.batch import make_batch
-from llava.train.labeling import KINDS, label_targets, labeling_loss, last_layer, record_input
+from llava.train.labeling import KINDS, label_targets, labeling_loss
 from llava.train.pages import FAMILIES, NONE, STYLES, Page, draw_page, patch_labels
 from tests.losses_helpers import draw_all, page_groups, training_model
 
@@ -142,8 +143,8 @@ def test_a_layer_s_input_is_recorded_inside_the_context_only():
     assert_close(given[0], hidden)
 
 
-def test_the_last_layer_is_the_one_whose_output_the_tower_gives():
+def test_the_selected_layer_is_the_one_whose_output_the_tower_gives():
     tower = training_model().lavida.get_vision_tower()
-    with record_input(last_layer(tower)) as given, torch.no_grad():
+    with record_input(tower.selected_layer) as given, torch.no_grad():
         out = tower(torch.randn(1, 3, 28, 28))
-        assert_close(last_layer(tower)(given[0], None), out)
+        assert_close(tower.selected_layer(given[0], None), out)

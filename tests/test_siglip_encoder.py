@@ -60,15 +60,16 @@ def test_dual_scale_tokens_of_a_672_pixel_view():
     assert_close(dual.scaffold[0].reshape(12, 12, 20)[5, 7], blocks[5, :, 7].mean((0, 1)), **CLOSE)
 
 
+@pytest.mark.parametrize(("layer", "index"), [("last", -1), ("selected", -2)])
 @torch.no_grad()
-def test_attention_received_is_that_of_the_last_layer(pair):
+def test_attention_received_is_that_of_the_layer_asked_for(pair, layer, index):
     reference, tower = pair
     pixels = torch.randn(2, 3, 56, 56)
     reference.set_attn_implementation("eager")
     attentions = reference(pixels, output_attentions=True, interpolate_pos_encoding=True).attentions
     reference.set_attn_implementation("sdpa")
-    dual = tower.extract_shirg_x_tokens(pixels, with_attention=True)
-    assert_close(dual.attention_received, attentions[-1].mean((1, 2)), **CLOSE)
+    dual = tower.extract_shirg_x_tokens(pixels, attention_layer=layer)
+    assert_close(dual.attention_received, attentions[index].mean((1, 2)), **CLOSE)
 
 
 @torch.no_grad()
@@ -108,8 +109,10 @@ def test_views_that_do_not_divide_are_refused(pair, shape):
 
 def test_scoring_needs_the_layers_it_reads():
     stock = SigLipVisionTower(SiglipVisionConfig(**SIZES))
+    view = torch.zeros(1, 3, 56, 56)
     with pytest.raises(ValueError, match="keep_all_layers"):
-        stock.extract_shirg_x_tokens(torch.zeros(1, 3, 56, 56), with_attention=True)
+        stock.extract_shirg_x_tokens(view, attention_layer="last")
+    assert stock.extract_shirg_x_tokens(view, attention_layer="selected").attention_received is not None
 
 
 @pytest.mark.parametrize("layer", [-1, 3, 0, -4])

@@ -15,6 +15,7 @@ from llava.serve.session import Page, Session
 from llava.train.seeds import stable_seed
 from shirg.baselines import BASELINES, Baseline, scaled_down_side
 from shirg.config import ShirgXConfig
+from shirg.scoring import normalize_similarity
 from shirg.tokens import TokenSet
 
 Budget = int | Literal["auto"] | None
@@ -88,8 +89,11 @@ class Method:
             return settings.replace(scaffold=False)
         if self.baseline is None:
             return settings
-        source = "attention" if "attention" in self.baseline.needs else settings.similarity
-        return settings.replace(scaffold=self.baseline.scaffold, similarity=source)
+        settings = settings.replace(scaffold=self.baseline.scaffold)
+        if "attention" not in self.baseline.needs:
+            return settings
+        # VisionZip, VisPruner and SCOPE read the layer whose output the projector gets.
+        return settings.replace(similarity="attention", attention_layer="selected")
 
     @property
     def scaffold_tokens(self) -> int:
@@ -180,7 +184,7 @@ class PageEncoder:
         handle, pages = self._encoded(page)
         similarity = None
         if "similarity" in baseline.needs:
-            similarity = handle.select_tokens(pages, [question]).selection.scores.similarity
+            similarity = normalize_similarity(handle.similarity(pages, [question]), pages.dual.candidates)
         tokens = baseline(
             pages.dual,
             total=self._total(pages, budget),

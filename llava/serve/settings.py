@@ -10,8 +10,6 @@ from llava.train.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "assets" / "lavida-small"
-SCORING_LAYERS = ("attention", "siglip")
-"""Similarity sources that read the vision layers which LaViDa leaves out."""
 
 
 def read_checkpoint_config(model: str | Path, revision: str | None = None) -> LlavaLladaConfig:
@@ -50,5 +48,4 @@ def shirg_settings(
 
 def vision_kwargs(shirg: ShirgXConfig | None) -> dict[str, bool]:
     """What to load a vision tower with: all layers, LaViDa's missing ones too, where the similarity reads them."""
-    reads = shirg is not None and shirg.mode != "stock" and shirg.similarity in SCORING_LAYERS
-    return {"keep_all_layers": True} if reads else {}
+    return {"keep_all_layers": True} if shirg is not None and shirg.reads_left_out_layers else {}

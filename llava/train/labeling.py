@@ -7,36 +7,17 @@ Axis names: batch (pages), patches (raster order), kinds (of labels), dim (visio
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.train.pages import NONE, Page, patch_labels
 
 KINDS = ("row", "column")
 """Of labels; the tower's first head looks for the first kind, its second for the second."""
-
-
-def last_layer(tower: SigLipVisionTower) -> SiglipEncoderLayer:
-    """The layer whose output the tower gives."""
-    return cast(SiglipEncoderLayer, tower.transformer.encoder.layers[tower.num_layers_run - 1])
-
-
-@contextmanager
-def record_input(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Fills the list with what the layer is given, (batch, patches, dim), in every pass inside the context."""
-    given: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    try:
-        yield given
-    finally:
-        hook.remove()
 
 
 def label_targets(pages: Sequence[Page], grid: int) -> tuple[Tensor, Tensor]:

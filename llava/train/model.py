@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
 from llava.train.batch import Batch, detail_starts
 from llava.train.budget_labels import budget_labels, budget_loss
 from llava.train.coordinate_probe import CoordinateProbe
-from llava.train.labeling import KINDS, last_layer, record_input
+from llava.train.labeling import KINDS
 from llava.train.losses import PAGE_LOSSES, LossConfig
 from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.page_losses import PageLosses
@@ -116,14 +117,14 @@ class TrainingModel(nn.Module):
                     self._hang(parts, self._blank_page())
             return parts
         tower = self.lavida.get_vision_tower()
-        with record_input(last_layer(tower)) as given:
+        with record_input(tower.selected_layer) as given:
             pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
         words: Mapping[str, Tensor] = {}
         if self.page_losses is not None:
             words = self.page_losses.read(parts, batch, pages, self.lavida)
             if self.losses.labeling:
                 (hidden,) = given
-                self.page_losses.label(parts, batch, last_layer(tower), hidden)
+                self.page_losses.label(parts, batch, tower.selected_layer, hidden)
         if not self.losses.denoising:
             return parts
         rows = _rows(pages, batch, draws.budget)

@@ -49,7 +49,7 @@ class Baseline:
         given = {"pixels": pixels, "similarity": similarity, "generator": generator}
         for need in sorted(self.needs):
             if (dual.attention_received if need == "attention" else given[need]) is None:
-                where = "encode the views with_attention" if need == "attention" else f"pass {need}="
+                where = "encode the views with an attention_layer" if need == "attention" else f"pass {need}="
                 raise ValueError(f"this baseline reads {need}, which is missing; {where}")
         arguments = {need: given[need] for need in self.needs if need != "attention"}
         # Training runs under bf16 autocast, whose 8 bits of mantissa would tie patches that differ.

@@ -43,7 +43,7 @@ def scope(dual: DualScaleTokens, *, keep: int) -> TokenSet:
     SCOPE (arXiv 2510.24214). A patch is covered by its highest cosine to a chosen one, at least 0; each next patch is
     the one with the highest product of its saliency and what it would add to the coverage of all patches. Faithful in
     the rule, with saliency to the power 1. SigLIP has no class token, whose attention is the paper's saliency; the
-    attention a patch receives from all others stands in.
+    attention a patch receives from all others stands in, of the layer whose output the projector gets.
     """
     assert dual.attention_received is not None
     saliency = dual.attention_received.float()

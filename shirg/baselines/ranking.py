@@ -38,8 +38,9 @@ def feature_norm(dual: DualScaleTokens, *, keep: int) -> TokenSet:
 def attention(dual: DualScaleTokens, *, keep: int) -> TokenSet:
     """The ``keep`` patches that receive most attention in the vision tower.
 
-    The salient part of VisPruner (arXiv 2412.01818) and VisionZip (arXiv 2412.04467). As they do for encoders without
-    a class token, attention is averaged over all patches that pay it. Their second part is left out: VisPruner keeps
+    The salient part of VisPruner (arXiv 2412.01818) and VisionZip (arXiv 2412.04467), which read the layer whose output
+    the projector gets (``attention_layer: selected``). As they do for encoders without a class token, attention is
+    averaged over all patches that pay it. Their second part is left out: VisPruner keeps
     some tokens for being unlike the rest, VisionZip merges the rest into a few; ``scope`` and ``tome`` stand for that.
     """
     assert dual.attention_received is not None

@@ -7,6 +7,8 @@ Axis names: batch (views), patches (row by row), dim (vision width), heads.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +21,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 from llava.image_processor import SigLipImageProcessor
 from shirg.coordinates import grid_boxes
 from shirg.scaffold import pool_scaffold
-from shirg.tokens import DualScaleTokens
+from shirg.tokens import AttentionLayer, DualScaleTokens
 
 
 class SigLipVisionEmbeddings(nn.Module):
@@ -123,6 +125,14 @@ class SigLipVisionTower(nn.Module):
         return self.vision_tower.vision_model
 
     @property
+    def selected_layer(self) -> SiglipEncoderLayer:
+        """The layer whose output the tower gives."""
+        return self._layer(self.num_layers_run - 1)
+
+    def _layer(self, index: int) -> SiglipEncoderLayer:
+        return cast(SiglipEncoderLayer, self.transformer.encoder.layers[index])
+
+    @property
     def dtype(self) -> torch.dtype:
         return self.transformer.embeddings.patch_embedding.weight.dtype
 
@@ -162,7 +172,7 @@ class SigLipVisionTower(nn.Module):
         pixel_values: Tensor,
         *,
         scaffold_factor: int = 4,
-        with_attention: bool = False,
+        attention_layer: AttentionLayer | None = None,
         with_values: bool = False,
     ) -> DualScaleTokens:
         """Sharp tokens and the scaffold that shows the whole page, from one square view per image.
@@ -172,7 +182,8 @@ class SigLipVisionTower(nn.Module):
 
         Args:
             pixel_values: (batch, 3, size, size), normalized.
-            with_attention: also how much attention each patch receives in the last layer.
+            attention_layer: also how much attention each patch receives in the whole tower's ``last`` layer, or in the
+                ``selected`` one, whose output the features are.
             with_values: also each patch's embedding in the space of SigLIP's text tower.
 
         Raises:
@@ -187,13 +198,16 @@ class SigLipVisionTower(nn.Module):
                 f"{scaffold_factor}x{scaffold_factor} scaffold cells; a square side must be a multiple of "
                 f"{self.patch_size * scaffold_factor}"
             )
-        detail = self(pixel_values)
+        with record_input(self.selected_layer) as given:
+            detail = self(pixel_values)
         batch = len(detail)
         attention = values = None
-        if with_attention or with_values:
+        if attention_layer == "selected":
+            attention = _attention_received(self.selected_layer, given[0])
+        if attention_layer == "last" or with_values:
             before_last = self._up_to_last_layer(detail)
-            if with_attention:
-                attention = self._attention_received(before_last)
+            if attention_layer == "last":
+                attention = _attention_received(self._layer(-1), before_last)
             if with_values:
                 values = self._value_embeddings(before_last)
         cells = grid // scaffold_factor
@@ -218,23 +232,6 @@ class SigLipVisionTower(nn.Module):
             features = layer(features, None)
         return features
 
-    @torch.no_grad()
-    def _attention_received(self, hidden: Tensor) -> Tensor:
-        """(batch, patches) float32: mean over heads and queries of the last layer's attention."""
-        layer = cast(SiglipEncoderLayer, self.transformer.encoder.layers[-1])
-        attention = layer.self_attn
-        normed = layer.layer_norm1(hidden)
-        query, key = (
-            projection(normed).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2).float()
-            for projection in (attention.q_proj, attention.k_proj)
-        )
-        received = torch.zeros(hidden.shape[:2], device=hidden.device)
-        # Head by head: all heads at once would hold 340 MB an image at 2,304 patches and 16 heads.
-        for head in range(attention.num_heads):
-            weights = query[:, head] @ key[:, head].transpose(1, 2) / math.sqrt(attention.head_dim)
-            received += weights.softmax(-1).mean(1)
-        return received / attention.num_heads
-
     def _value_embeddings(self, hidden: Tensor) -> Tensor:
         """(batch, patches, dim): the pooling head's output if all of its attention fell on one patch."""
         hidden = self.transformer.encoder.layers[-1](hidden, None)
@@ -248,6 +245,34 @@ class SigLipVisionTower(nn.Module):
         )
         pooled = attention.out_proj(values)
         return pooled + head.mlp(head.layernorm(pooled))
+
+
+@contextmanager
+def record_input(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Fills the list with what the layer is given, (batch, patches, dim), in every pass inside the context."""
+    given: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        yield given
+    finally:
+        hook.remove()
+
+
+@torch.no_grad()
+def _attention_received(layer: SiglipEncoderLayer, hidden: Tensor) -> Tensor:
+    """(batch, patches) float32: mean over heads and queries of a layer's attention, of what the layer is given."""
+    attention = layer.self_attn
+    normed = layer.layer_norm1(hidden)
+    query, key = (
+        projection(normed).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2).float()
+        for projection in (attention.q_proj, attention.k_proj)
+    )
+    received = torch.zeros(hidden.shape[:2], device=hidden.device)
+    # Head by head: all heads at once would hold 340 MB an image at 2,304 patches and 16 heads.
+    for head in range(attention.num_heads):
+        weights = query[:, head] @ key[:, head].transpose(1, 2) / math.sqrt(attention.head_dim)
+        received += weights.softmax(-1).mean(1)
+    return received / attention.num_heads
 
 
 def read_vision_config(path: Path) -> SiglipVisionConfig:
