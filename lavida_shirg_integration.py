@@ -15,7 +15,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import torch
@@ -49,10 +48,13 @@ class ShirgX(nn.Module):
 
     def __init__(self, config: ShirgXConfig, *, vision_dim: int, word_dim: int) -> None:
         super().__init__()
-        self.coordinates = CoordinateEmbedding(vision_dim, config.coordinate_dim)
-        self.budget_head = BudgetHead(len(config.budgets))
-        if config.similarity == "learned":
-            self.relevance = LearnedRelevance(vision_dim, word_dim, config.relevance_dim)
+        # What is fresh starts alike every time, so that answers of a model without weights can be told again.
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            self.coordinates = CoordinateEmbedding(vision_dim, config.coordinate_dim)
+            self.budget_head = BudgetHead(len(config.budgets))
+            if config.similarity == "learned":
+                self.relevance = LearnedRelevance(vision_dim, word_dim, config.relevance_dim)
         # SigLIP's text tower is read from SigLIP's repository, so it is not saved a second time.
         self.register_state_dict_post_hook(_drop_text_tower)
 
@@ -296,9 +298,7 @@ class ShirgXHandle:
     def __enter__(self) -> ShirgXHandle:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._applied:
             self.remove()
 
@@ -316,9 +316,9 @@ def apply_shirg_x(
     Args:
         config: settings; those the checkpoint was saved with when not given, else the defaults.
         weights: a directory with SHIRG-X's weights; the model's own checkpoint is searched when not given, and False
-            starts fresh. Fresh coordinates add nothing, and a fresh budget head keeps the largest budget. A head that
-            learned to choose among other budgets than those of ``config`` (other shares of the patches) starts fresh
-            too, with a warning if it is asked.
+            starts fresh, alike every time. Fresh coordinates add nothing, and a fresh head keeps the largest budget. A
+            head that learned to choose among other budgets than those of ``config`` (other shares of the patches)
+            starts fresh too, with a warning if it is asked.
         fresh: those of ``shirg.weights.PARTS`` to start fresh although there are weights.
         tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
 

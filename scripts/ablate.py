@@ -11,7 +11,9 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
+from llava.eval.provenance import provenance
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -28,6 +31,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="benchmarks, budgets and rows")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change settings")
     return parser.parse_args(arguments)
+
+
+def _value(change: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {change}: {' '.join(str(error).split())}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,10 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
             name, found, value = change.partition("=")
             if not found:
                 raise ValueError(f"--set takes NAME=VALUE, got {change!r}")
-            config = config.replace(**{name: yaml.safe_load(value)})
+            config = config.replace(**{name: _value(change, value)})
         with progress if console.is_interactive else nullcontext():
             task = progress.add_task("", total=None)
-            cells, where = run_rows(
+            cells = run_rows(
                 config,
                 on_progress=lambda label, done, total: progress.update(
                     task, description=label, completed=done, total=total
@@ -57,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     out, table = Path(config.out), markdown_tables(summaries)
     (out / "table.md").write_text(table + "\n")
     (out / "compact.md").write_text(compact_tables(summaries) + "\n")
-    record = {"config": config.to_dict(), "provenance": where, "cells": summaries}
+    made_by = provenance(torch.device("cpu"))
+    record = {"config": config.to_dict(), "made_by": made_by, "cells": summaries}
     (out / "table.json").write_text(json.dumps(record, indent=2) + "\n")
     for benchmark in dict.fromkeys(each["benchmark"] for each in summaries):
         for axis in AXES:

@@ -1,6 +1,8 @@
 """Comparisons of many rows: what is run and what is read again, what a row's score is, and what is refused."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from llava.eval import ablation
 from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, foretelling, markdown_tables, summarize_cells
 from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
+from llava.eval.methods import Budget
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.records import Record
 from llava.serve.settings import BUNDLED_MODEL
@@ -42,7 +45,7 @@ def values(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def cells(values: dict[str, Any]) -> list[ablation.Cell]:
-    return run_rows(AblationConfig.from_dict(values))[0]
+    return run_rows(AblationConfig.from_dict(values))
 
 
 def test_every_row_is_answered_at_its_budgets_with_its_seeds(cells: list[ablation.Cell]) -> None:
@@ -81,7 +84,7 @@ def test_evidence_that_was_measured_is_read(
 
     monkeypatch.setattr(ablation, "evidence_recall", measure)
     config = AblationConfig.from_dict(values)
-    again, _ = run_rows(config)
+    again = run_rows(config)
     assert [cell.evidence for cell in again] == [cell.evidence for cell in cells]
     assert not measured
     kept = Path(values["out"], "entitygrid-shapes-validation", "SHIRG-X", "seed-0", "budget-48", EVIDENCE_FILE)
@@ -97,7 +100,7 @@ def test_evidence_that_was_measured_is_read(
         kept.write_text(text)
 
 
-def planted(row: str, budget: int | None, *scores: list[float]) -> ablation.Cell:
+def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
     """A cell whose seeds scored each question like this, two questions to a page."""
     records = [
         [
@@ -109,7 +112,7 @@ def planted(row: str, budget: int | None, *scores: list[float]) -> ablation.Cell
                 golds=("star",),
                 answer="",
                 scores={"exact_match": score},
-                detail_tokens=budget,
+                detail_tokens=32,
                 total_tokens=70,
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
@@ -133,6 +136,16 @@ def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -
     assert [each["mean"] for each in found] == [0.25, 0.75, 0.375, 0.5]
     assert found[2]["difference"]["mean"] == pytest.approx(0.375 - 0.75)  # the first row's at 48
     assert found[3]["difference"]["mean"] == pytest.approx(0.5 - 0.25)  # no budget: the first row's first
+
+
+def test_what_the_first_row_has_no_cell_for_is_not_compared() -> None:
+    first = planted("ours", 32, [1, 0, 0, 0])
+    others = [planted("peer", 64, [1, 1, 1, 1]), planted("head", "auto", [1, 1, 1, 1])]
+    found = summarize_cells([first, *others])
+    assert not any("difference" in each["metrics"]["exact_match"] for each in found)
+    own_number = planted("everything", None, [1, 0, 0, 0])
+    (_, peer) = summarize_cells([own_number, others[0]])
+    assert peer["metrics"]["exact_match"]["difference"]["mean"] == pytest.approx(0.75)
 
 
 def surviving(*fates: tuple[str, bool, float]) -> list[EvidenceRecord]:
@@ -166,8 +179,25 @@ def test_how_well_evidence_foretells_accuracy_is_told() -> None:
 
 def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
-    again, _ = run_rows(AblationConfig.from_dict(values))
+    again = run_rows(AblationConfig.from_dict(values))
     assert [cell.records for cell in again] == [cell.records for cell in cells]
+
+
+def test_one_row_s_model_is_gone_before_the_next_one_s_is_loaded(values, cells, monkeypatch) -> None:
+    del cells  # they are what fills the directory
+    loaded, alive = [], []
+    load = ablation.Session.load
+
+    def watch(*args: Any, **settings: Any) -> ablation.Session:
+        gc.collect()
+        alive.append(sum(model() is not None for model in loaded))
+        session = load(*args, **settings)
+        loaded.append(weakref.ref(session.model))
+        return session
+
+    monkeypatch.setattr("llava.eval.ablation.Session.load", watch)
+    run_rows(AblationConfig.from_dict(values))
+    assert alive == [0] * len(ROWS)
 
 
 def test_differences_are_from_the_first_row_at_the_same_budget(cells: list[ablation.Cell]) -> None:
@@ -265,7 +295,8 @@ def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsy
     assert (out / "compact.md").read_text().startswith("| exact match, entitygrid-shapes-validation, K = | 48 |")
     record = json.loads((out / "table.json").read_text())
     assert [cell["budget"] for cell in record["cells"]] == [48]
-    assert {"commit", "device"} <= set(record["provenance"])
+    assert {"commit", "device"} <= set(record["made_by"])
+    assert [run["from_question"] for cell in record["cells"] for run in cell["provenance"]] == [1]
     assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
 
 
@@ -324,6 +355,7 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
         ({"model": "nowhere/at-all"}, "nowhere/at-all"),
         ({"rows": [{"name": "a", "adapter": "no/adapter"}]}, "row 'a': there is no adapter directory no/adapter"),
         ({"tokens": 0}, "tokens must be a whole number"),
+        ({"budgets": 48}, "budgets must be a list of whole numbers or auto, got 48"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, monkeypatch, changes, message) -> None:
@@ -332,3 +364,10 @@ def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, mon
     assert main([str(config)]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_change_that_is_no_yaml_is_named(values, tmp_path, capsys) -> None:
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out")})
+    assert main([str(config), "--set", "budgets=["]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ablate: --set budgets=[: ")

@@ -17,7 +17,7 @@ from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X, Call, copy_checkpoint, edit_config
 
 QUESTIONS = ["--benchmark", "entitygrid", "--style", "shapes", "--questions", "5", "--tokens", "4", "--device", "cpu"]
-FILES = {"records.jsonl", "settings.json", "summary.json"}
+FILES = {"provenance.json", "records.jsonl", "settings.json", "summary.json"}
 
 Refuse = Callable[..., str]
 
@@ -63,7 +63,8 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert settings["shirg_x"] == ShirgXConfig(**QUICK_SHIRG_X, budget=48, similarity="projected").to_dict()
     assert settings["decoding"]["max_new_tokens"] == 4
     assert (settings["decoding"]["schedule"], settings["decoding"]["prefix_lm"]) == ("shift", True)
-    assert {"commit", "device", "torch", "batch_size"} <= set(summary["provenance"])
+    (source,) = summary["provenance"]
+    assert {"from_question", "commit", "device", "torch", "batch_size"} <= set(source)
     assert summary["num_questions"] == 5
     mean = sum(record["scores"]["token_f1"] for record in records) / 5
     assert summary["scores"]["token_f1"]["mean"] == pytest.approx(mean)

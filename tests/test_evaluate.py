@@ -62,7 +62,7 @@ def run(tmp_path: Path) -> Evaluate:
         results = {}
         for budget in encoder.method.budgets:
             settings = resolved_settings(asked, encoder, SHORT, budget, {"model": "quick"})
-            results[budget] = ResultSet(tmp_path / where / str(budget), settings)
+            results[budget] = ResultSet(tmp_path / where / str(budget), settings, {"commit": where})
         evaluate(asked, encoder, results, SHORT, batch_size=batch_size)
         return results
 
@@ -360,22 +360,6 @@ class TestEvaluate:
         encoder = encoder_of(change.get("name", "shirg_x"), 48, seed=change.get("seed", 0))
         with pytest.raises(ValueError, match=f"holds results of another setting: {message}; choose another"):
             run(encoder, "out", asked=change.get("asked", ASKED))
-
-    def test_other_weights_and_settings_of_shirg_x_are_other_settings(
-        self, encoder_of: Callable[..., PageEncoder]
-    ) -> None:
-        encoder = encoder_of("shirg_x", 48)
-        before = resolved_settings(ASKED, encoder, SHORT, 48, {})
-        assert before["shirg_x"]["similarity"] == "projected"
-        projector = encoder.session.model.get_model().mm_projector[0].weight
-        old = projector.detach().clone()
-        with torch.no_grad():
-            projector.add_(1.0)
-        after = resolved_settings(ASKED, encoder, SHORT, 48, {})
-        with torch.no_grad():
-            projector.copy_(old)
-        assert {name for name in before if before[name] != after[name]} == {"weights"}
-        assert resolved_settings(ASKED, encoder, SHORT, 48, {}) == before
 
     def test_an_empty_benchmark_and_a_batch_of_none_are_errors(
         self, encoder_of: Callable[..., PageEncoder], run: Evaluate

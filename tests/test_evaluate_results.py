@@ -30,6 +30,9 @@ def make_record(number: int, page: str, score: float, *, kind: str = "at", encod
     )
 
 
+WHERE = {"commit": "0" * 12, "device": "slide rule"}
+
+
 class TestRecords:
     def test_a_record_survives_its_line_whatever_was_answered(self) -> None:
         record = replace(make_record(3, "p", 0.5), answer="a\nb\u2028\x00\ud7ff \N{SNOWMAN}", detail_tokens=None)
@@ -57,32 +60,42 @@ class TestRecords:
         assert path.read_text() == f"{line}\n"
 
     def test_two_processes_do_not_write_the_same_answers(self, tmp_path: Path) -> None:
-        first, second = ResultSet(tmp_path, {}), ResultSet(tmp_path, {})
+        first, second = ResultSet(tmp_path, {}, WHERE), ResultSet(tmp_path, {}, WHERE)
         first.append([make_record(1, "p", 0.5)])
         with pytest.raises(ValueError, match="another process is adding answers"):
             second.append([make_record(1, "p", 0.5)])
         first.append([make_record(2, "p", 0.5)])
         assert [record.id for record in read_records(tmp_path / RECORDS_FILE)] == [r.id for r in first.records]
-        again = ResultSet(tmp_path, {})
+        again = ResultSet(tmp_path, {}, WHERE)
         again.append([make_record(3, "p", 0.5)])
         assert len(again.records) == len(read_records(tmp_path / RECORDS_FILE)) == 3
+
+    def test_answers_say_which_code_and_machine_they_are_from(self, tmp_path: Path) -> None:
+        later = {**WHERE, "commit": "1" * 12}
+        for number, where in enumerate((WHERE, WHERE, later, later)):
+            result = ResultSet(tmp_path, {}, where)
+            assert not number or result.provenance
+            result.append([])
+            result.append([make_record(number, "p", 0.5)])
+        assert result.provenance == [{"from_question": 1, **WHERE}, {"from_question": 3, **later}]
+        assert ResultSet(tmp_path, {}, {}).provenance == result.provenance
 
     def test_records_without_settings_are_not_gone_on_with(self, tmp_path: Path) -> None:
         (tmp_path / RECORDS_FILE).write_text("")
         with pytest.raises(ValueError, match=r"holds records\.jsonl but no settings\.json"):
-            ResultSet(tmp_path, {})
+            ResultSet(tmp_path, {}, WHERE)
 
     def test_broken_settings_are_named(self, tmp_path: Path) -> None:
         for content in ("{", "[]"):
             (tmp_path / SETTINGS_FILE).write_text(content)
             with pytest.raises(ValueError, match=r"settings\.json (is not valid JSON|must hold a JSON object)"):
-                ResultSet(tmp_path, {})
+                ResultSet(tmp_path, {}, WHERE)
 
 
 def write_results(directory: Path, records: list[Record], **settings: Any) -> Path:
     """A finished result directory with these records."""
     settings = {"metrics": ["anls"], "method": "shirg_x", "budget": 32, **settings}
-    ResultSet(directory, settings).append(records)
+    ResultSet(directory, settings, WHERE).append(records)
     write_object({"settings": settings, **summarize(records, list(records[0].scores))}, directory / SUMMARY_FILE)
     return directory
 
@@ -190,7 +203,7 @@ class TestSummary:
 
     def test_what_is_not_finished_is_not_compared(self, tmp_path: Path) -> None:
         first = write_results(tmp_path / "all" / "first", self.records())
-        ResultSet(tmp_path / "unfinished", {}).append(self.records())
+        ResultSet(tmp_path / "unfinished", {}, WHERE).append(self.records())
         for wrong, message in (
             (tmp_path / "unfinished", "let lavida eval finish it first"),
             (tmp_path / "nowhere", "there is no directory"),

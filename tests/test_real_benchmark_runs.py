@@ -100,7 +100,7 @@ def test_an_ablation_reads_data_and_has_no_evidence(
             "device": "cpu",
         }
     )
-    ((cell,), _) = run_rows(config)
+    (cell,) = run_rows(config)
     assert (cell.benchmark.label, cell.evidence, len(cell.pages)) == ("chartqa-test", [], 5)
     assert "**chartqa-test** (5 questions on 2 pages)" in markdown_tables(summarize_cells([cell]))
     monkeypatch.setattr("llava.eval.ablation.Session.load", None)

@@ -12,7 +12,7 @@ from typing import Any, Literal, no_type_check
 import numpy as np
 
 from llava.eval.benchmarks import find_benchmark
-from llava.eval.evaluate import Asked, evaluate, resolved_settings
+from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
 from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
 from llava.eval.methods import Budget, Method, PageEncoder
 from llava.eval.provenance import provenance
@@ -76,6 +76,14 @@ class BenchmarkChoice(Settings):
         )
 
 
+def _numbers(value: Any, what: str, *words: str) -> tuple[Any, ...]:
+    known = isinstance(value, list | tuple) and all(type(each) is int or each in words for each in value)
+    if not known or not value:
+        kinds = " or ".join(("whole numbers", *words))
+        raise ValueError(f"{what} must be a list of {kinds}, got {value!r}")
+    return tuple(value)
+
+
 @no_type_check  # lists arrive from YAML and leave __post_init__ as tuples
 @dataclass(frozen=True, kw_only=True)
 class RowConfig(Settings):
@@ -102,13 +110,9 @@ class RowConfig(Settings):
     def __post_init__(self) -> None:
         if not self.name or any(character in self.name for character in "/\\|") or self.name.startswith("."):
             raise ValueError(f"a row's name must be a plain text without / and |, got {self.name!r}")
-        for name, words in (("seeds", ()), ("budgets", ("auto",))):
-            if (value := getattr(self, name)) is not None:
-                known = isinstance(value, list | tuple) and all(type(each) is int or each in words for each in value)
-                if not known or not value:
-                    kinds = " or ".join(("whole numbers", *words))
-                    raise ValueError(f"{name} of row {self.name!r} must be a list of {kinds}, got {value!r}")
-                object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "seeds", _numbers(self.seeds, f"seeds of row {self.name!r}"))
+        if self.budgets is not None:
+            object.__setattr__(self, "budgets", _numbers(self.budgets, f"budgets of row {self.name!r}", "auto"))
 
 
 @no_type_check  # sections arrive as plain values and leave __post_init__ as what they describe
@@ -148,7 +152,7 @@ class AblationConfig(Settings):
         names = [row.name for row in self.rows]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"each row needs a name of its own, got {repeated[0]!r} twice")
-        object.__setattr__(self, "budgets", tuple(self.budgets))
+        object.__setattr__(self, "budgets", _numbers(self.budgets, "budgets", "auto"))
         for name in ("tokens", "batch_size"):
             self.check_count(name, 1)
 
@@ -165,6 +169,8 @@ class Cell:
     evidence: Sequence[Sequence[EvidenceRecord]]
     """Per seed, what survives of what each question is about, where that has ink; empty for LaViDa's own encoding and
     for data without boxes."""
+    provenance: Sequence[Mapping[str, Any]] = ()
+    """Code and machine of the answers, as ``ResultSet.provenance`` tells them."""
 
     def scores(self, metric: str) -> np.ndarray:
         """(questions,) each question's mean over seeds."""
@@ -186,8 +192,8 @@ class Cell:
         return 1e3 * float(np.mean(times))
 
 
-def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> tuple[list[Cell], dict[str, Any]]:
-    """Answer what is not answered yet, for every row, benchmark, seed and budget; and where it ran.
+def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> list[Cell]:
+    """Answer what is not answered yet, for every row, benchmark, seed and budget.
 
     Raises:
         FileNotFoundError, ValueError: if a model is missing, a row's settings are wrong (found before the first row is
@@ -196,15 +202,27 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
     methods = [method_of_row(config, row) for row in config.rows]
     opened = [(choice, choice.open()) for choice in config.benchmarks]
     cells: list[Cell] = []
-    where: dict[str, Any] = {}
     for row, method in zip(config.rows, methods, strict=True):
-        session = Session.load(
-            row.model or config.model, shirg=method.patch_settings, adapter=row.adapter, device=config.device
-        )
-        where = where or provenance(session.model.device)
-        for choice, asked in opened:
-            cells += _answer(config, row, method, session, choice, asked, on_progress)
-    return cells, where
+        # Within a function, so that one row's model is gone before the next one's is loaded.
+        cells += _answer_row(config, row, method, opened, on_progress)
+    return cells
+
+
+def _answer_row(
+    config: AblationConfig,
+    row: RowConfig,
+    method: Method,
+    opened: Sequence[tuple[BenchmarkChoice, Asked]],
+    on_progress: Progress | None,
+) -> list[Cell]:
+    """One row on all benchmarks."""
+    model = row.model or config.model
+    session = Session.load(model, shirg=method.patch_settings, adapter=row.adapter, device=config.device)
+    source = source_of(session, model=model, adapter=row.adapter)
+    cells: list[Cell] = []
+    for choice, asked in opened:
+        cells += _answer(config, row, method, session, source, choice, asked, on_progress)
+    return cells
 
 
 def _answer(
@@ -212,25 +230,28 @@ def _answer(
     row: RowConfig,
     method: Method,
     session: Session,
+    source: Mapping[str, Any],
     choice: BenchmarkChoice,
     asked: Asked,
     on_progress: Progress | None,
 ) -> list[Cell]:
     """One row on one benchmark, at all its budgets and with all its seeds."""
-    source = {"model": row.model or config.model, "revision": None, "adapter": row.adapter}
+    where = {**provenance(session.model.device), "batch_size": config.batch_size}
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
     records: dict[Budget, list[Sequence[Record]]] = {budget: [] for budget in method.budgets}
     survivors: dict[Budget, list[list[EvidenceRecord]]] = {budget: [] for budget in method.budgets}
+    sources: dict[Budget, list[dict[str, Any]]] = {budget: [] for budget in method.budgets}
     for seed in row.seeds:
         encoder = PageEncoder(session=session, method=method, seed=seed)
         results: dict[Budget, ResultSet] = {}
         for budget in method.budgets:
             directory = Path(config.out, choice.label, row.name, f"seed-{seed}", f"budget-{budget}")
-            results[budget] = ResultSet(directory, resolved_settings(asked, encoder, decoding, budget, source))
+            results[budget] = ResultSet(directory, resolved_settings(asked, encoder, decoding, budget, source), where)
         evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
         for budget, result in results.items():
             records[budget].append(judge_together(result.records, asked.benchmark.corpus_metrics))
+            sources[budget] += result.provenance
         if method.name != "stock" and asked.benchmark.hub is None:
             for budget, found in _evidence(encoder, asked, results).items():
                 survivors[budget].append(found)
@@ -241,6 +262,7 @@ def _answer(
             budget=budget,
             records=records[budget],
             evidence=survivors[budget],
+            provenance=sources[budget],
         )
         for budget in method.budgets
     ]

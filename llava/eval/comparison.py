@@ -13,24 +13,27 @@ from llava.eval.summary import RESAMPLING_SEED
 def summarize_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Every cell in plain values: mean and interval of each metric, and its difference from the first row.
 
-    The difference is that from the first row's cell at the same budget (where a method has no budget, from its first),
-    paired by question, with an interval of a bootstrap over pages and the p-value of a sign-flip test.
+    The difference is that from the first row's cell at the same budget (where one of the two has no budget, from its
+    first), paired by question, with an interval of a bootstrap over pages and the p-value of a sign-flip test. There is
+    none where the first row has other budgets only.
     """
     return [_summarize(cell, _reference(cell, cells)) for cell in cells]
 
 
-def _reference(cell: Cell, cells: Sequence[Cell]) -> Cell:
+def _reference(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
     same = [other for other in cells if other.row is cells[0].row and other.benchmark == cell.benchmark]
-    return next((other for other in same if other.budget == cell.budget), same[0])
+    if cell.budget is None or same[0].budget is None:
+        return same[0]
+    return next((other for other in same if other.budget == cell.budget), None)
 
 
-def _summarize(cell: Cell, reference: Cell) -> dict[str, Any]:
+def _summarize(cell: Cell, reference: Cell | None) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for metric in cell.records[0][0].scores:
         scores, pages = cell.scores(metric), cell.pages
         mean = bootstrap_mean(scores, pages, generator=np.random.default_rng(RESAMPLING_SEED))
         metrics[metric] = {"mean": mean.estimate, "low": mean.low, "high": mean.high}
-        if cell.row is not reference.row:
+        if reference is not None and cell.row is not reference.row:
             pair = (scores, reference.scores(metric), pages)
             gap = bootstrap_difference(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
             chance = sign_flip_test(*pair, generator=np.random.default_rng(RESAMPLING_SEED))
@@ -48,6 +51,7 @@ def _summarize(cell: Cell, reference: Cell) -> dict[str, Any]:
         "milliseconds": cell.milliseconds,
         **_evidence(cell),
         "metrics": metrics,
+        "provenance": list(cell.provenance),
     }
 
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from llava.eval.benchmarks import Benchmark, Sample
 from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
+from llava.eval.provenance import digest_weights
 from llava.eval.records import Record, ResultSet
 from llava.eval.samples import check_questions
 from llava.model.language_model.llada.decoding import DecodingConfig
-from llava.train.fingerprint import Fingerprint
+from llava.serve.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,14 @@ class Asked:
         return islice(self._all, self.questions)
 
 
+def source_of(
+    session: Session, *, model: str | Path, revision: str | None = None, adapter: str | None = None
+) -> dict[str, Any]:
+    """Which model answers: its names, for people, and a digest of all its weights, so it is made once per model."""
+    names = {"model": str(model), "revision": revision, "adapter": adapter}
+    return {**names, "weights": digest_weights(session.model)}
+
+
 def resolved_settings(
     asked: Asked, encoder: PageEncoder, decoding: DecodingConfig, budget: Budget, source: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -68,11 +78,9 @@ def resolved_settings(
     How many questions are answered at once, on what machine, and how its steps are launched is not among it.
 
     Args:
-        source: the model's names, for people; its weights are told by a digest.
+        source: the model, as ``source_of`` tells it.
     """
-    model = encoder.session.model
     shirg = settings_of(encoder.session, budget)
-    vision_layers = int(model.config.mm_vision_config["num_hidden_layers"])
     return {
         "benchmark": asked.benchmark.name,
         "split": asked.split,
@@ -84,8 +92,7 @@ def resolved_settings(
         "budget": budget,
         "seed": encoder.seed,
         **source,
-        "weights": Fingerprint.of(model.state_dict(), vision_layers=vision_layers).values,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(encoder.session.model.dtype).removeprefix("torch."),
         "shirg_x": None if shirg is None else shirg.to_dict(),
         "decoding": {name: value for name, value in asdict(decoding).items() if name != "cuda_graph"},
     }

@@ -1,5 +1,6 @@
 """Where a result came from: every result file holds this."""
 
+import hashlib
 import platform
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch import nn
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -19,6 +21,18 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
     }
+
+
+def digest_weights(model: nn.Module) -> str:
+    """A digest of all tensors of a model, by name, type and every byte; two models with the same one answer alike."""
+    digest = hashlib.sha256()
+    # What a module saves, and parts that it reads from elsewhere, such as SigLIP's text tower.
+    tensors = {**dict(model.named_parameters()), **model.state_dict()}
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _commit() -> str:

@@ -1,10 +1,12 @@
 """Results on disk: one line per answered question, and the settings that all lines of a file share.
 
 A directory holds ``settings.json``, written first; ``records.jsonl``, which grows line by line, so that a killed run
-loses at most the line it was writing; and ``summary.json``, written when every question is answered.
+loses at most the line it was writing; ``provenance.json``, which says which code wrote them from which line on, and on
+which machine; and ``summary.json``, written when every question is answered.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from llava.eval.benchmarks import Sample
 
 SETTINGS_FILE, RECORDS_FILE, SUMMARY_FILE = "settings.json", "records.jsonl", "summary.json"
+PROVENANCE_FILE = "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +67,16 @@ class Record:
 class ResultSet:
     """The results of one setting, and the file they grow in.
 
+    Args:
+        where: code and machine of what will be appended.
+
     Raises:
         ValueError: if the directory holds results of another setting, or a broken file.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, Any], where: Mapping[str, Any]) -> None:
         self.directory, self.settings = directory, settings
+        self._where = dict(where)
         self._path = directory / RECORDS_FILE
         directory.mkdir(parents=True, exist_ok=True)
         stored = directory / SETTINGS_FILE
@@ -81,6 +88,9 @@ class ResultSet:
             write_object(settings, stored)
         self.records = read_records(self._path, mend=True) if self._path.exists() else []
         self._size = self._path.stat().st_size if self._path.exists() else 0
+        source = directory / PROVENANCE_FILE
+        self.provenance: list[dict[str, Any]] = _read_object(source)["runs"] if source.exists() else []
+        """What the answers came from, in order; each with the number of its first question, ``from_question``."""
 
     def check(self, samples: Sequence[Sample], start: int) -> None:
         """Refuse records that are about other questions than those from number ``start`` on.
@@ -101,12 +111,16 @@ class ResultSet:
         Raises:
             ValueError: if another process has added answers meanwhile; these are then not written a second time.
         """
+        last = {name: value for run in self.provenance[-1:] for name, value in run.items() if name != "from_question"}
         with self._path.open("ab") as file:
             if file.tell() != self._size:
                 raise ValueError(
                     f"another process is adding answers to {self._path}; wait for it and start again, which goes on "
                     "behind its last one, or choose another directory"
                 )
+            if records and last != self._where:
+                self.provenance.append({"from_question": len(self.records) + 1, **self._where})
+                write_object({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
             for record in records:
                 file.write(record.to_line().encode("ascii") + b"\n")
                 file.flush()
@@ -140,7 +154,7 @@ def read_records(path: Path, *, mend: bool = False) -> list[Record]:
 
 def write_object(values: Mapping[str, Any], path: Path) -> None:
     """Write values as indented JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
     temporary.replace(path)
 

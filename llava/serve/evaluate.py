@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llava.eval.benchmarks import Benchmark, find_benchmark
-from llava.eval.evaluate import Asked, evaluate, resolved_settings
+from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
 from llava.eval.methods import Budget, Method, PageEncoder, directory_names
 from llava.eval.provenance import provenance
 from llava.eval.records import SUMMARY_FILE, ResultSet, write_object
@@ -42,10 +42,11 @@ def run(args: argparse.Namespace) -> None:
     asked = _asked(args, benchmark)
     session = load_session(args, method.patch_settings)
     encoder = PageEncoder(session=session, method=method, seed=args.seed)
-    source = {"model": model_of(args), "revision": args.revision, "adapter": args.adapter}
+    source = source_of(session, model=model_of(args), revision=args.revision, adapter=args.adapter)
+    where = {**provenance(session.model.device), "batch_size": args.batch_size}
     results: dict[Budget, ResultSet] = {}
     for budget, name in zip(method.budgets, directory_names(method.budgets), strict=True):
-        results[budget] = ResultSet(out / name, resolved_settings(asked, encoder, decoding, budget, source))
+        results[budget] = ResultSet(out / name, resolved_settings(asked, encoder, decoding, budget, source), where)
     console = Console(stderr=True)
     columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True)
@@ -59,12 +60,11 @@ def run(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             on_batch=lambda done: progress.update(task, completed=done),
         )
-    machine = {**provenance(session.model.device), "batch_size": args.batch_size}
     summaries = {}
     for budget, stored in results.items():
         judged = judge_together(stored.records, asked.benchmark.corpus_metrics)
         summary = summarize(judged, list(judged[0].scores))
-        summaries[budget] = {"settings": dict(stored.settings), "provenance": machine, **summary}
+        summaries[budget] = {"settings": dict(stored.settings), "provenance": stored.provenance, **summary}
         write_object(summaries[budget], stored.directory / SUMMARY_FILE)
     out_console = stdout_console()
     out_console.print(_table(summaries))

@@ -65,10 +65,10 @@ examples:
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
   lavida eval --compare runs/docpage/budget-768 runs/random
 
-Writes records.jsonl, a line per question, and summary.json. A run that was
-killed goes on when it is started again. Several budgets share one encoding of
-each page and write a directory each. A peer of SHIRG-X gets as many tokens as
-it has with its scaffold."""
+Writes records.jsonl, a line per question, summary.json, and what decided about
+the answers and made them. A run that was killed goes on when it is started
+again. Several budgets share one encoding of each page and write a directory
+each. A peer of SHIRG-X gets as many tokens as it has with its scaffold."""
 
 DEMO_EXAMPLES = """\
 examples:
