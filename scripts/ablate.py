@@ -22,6 +22,7 @@ from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.provenance import provenance
+from llava.serve.requests import no_progress_bar
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not found:
                 raise ValueError(f"--set takes NAME=VALUE, got {change!r}")
             config = config.replace(**{name: _value(change, value)})
-        with progress if console.is_interactive else nullcontext():
+        with progress if console.is_interactive else nullcontext(), no_progress_bar():
             task = progress.add_task("", total=None)
             cells = run_rows(
                 config,

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,9 +62,12 @@ class Settings:
         """The settings with these values and defaults elsewhere.
 
         Raises:
-            ValueError: if a key is unknown, or a value is refused.
+            ValueError: if a key is unknown, one without a default is missing, or a value is refused.
         """
         check_keys(values, (field.name for field in fields(cls)))
+        required = [each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING]
+        if missing := [name for name in required if name not in values]:
+            raise ValueError(f"the setting {missing[0]!r} is missing; give it")
         return cls(**values)
 
     @classmethod
@@ -111,6 +114,17 @@ class Settings:
         """Refuse a setting that is not true or false."""
         if not isinstance(getattr(self, name), bool):
             raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+
+    def check_text(self, name: str) -> None:
+        """Refuse a setting that is no text, or an empty one."""
+        value = getattr(self, name)
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{name} must be a text, got {value!r}")
+
+    def check_pairs(self, name: str) -> None:
+        """Refuse a setting that holds no settings."""
+        if not isinstance(getattr(self, name), Mapping):
+            raise ValueError(f"{name} must be 'name: value' pairs, got {getattr(self, name)!r}")
 
     def check_choice(self, name: str, choices: tuple) -> None:
         """Refuse a setting that is none of ``choices``."""

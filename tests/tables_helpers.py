@@ -64,9 +64,9 @@ def picture(width: int) -> dict[str, Any]:
     return {"bytes": file.getvalue(), "path": None}
 
 
-def write_split(folder: Path, name: str, rows: list[dict[str, Any]], *, split: str | None = None) -> Path:
-    """A split's file as downloaded from the hub; columns that a row leaves out are None."""
-    schema = datasets.Features(SCHEMAS[name])
+def write_split(folder: Path, name: str, rows: list[dict[str, Any]], *, split: str | None = None, **types: Any) -> Path:
+    """A split's file as downloaded from the hub, some columns of other ``types``; what a row leaves out is None."""
+    schema = datasets.Features({**SCHEMAS[name], **types})
     columns = {column: [row.get(column) for row in rows] for column in schema}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{split or BENCHMARKS[name].splits[0]}-00000-of-00001.parquet"

@@ -300,14 +300,6 @@ def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsy
     assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
 
 
-def test_one_page_is_too_few_for_intervals_and_its_answers_are_kept(values, tmp_path, capsys) -> None:
-    one = [{**values["benchmarks"][0], "questions": 1}]
-    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out"), "benchmarks": one, "rows": ROWS[:1]})
-    assert main([str(config), "--set", "budgets=[48]"]) == 2
-    assert "cannot be told from 1 page; give at least 2" in capsys.readouterr().err
-    assert len(list((tmp_path / "out").rglob("records.jsonl"))) == 1
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
 def test_committed_comparisons_can_be_run(path: Path) -> None:
     """Their rows fit the model, so that no mistake waits behind the first row; one yet to train is like the bundled."""
@@ -356,6 +348,23 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
         ({"rows": [{"name": "a", "adapter": "no/adapter"}]}, "row 'a': there is no adapter directory no/adapter"),
         ({"tokens": 0}, "tokens must be a whole number"),
         ({"budgets": 48}, "budgets must be a list of whole numbers or auto, got 48"),
+        ({"budgets": "auto"}, "budgets must be a list of whole numbers or auto, got 'auto'"),
+        ({"out": 5}, "out must be a text, got 5"),
+        ({"model": 5}, "model must be a text, got 5"),
+        ({"settings": "x"}, "settings must be 'name: value' pairs, got 'x'"),
+        ({"rows": [{"name": 3}]}, "rows, entry 1: name must be a text, got 3"),
+        ({"rows": [{"method": "tome"}]}, "rows, entry 1: the setting 'name' is missing; give it"),
+        ({"rows": [{"name": "a", "settings": [1]}]}, "rows, entry 1: settings must be 'name: value' pairs, got [1]"),
+        ({"rows": [{"name": "a", "trained": "maybe"}]}, "rows, entry 1: trained must be true or false"),
+        ({"rows": [{"name": "a", "seeds": [0, 0]}]}, "seeds of row 'a' must be at least 0 and differ, got [0, 0]"),
+        ({"rows": [{"name": "a", "seeds": [-1]}]}, "seeds of row 'a' must be at least 0 and differ, got [-1]"),
+        ({"benchmarks": ["docpage"]}, "benchmarks, entry 1 must be 'name: value' pairs, got 'docpage'"),
+        ({"benchmarks": [{"name": [1]}]}, "benchmarks, entry 1: name must be a text, got [1]"),
+        ({"benchmarks": [{"name": "docpage"}] * 2}, "each benchmark can be asked once, got 'docpage-full-test' twice"),
+        (
+            {"benchmarks": [{"name": "docpage", "style": "shapes", "questions": 2}]},
+            "docpage-shapes-test: all 2 questions are about one page, and how much pages differ cannot be told from it",
+        ),
     ],
 )
 def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, monkeypatch, changes, message) -> None:
@@ -371,3 +380,17 @@ def test_a_change_that_is_no_yaml_is_named(values, tmp_path, capsys) -> None:
     assert main([str(config), "--set", "budgets=["]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ablate: --set budgets=[: ")
+
+
+def test_where_results_cannot_go_is_named(values, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "file")})
+    assert main([str(config)]) == 2
+    assert "cannot be made (Not a directory); choose another directory" in capsys.readouterr().err
+
+
+def test_a_log_holds_no_bars(values, cells, tmp_path, capfd) -> None:
+    del cells  # they are what fills the directory
+    config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
+    assert main([str(config)]) == 0
+    assert capfd.readouterr().err == ""

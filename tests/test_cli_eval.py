@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llava.eval.benchmarks import BENCHMARKS
+from llava.eval.methods import METHODS
 from llava.model.builder import load_pretrained_model
 from llava.serve.cli import main
 from llava.train.adapter import save_adapter
@@ -127,7 +129,7 @@ def test_help_names_every_benchmark_split_and_style(capsys: pytest.CaptureFixtur
     drawn = [benchmark for benchmark in BENCHMARKS.values() if benchmark.styles]
     names = {name for benchmark in drawn for name in (*benchmark.styles, *benchmark.splits)}
     assert names
-    assert names | set(BENCHMARKS) <= words
+    assert names | set(BENCHMARKS) | set(METHODS) <= words
 
 
 @pytest.mark.parametrize("method", ["stock", "attention", "all_patches"])
@@ -172,6 +174,7 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
         (["--config", "nowhere.yaml"], "there is no file nowhere.yaml"),
         (["--tokens", "0"], "--tokens must be a positive whole number, got 0"),
         (["--tokens", "8", "--block-length", "3"], "--tokens=8 must be a multiple of --block-length=3"),
+        (["--out", ""], "--out is empty; give a directory"),
         (["--threshold", "2"], "--threshold must lie between 0 and 1, got 2.0"),
         (["--threshold", "0.9", "--steps", "2"], "leave out --steps"),
         (["--model", "no/such/model"], "no/such/model"),
@@ -212,6 +215,43 @@ def test_results_of_another_setting_are_not_gone_on_with(
     line = refuse(*QUESTIONS, "--model", quick, "--out", tmp_path, "--budget", "48")
     assert "holds results of another setting: budget is 32 there and 48 here" in line
     assert (tmp_path / "records.jsonl").read_bytes() == before
+
+
+def test_settings_of_a_run_that_was_refused_bind_nobody(
+    call: Call, refuse: Refuse, quick: Path, tmp_path: Path
+) -> None:
+    line = refuse(*QUESTIONS, "--model", quick, "--out", tmp_path, "--tokens", "9999")
+    assert line.startswith("question entity_grid-shapes-test-0-0-0: prompt and images take ")
+    assert "the answer 9999, more than the" in line
+    call("eval", *QUESTIONS, "--out", tmp_path)
+    assert len(records_of(tmp_path)) == 5
+
+
+def test_a_question_that_is_more_than_words_is_named(
+    refuse: Refuse, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = BENCHMARKS["entitygrid"].read
+    for words, reason in (("What?<|eot_id|>", "holds the special token <|eot_id|>"), ("<image>", "holds <image>")):
+        asked = replace(next(iter(read("test", "shapes", None))), question=words)
+        changed = {"entitygrid": replace(BENCHMARKS["entitygrid"], read=lambda *_, asked=asked: [asked])}
+        monkeypatch.setattr("llava.eval.benchmarks.BENCHMARKS", changed)
+        line = refuse(*QUESTIONS, "--model", quick, "--out", tmp_path)
+        assert line.startswith("question entity_grid-shapes-test-0-0-0: the ")
+        assert reason in line
+
+
+def test_a_summary_that_says_nothing_is_named(call: Call, refuse: Refuse, tmp_path: Path) -> None:
+    for name in "ab":
+        call("eval", *QUESTIONS, "--out", tmp_path / name)
+    (tmp_path / "b" / "summary.json").write_text("{}")
+    line = refuse("--compare", tmp_path / "a", tmp_path / "b")
+    assert "summary.json lacks scores, settings, total_tokens; let lavida eval write it anew" in line
+
+
+def test_the_table_shows_what_is_judged_over_the_whole_set(call: Call, tmp_path: Path) -> None:
+    shown, _ = call("eval", *QUESTIONS, "--benchmark", "chartpage", "--out", tmp_path)
+    score = json.loads((tmp_path / "summary.json").read_text())["scores"]["cider"]
+    assert f"cider, budget auto: {score['mean']:.3f}" in shown
 
 
 def test_attention_of_the_last_layer_needs_what_lavida_leaves_out(

@@ -86,6 +86,7 @@ class TestRecords:
             ResultSet(tmp_path, {}, WHERE)
 
     def test_broken_settings_are_named(self, tmp_path: Path) -> None:
+        ResultSet(tmp_path, {}, WHERE).append([make_record(1, "p", 0.5)])
         for content in ("{", "[]"):
             (tmp_path / SETTINGS_FILE).write_text(content)
             with pytest.raises(ValueError, match=r"settings\.json (is not valid JSON|must hold a JSON object)"):

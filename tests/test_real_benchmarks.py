@@ -149,6 +149,21 @@ def test_data_that_cannot_be_asked_about_is_refused_when_it_is_opened(
         BENCHMARKS[name].open(split=BENCHMARKS[name].splits[0], data=str(data))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "type_", "message"),
+    [
+        ("answer", 5, datasets.Value("int64"), "has no answers, .* or texts in the column answer"),
+        ("answer", [5, 7], datasets.List(datasets.Value("int64")), "has no answers, .* or texts in the column answer"),
+        ("answer", {"a": "x"}, {"a": datasets.Value("string")}, "has no answers, .* or texts in the column answer"),
+        ("question", 5, datasets.Value("int64"), "has the question 5, which is no text, in row 0"),
+    ],
+)
+def test_columns_of_another_type_are_named(tmp_path: Path, column: str, value: Any, type_: Any, message: str) -> None:
+    data = write_split(tmp_path / "data", "chartqa", [one_row("chartqa", **{column: value})], **{column: type_})
+    with pytest.raises(ValueError, match=message):
+        BENCHMARKS["chartqa"].open(split="test", data=str(data))
+
+
 def test_a_split_whose_answers_are_kept_is_refused(tmp_path: Path) -> None:
     data = write_split(tmp_path / "d", "docvqa", [one_row("docvqa")])
     write_split(data, "docvqa", [one_row("docvqa", answers=None)], split="test")

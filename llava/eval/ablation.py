@@ -46,6 +46,7 @@ class BenchmarkChoice(Settings):
     """A directory or a name on the hub, instead of the benchmark's own."""
 
     def __post_init__(self) -> None:
+        self.check_text("name")
         benchmark = find_benchmark(self.name)
         if self.questions is not None:
             self.check_count("questions", 1)
@@ -108,9 +109,14 @@ class RowConfig(Settings):
     """Whether the model was trained to see tokens chosen this way, or meets them at inference only."""
 
     def __post_init__(self) -> None:
-        if not self.name or any(character in self.name for character in "/\\|") or self.name.startswith("."):
+        self.check_text("name")
+        self.check_pairs("settings")
+        self.check_switch("trained")
+        if any(character in self.name for character in "/\\|") or self.name.startswith("."):
             raise ValueError(f"a row's name must be a plain text without / and |, got {self.name!r}")
         object.__setattr__(self, "seeds", _numbers(self.seeds, f"seeds of row {self.name!r}"))
+        if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds of row {self.name!r} must be at least 0 and differ, got {[*self.seeds]}")
         if self.budgets is not None:
             object.__setattr__(self, "budgets", _numbers(self.budgets, f"budgets of row {self.name!r}", "auto"))
 
@@ -144,14 +150,25 @@ class AblationConfig(Settings):
                 raise ValueError(f"{name} must be a list of at least one, got {entries!r}")
             made = []
             for number, entry in enumerate(entries, 1):
+                if isinstance(entry, kind):
+                    made.append(entry)
+                    continue
+                if not isinstance(entry, Mapping):
+                    raise ValueError(f"{name}, entry {number} must be 'name: value' pairs, got {entry!r}")
                 try:
-                    made.append(entry if isinstance(entry, kind) else kind.from_dict(entry))
+                    made.append(kind.from_dict(entry))
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"{name}, entry {number}: {error}") from error
             object.__setattr__(self, name, tuple(made))
-        names = [row.name for row in self.rows]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"each row needs a name of its own, got {repeated[0]!r} twice")
+        self.check_text("out")
+        self.check_text("model")
+        self.check_pairs("settings")
+        for what, names in (
+            ("row needs a name of its own", [row.name for row in self.rows]),
+            ("benchmark can be asked once", [choice.label for choice in self.benchmarks]),
+        ):
+            if repeated := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"each {what}, got {repeated[0]!r} twice")
         object.__setattr__(self, "budgets", _numbers(self.budgets, "budgets", "auto"))
         for name in ("tokens", "batch_size"):
             self.check_count(name, 1)
@@ -201,11 +218,25 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
     """
     methods = [method_of_row(config, row) for row in config.rows]
     opened = [(choice, choice.open()) for choice in config.benchmarks]
+    for choice, asked in opened:
+        _check_pages(choice, asked)
     cells: list[Cell] = []
     for row, method in zip(config.rows, methods, strict=True):
         # Within a function, so that one row's model is gone before the next one's is loaded.
         cells += _answer_row(config, row, method, opened, on_progress)
     return cells
+
+
+def _check_pages(choice: BenchmarkChoice, asked: Asked) -> None:
+    first = None
+    for sample in asked.samples():
+        first = first or sample.page
+        if sample.page != first:
+            return
+    raise ValueError(
+        f"{choice.label}: all {asked.count} questions are about one page, and how much pages differ cannot be told "
+        "from it; ask more"
+    )
 
 
 def _answer_row(

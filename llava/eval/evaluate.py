@@ -6,6 +6,7 @@ question, so a run that goes on repeats the batch it was killed in and finds wha
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -21,6 +22,7 @@ from llava.eval.records import Record, ResultSet
 from llava.eval.samples import check_questions
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.serve.session import Session
+from llava.serve.text import check_question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +151,19 @@ def answer_batch(
     session = encoder.session
     prompts, prefixes, select_seconds = [], [], []
     for sample in samples:
-        ids, question = session.prompt(sample.question)
-        start = _now(session.model.device)
-        prefixes.append(encoder.choose(pages[sample.page], question, budget))
-        select_seconds.append(_now(session.model.device) - start)
-        prompts.append(ids)
+        with _named(sample):
+            session.check_words(check_question(sample.question))
+            ids, question = session.prompt(sample.question)
+            start = _now(session.model.device)
+            prefixes.append(encoder.choose(pages[sample.page], question, budget))
+            select_seconds.append(_now(session.model.device) - start)
+            prompts.append(ids)
     start = _now(session.model.device)
-    tokens = session.model.denoise(session.model.splice(prompts, [prefix.tokens for prefix in prefixes]), decoding)
+    spliced = session.model.splice(prompts, [prefix.tokens for prefix in prefixes])
+    for sample, length in zip(samples, spliced.lengths, strict=True):
+        with _named(sample):
+            session.model.check_context(length, decoding.max_new_tokens)
+    tokens = session.model.denoise(spliced, decoding)
     assert isinstance(tokens, torch.Tensor)
     answers = [session.decode(row).strip() for row in tokens.tolist()]
     share = (_now(session.model.device) - start) / len(samples)
@@ -178,6 +186,14 @@ def answer_batch(
         )
         for sample, answer, prefix, select in zip(samples, answers, prefixes, select_seconds, strict=True)
     ]
+
+
+@contextmanager
+def _named(sample: Sample) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"question {sample.id}: {error}") from error
 
 
 def _encode(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from llava.eval.benchmarks import Sample
@@ -68,9 +69,10 @@ def stored_evidence(directory: Path, questions: Sequence[str]) -> list[EvidenceR
 def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
     """(batch, patches) bool: patches with a detail token over them that still says what they show.
 
-    A token is over a patch if its box, which spans all it was made of, holds the patch's center; it says the same if
-    the cosine of their features is at least ``LEAST_COSINE``. So a kept patch survives, a merged one as long as it is
-    like its partners, and one averaged into a grid cell only where the cell is uniform.
+    A token is over a patch if they share an area, once its box, which spans all it was made of, is put around its
+    centroid; it says the same if the cosine of their features is at least ``LEAST_COSINE``. So a kept patch survives, a
+    merged one as long as it is like its partners, and one averaged into a grid cell only where the cell is uniform.
+    Beside a ragged union a like patch may be counted that went elsewhere: about one in a page.
     """
     places = torch.arange(tokens.features.shape[1], device=tokens.features.device)
     real = places < torch.tensor(tokens.lengths, device=places.device)[:, None]
@@ -86,8 +88,14 @@ def evidence_patches_of(sample: Sample, grid: int) -> Tensor:
     """(patches,) bool: the inked patches under the boxes that the question is about."""
     under = patches_under(sample.evidence, grid)
     if under.any():
-        under &= inked_patches(sample.image, grid)
+        under &= inked_patches(_tiled(sample.image, grid), grid)
     return torch.from_numpy(under).flatten()
+
+
+def _tiled(image: Image.Image, grid: int) -> Image.Image:
+    """The picture, larger if need be, so that patches hold whole pixels; no new levels arise between its own."""
+    width, height = (-(-side // grid) * grid for side in image.size)
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()

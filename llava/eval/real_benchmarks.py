@@ -75,12 +75,17 @@ class TableSamples:
 
     def _check(self, has_image: list[bool], name: str) -> None:
         if not any(self._golds):
-            raise ValueError(f"{name} has no answers, so nothing can be scored; choose another split")
+            raise ValueError(
+                f"{name} has no answers, so nothing can be scored; choose another split, or texts in the column "
+                f"{self._kind.answers}"
+            )
         for number, (row, golds) in enumerate(zip(self._rows, self._golds, strict=True)):
             fault = None
             if not has_image[number]:
                 fault = "no image"
-            elif not isinstance(row["question"], str) or not row["question"].strip():
+            elif not isinstance(row["question"] or "", str):
+                fault = f"the question {row['question']!r}, which is no text,"
+            elif not (row["question"] or "").strip():
                 fault = "no question"
             elif len(golds) < self._kind.least_answers:
                 fault = f"{len(golds)} of the {self._kind.least_answers} answers that its metrics need"
@@ -103,8 +108,8 @@ class TableSamples:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """A text or a list of them; none where nothing is said in any."""
-    texts = tuple(text for text in ([value] if isinstance(value, str) else value or ()) if isinstance(text, str))
+    """A text or a list of them; none where nothing is said in any, or where there is something else than texts."""
+    texts = tuple(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
     return texts if any(text.strip() for text in texts) else ()
 
 

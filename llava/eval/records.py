@@ -78,11 +78,15 @@ class ResultSet:
         self.directory, self.settings = directory, settings
         self._where = dict(where)
         self._path = directory / RECORDS_FILE
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{directory} cannot be made ({error.strerror}); choose another directory") from error
         stored = directory / SETTINGS_FILE
-        if stored.exists():
+        # Settings without an answer are those of a run that was refused, and bind nobody.
+        if stored.exists() and self._path.exists() and self._path.stat().st_size:
             _check_same(_read_object(stored), settings, directory)
-        elif self._path.exists():
+        elif self._path.exists() and not stored.exists():
             raise ValueError(f"{directory} holds {RECORDS_FILE} but no {SETTINGS_FILE}; choose another directory")
         else:
             write_object(settings, stored)
@@ -136,7 +140,7 @@ def read_records(path: Path, *, mend: bool = False) -> list[Record]:
         ValueError: naming the first line that is no record.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {path}; let lavida eval answer the questions first")
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content) and mend:
@@ -172,7 +176,12 @@ def read_finished(directory: Path) -> tuple[dict[str, Any], list[Record]]:
         inside = sorted(str(path.parent) for path in directory.glob(f"*/{SUMMARY_FILE}"))
         mend = f"it holds several: {', '.join(inside)}" if inside else "let lavida eval finish it first"
         raise FileNotFoundError(f"{directory} holds no {SUMMARY_FILE}; {mend}")
-    return _read_object(directory / SUMMARY_FILE), read_records(directory / RECORDS_FILE)
+    summary = _read_object(directory / SUMMARY_FILE)
+    if missing := {"settings", "scores", "total_tokens"} - summary.keys():
+        raise ValueError(
+            f"{directory / SUMMARY_FILE} lacks {', '.join(sorted(missing))}; let lavida eval write it anew"
+        )
+    return summary, read_records(directory / RECORDS_FILE)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

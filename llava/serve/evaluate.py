@@ -68,6 +68,11 @@ def run(args: argparse.Namespace) -> None:
         write_object(summaries[budget], stored.directory / SUMMARY_FILE)
     out_console = stdout_console()
     out_console.print(_table(summaries))
+    for budget, summary in summaries.items():
+        for metric in asked.benchmark.corpus_metrics:
+            if metric in summary["scores"]:
+                named = metric if budget is None else f"{metric}, budget {budget}"
+                out_console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
     out_console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
 
 
@@ -119,6 +124,8 @@ def _method(args: argparse.Namespace) -> Method:
 
 def _out(args: argparse.Namespace) -> Path:
     out = Path(args.out)
+    if not args.out.strip():
+        raise ValueError("--out is empty; give a directory")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {args.out} is a file; give a directory")
     return out

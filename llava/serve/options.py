@@ -235,7 +235,12 @@ def _add_evaluation(parser: Parser) -> None:
     asked.add_argument("--out", metavar="DIR", help="where the results go, and where a killed run goes on")
     way = parser.add_argument_group("method")
     way.add_argument(
-        "--method", metavar="NAME", default="shirg_x", help="shirg_x, stock or the name of a peer (default: shirg_x)"
+        "--method",
+        metavar="NAME",
+        default="shirg_x",
+        help="shirg_x; stock, which is LaViDa's own encoding; or a peer: all_patches, scaffold_only, scaffold_random, "
+        "uniform_stride, feature_norm, ink, attention, divprune, scope, mmr, tome, topv, mean_pooled, scaled_down "
+        "(default: shirg_x)",
     )
     way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     way.add_argument(

@@ -114,7 +114,7 @@ def open_page(args: argparse.Namespace) -> Image.Image:
 
 def load_session(args: argparse.Namespace, shirg: ShirgXConfig) -> Session:
     """The model, loaded; a note says so when its answers mean nothing."""
-    with working("loading the model"), _no_progress_bar():
+    with working("loading the model"), no_progress_bar():
         session = Session.load(
             model_of(args),
             shirg=shirg,
@@ -157,7 +157,8 @@ def summary(run: Denoised) -> str:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
+    """Keeps transformers from drawing its own bars, which are no use beside others or in a log."""
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

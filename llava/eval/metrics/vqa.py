@@ -22,16 +22,18 @@ _WITH_APOSTROPHE = """
 _CONTRACTIONS = {word.replace("'", ""): word for word in _WITH_APOSTROPHE.split()}
 _POINT = re.compile(r"\.(?![0-9])")
 _DIGIT_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
-_PUNCTUATION = re.compile(r"[^\w\s':.]|_")
+_PUNCTUATION = re.compile(r"""[;/\[\]"{}()=+\\_\-><@`,?!]""")
+"""Signs of money and percent are none: 5 is not $5."""
 
 
 def vqa_accuracy(prediction: str, golds: Sequence[str]) -> float:
     """How many people agree with the prediction, over 3 and at most 1, averaged over leaving out each of the people.
 
     Of ten people, one who agrees gives 0.3, two 0.6, three 0.9 and four 1 (arXiv 1505.00468). Before comparing, both
-    sides lose periods that are no decimal points, commas between digits, other punctuation except apostrophes and
-    colons (which become spaces), and articles; number words to ten become digits, and contractions get back a missing
-    apostrophe. The rules are those published with the benchmark (visualqa.org/evaluation.html).
+    sides lose periods that are no decimal points, commas between digits, and articles; the other punctuation marks of
+    the benchmark's list become spaces (not apostrophes, colons, or signs such as $, % and #); number words to ten
+    become digits, and contractions get back a missing apostrophe. The rules are those published with the benchmark
+    (visualqa.org/evaluation.html).
 
     Raises:
         ValueError: if ``golds`` is empty or not a list, or holds fewer than four answers: no prediction could then

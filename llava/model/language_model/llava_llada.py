@@ -213,7 +213,7 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             inputs_embeds, attention_mask = prepared.embeds, prepared.attention_mask
         elif inputs_embeds is None or input_ids is not None:
             raise ValueError("pass either input_ids or inputs_embeds")
-        self._check_context(inputs_embeds.shape[1], 0)
+        self.check_context(inputs_embeds.shape[1], 0)
         return CausalLMOutput(logits=self.model.compute_logits(self.model(inputs_embeds, attention_mask)))
 
     @torch.no_grad()
@@ -276,7 +276,7 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         on_step: Callable[[DenoisingStep], None] | None = None,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """As ``generate``, from prompts that are already embedded."""
-        self._check_context(max(prepared.lengths), decoding.max_new_tokens)
+        self.check_context(max(prepared.lengths), decoding.max_new_tokens)
         if draft_tokens is not None:
             self.check_ids(draft_tokens.flatten().cpu(), "the draft")
         history: list[Tensor] = []
@@ -303,7 +303,12 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         )
         return (tokens, history) if verbose else tokens
 
-    def _check_context(self, prompt: int, answer: int) -> None:
+    def check_context(self, prompt: int, answer: int) -> None:
+        """Refuse a prompt and an answer of so many positions if they exceed the context.
+
+        Raises:
+            ValueError: giving the three lengths.
+        """
         limit = self.config.max_sequence_length
         if prompt + answer > limit:
             raise ValueError(
