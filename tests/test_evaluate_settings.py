@@ -10,6 +10,7 @@ import torch
 from llava.eval.benchmarks import BENCHMARKS
 from llava.eval.evaluate import Asked, resolved_settings, source_of
 from llava.eval.methods import Method, PageEncoder
+from llava.eval.shards import Shard
 from llava.serve.session import DECODING, Session
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X
@@ -68,6 +69,7 @@ def test_everything_that_decides_about_answers_is_a_setting(quick: Path) -> None
         "split": asked(split="shifted"),
         "style": asked(style="typed"),
         "questions": asked(questions=5),
+        "shard": asked(shard=Shard(2, 3)),
         "seed": settings(encoder=replace(encoder, seed=3)),
         "budget": settings(budget=32),
         "weights": settings(source={"weights": "others"}),

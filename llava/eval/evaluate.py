@@ -20,6 +20,7 @@ from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
 from llava.eval.provenance import digest_weights
 from llava.eval.records import Record, ResultSet
 from llava.eval.samples import check_questions
+from llava.eval.shards import Shard
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.serve.session import Session
 from llava.serve.text import check_question
@@ -42,26 +43,39 @@ class Asked:
     """All when not given."""
     data: str | None = None
     """A directory or a name on the hub; the benchmark's own when not given."""
+    shard: Shard | None = None
+    """The part of them to answer here; all when not given."""
 
     def __post_init__(self) -> None:
         check_questions(self.questions)
         endless = not isinstance(self._all, Sized)
         if self.questions is None and endless:
             raise ValueError(f"{self.benchmark.name} has questions without end; say how many")
+        if self.shard is not None and self.shard.of > self.total:
+            raise ValueError(f"{self.total} questions cannot be cut into {self.shard.of} shards; ask for fewer shards")
 
     @cached_property
     def _all(self) -> Iterable[Sample]:
         return self.benchmark.open(split=self.split, style=self.style, data=self.data)
 
     @property
-    def count(self) -> int:
-        """How many questions are asked."""
+    def total(self) -> int:
+        """How many questions all shards ask together."""
         numbers = [] if self.questions is None else [self.questions]
         return min([*numbers, len(self._all)] if isinstance(self._all, Sized) else numbers)
 
+    @property
+    def _places(self) -> range:
+        return range(self.total) if self.shard is None else self.shard.places(self.total)
+
+    @property
+    def count(self) -> int:
+        """How many questions are asked here."""
+        return len(self._places)
+
     def samples(self) -> Iterator[Sample]:
         """The samples in their order, from the first again at each call."""
-        return islice(self._all, self.questions)
+        return islice(self._all, self._places.start, self._places.stop)
 
 
 def source_of(
@@ -88,7 +102,8 @@ def resolved_settings(
         "split": asked.split,
         "style": asked.style,
         "data": asked.data or asked.benchmark.hub,
-        "questions": asked.count,
+        "questions": asked.total,
+        "shard": None if asked.shard is None else str(asked.shard),
         "metrics": list(asked.benchmark.metrics),
         "method": encoder.method.name,
         "budget": budget,

@@ -85,15 +85,14 @@ class ResultSet:
         stored = directory / SETTINGS_FILE
         # Settings without an answer are those of a run that was refused, and bind nobody.
         if stored.exists() and self._path.exists() and self._path.stat().st_size:
-            _check_same(_read_object(stored), settings, directory)
+            check_same_settings(_read_object(stored), settings, directory)
         elif self._path.exists() and not stored.exists():
             raise ValueError(f"{directory} holds {RECORDS_FILE} but no {SETTINGS_FILE}; choose another directory")
         else:
             write_object(settings, stored)
         self.records = read_records(self._path, mend=True) if self._path.exists() else []
         self._size = self._path.stat().st_size if self._path.exists() else 0
-        source = directory / PROVENANCE_FILE
-        self.provenance: list[dict[str, Any]] = _read_object(source)["runs"] if source.exists() else []
+        self.provenance = read_provenance(directory)
         """What the answers came from, in order; each with the number of its first question, ``from_question``."""
 
     def check(self, samples: Sequence[Sample], start: int) -> None:
@@ -109,22 +108,35 @@ class ResultSet:
                     "has changed since; choose another directory"
                 )
 
+    def take(self, records: Sequence[Record], runs: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Take answers over from elsewhere, in place of none, with what they came from and from which question on."""
+        path = self.directory / f".{RECORDS_FILE}.{os.getpid()}.tmp"
+        path.write_bytes(b"".join(record.to_line().encode("ascii") + b"\n" for record in records))
+        for start, where in runs:
+            self._note(start, where)
+        path.replace(self._path)
+        self.records, self._size = [*records], self._path.stat().st_size
+
+    def _note(self, start: int, where: Mapping[str, Any]) -> None:
+        last = {name: value for run in self.provenance[-1:] for name, value in run.items() if name != "from_question"}
+        if last != where:
+            self.provenance.append({"from_question": start, **where})
+            write_object({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
+
     def append(self, records: Sequence[Record]) -> None:
         """Add answers; each line is on its way to the disk before the next.
 
         Raises:
             ValueError: if another process has added answers meanwhile; these are then not written a second time.
         """
-        last = {name: value for run in self.provenance[-1:] for name, value in run.items() if name != "from_question"}
         with self._path.open("ab") as file:
             if file.tell() != self._size:
                 raise ValueError(
                     f"another process is adding answers to {self._path}; wait for it and start again, which goes on "
                     "behind its last one, or choose another directory"
                 )
-            if records and last != self._where:
-                self.provenance.append({"from_question": len(self.records) + 1, **self._where})
-                write_object({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
+            if records:
+                self._note(len(self.records) + 1, self._where)
             for record in records:
                 file.write(record.to_line().encode("ascii") + b"\n")
                 file.flush()
@@ -194,7 +206,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path) -> None:
+def read_provenance(directory: Path) -> list[dict[str, Any]]:
+    """What a directory's answers came from, as ``ResultSet.provenance``; empty if nobody has said."""
+    path = directory / PROVENANCE_FILE
+    return list(_read_object(path).get("runs", [])) if path.exists() else []
+
+
+def check_same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], directory: Path) -> None:
+    """Refuse settings that differ from those of the answers in a directory.
+
+    Raises:
+        ValueError: naming the first setting that differs.
+    """
     before, now = _flat(stored), _flat(wanted)
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):

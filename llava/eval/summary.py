@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from llava.eval.metrics import CORPUS_METRICS
-from llava.eval.records import Record, read_finished
+from llava.eval.records import SUMMARY_FILE, Record, ResultSet, read_finished, write_object
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
 
 RESAMPLING_SEED = 0
@@ -29,6 +29,15 @@ def judge_together(records: Sequence[Record], metrics: Sequence[str]) -> Sequenc
         replace(record, scores={**record.scores, **{metric: scores[place] for metric, scores in found.items()}})
         for place, record in enumerate(records)
     ]
+
+
+def write_summary(results: ResultSet, corpus_metrics: Sequence[str]) -> dict[str, Any]:
+    """What the results say together, with their settings and what they came from; also written beside them."""
+    judged = judge_together(results.records, corpus_metrics)
+    told = summarize(judged, list(judged[0].scores) if judged else [])
+    summary = {"settings": dict(results.settings), "provenance": results.provenance, **told}
+    write_object(summary, results.directory / SUMMARY_FILE)
+    return summary
 
 
 def summarize(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:

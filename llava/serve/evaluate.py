@@ -1,7 +1,7 @@
 """``lavida eval``: how well a model answers a benchmark's questions, and tables of several results."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,9 @@ from llava.eval.benchmarks import Benchmark, find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
 from llava.eval.methods import Budget, Method, PageEncoder, directory_names
 from llava.eval.provenance import provenance
-from llava.eval.records import SUMMARY_FILE, ResultSet, write_object
-from llava.eval.summary import compare, format_score, judge_together, summarize
+from llava.eval.records import ResultSet
+from llava.eval.shards import Shard, merge_shards
+from llava.eval.summary import compare, format_score, write_summary
 from llava.model.language_model.llada.decoding import DecodingConfig
 from llava.serve.display import stdout_console
 from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of, naming_options
@@ -38,6 +39,11 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError("--compare reads finished results; leave out --benchmark and --out")
         print(compare([Path(name) for name in args.compare]))
         return
+    if args.merge is not None:
+        if args.benchmark is not None or args.out is not None:
+            raise ValueError("--merge reads finished shards; leave out --benchmark and --out")
+        _merge(Path(args.merge))
+        return
     benchmark, decoding, method, out = _benchmark(args), _decoding(args), _method(args), _out(args)
     asked = _asked(args, benchmark)
     session = load_session(args, method.patch_settings)
@@ -46,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
     where = {**provenance(session.model.device), "batch_size": args.batch_size}
     results: dict[Budget, ResultSet] = {}
     for budget, name in zip(method.budgets, directory_names(method.budgets), strict=True):
-        results[budget] = ResultSet(out / name, resolved_settings(asked, encoder, decoding, budget, source), where)
+        place = out / name if asked.shard is None else out / name / asked.shard.directory
+        results[budget] = ResultSet(place, resolved_settings(asked, encoder, decoding, budget, source), where)
     console = Console(stderr=True)
     columns = (TextColumn("questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True)
@@ -60,20 +67,23 @@ def run(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             on_batch=lambda done: progress.update(task, completed=done),
         )
-    summaries = {}
-    for budget, stored in results.items():
-        judged = judge_together(stored.records, asked.benchmark.corpus_metrics)
-        summary = summarize(judged, list(judged[0].scores))
-        summaries[budget] = {"settings": dict(stored.settings), "provenance": stored.provenance, **summary}
-        write_object(summaries[budget], stored.directory / SUMMARY_FILE)
-    out_console = stdout_console()
-    out_console.print(_table(summaries))
-    for budget, summary in summaries.items():
-        for metric in asked.benchmark.corpus_metrics:
-            if metric in summary["scores"]:
-                named = metric if budget is None else f"{metric}, budget {budget}"
-                out_console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
-    out_console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
+    _show([write_summary(stored, asked.benchmark.corpus_metrics) for stored in results.values()], out)
+
+
+def _merge(directory: Path) -> None:
+    _show([merge_shards(directory)], directory)
+
+
+def _show(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
+    console = stdout_console()
+    console.print(_table(summaries))
+    for summary in summaries:
+        settings = summary["settings"]
+        # Judged over the whole set, and too many columns beside the others.
+        for metric in summary["scores"].keys() - settings["metrics"]:
+            named = metric if settings["budget"] is None else f"{metric}, budget {settings['budget']}"
+            console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
+    console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
 
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
@@ -96,6 +106,7 @@ def _asked(args: argparse.Namespace, benchmark: Benchmark) -> Asked:
         style=benchmark.style if args.style is None else args.style,
         questions=benchmark.questions if args.questions is None else args.questions,
         data=args.data,
+        shard=None if args.shard is None else Shard.parse(args.shard),
     )
 
 
@@ -131,14 +142,15 @@ def _out(args: argparse.Namespace) -> Path:
     return out
 
 
-def _table(summaries: Mapping[Budget, Mapping[str, Any]]) -> Table:
+def _table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table = Table()
     for name in ("method", "budget", "tokens", "kind", "questions"):
         table.add_column(name, justify="left" if name in ("method", "kind") else "right")
-    metrics = next(iter(summaries.values()))["settings"]["metrics"]
+    metrics = summaries[0]["settings"]["metrics"]
     for metric in metrics:
         table.add_column(metric, justify="right")
-    for budget, summary in summaries.items():
+    for summary in summaries:
+        budget = summary["settings"]["budget"]
         start = (
             summary["settings"]["method"],
             "" if budget is None else str(budget),

@@ -64,6 +64,8 @@ examples:
   lavida eval --benchmark docpage --style full --method scaffold_random --out runs/random
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
   lavida eval --compare runs/docpage/budget-768 runs/random
+  lavida eval --benchmark docpage --style typed_full --out runs/parts --shard 2/8
+  lavida eval --merge runs/parts
 
 Writes records.jsonl, a line per question, summary.json, and what decided about
 the answers and made them. A run that was killed goes on when it is started
@@ -207,6 +209,7 @@ def _add_evaluation(parser: Parser) -> None:
     parser.add_argument(
         "--compare", metavar="DIR", nargs="+", action="extend", help="a Markdown table of finished results, and no more"
     )
+    parser.add_argument("--merge", metavar="DIR", help="put the finished shards inside DIR together there")
     asked = parser.add_argument_group("questions")
     asked.add_argument(
         "--benchmark",
@@ -232,6 +235,7 @@ def _add_evaluation(parser: Parser) -> None:
     asked.add_argument(
         "--questions", metavar="N", type=int, help="how many (default: 500 about drawn pages, all of a data set)"
     )
+    asked.add_argument("--shard", metavar="I/N", help="answer only the I-th of N parts, for several processes or days")
     asked.add_argument("--out", metavar="DIR", help="where the results go, and where a killed run goes on")
     way = parser.add_argument_group("method")
     way.add_argument(

@@ -63,7 +63,7 @@ class Page:
     encoded: EncodedPages | None
     """SHIRG-X's view; None for LaViDa's own encoding."""
     prefix: VisualPrefix | None
-    """Given here when no question changes it: LaViDa's own encoding."""
+    """Given here when no question changes it: LaViDa's own encoding, and selection by attention."""
     seconds: float
     """Time the encoding took."""
 
@@ -170,6 +170,8 @@ class Session:
             prefix = VisualPrefix(tokens=self.model.encode_images(views, [image.size])[0])
         else:
             encoded = self.handle.encode_pages(views, [image.size])
+            if self.handle.config.similarity == "attention":
+                prefix = self._choose(encoded, None)
         return Page(image=image, encoded=encoded, prefix=prefix, seconds=self._now() - start)
 
     @torch.no_grad()
