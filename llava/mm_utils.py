@@ -126,7 +126,15 @@ def process_images(
 
     ``image_aspect_ratio``: ``anyres`` (LaViDa), ``pad`` (one view on a mean-colored square) or anything else for one
     squashed view. While a patch has set ``model_cfg.image_view``, every image gets that one view instead.
+
+    Pictures become RGB as LaViDa's do, which clips 16 bits and blackens what is transparent; ``load_image`` reads files
+    as people see them.
+
+    Raises:
+        TypeError: if ``images`` is no list of PIL images.
+        ValueError: if an image has no pixels.
     """
+    _check_images(images)
     if (view := getattr(model_cfg, "image_view", None)) is not None:
         return [single_view(image, image_processor, view.size, pad=view.pad) for image in images]
     aspect = getattr(model_cfg, "image_aspect_ratio", None)
@@ -135,6 +143,16 @@ def process_images(
         return [process_anyres_image(image, image_processor, model_cfg.image_grid_pinpoints) for image in rgb]
     side = image_processor.crop_size["height"]
     return [single_view(image, image_processor, side, pad=aspect == "pad") for image in rgb]
+
+
+def _check_images(images: Sequence[Image.Image]) -> None:
+    if isinstance(images, Image.Image | str):
+        raise TypeError("process_images takes a list of images; put the one in brackets")
+    for index, image in enumerate(images):
+        if not isinstance(image, Image.Image):
+            raise TypeError(f"image {index} is of type {type(image).__name__}; give PIL images, as of load_image")
+        if 0 in image.size:
+            raise ValueError(f"image {index} has no pixels ({image.width} x {image.height}); leave it out")
 
 
 def single_view(image: Image.Image, processor: SigLipImageProcessor, side: int, *, pad: bool) -> Tensor:

@@ -122,3 +122,17 @@ def test_8_bit_pixels_come_back_exactly():
 def test_model_names():
     assert get_model_name_from_path("owner/lavida-llada-v1.0") == "lavida-llada-v1.0"
     assert get_model_name_from_path("/runs/mine/checkpoint-300/") == "mine_checkpoint-300"
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (block_image(31, 29, 1), TypeError, "takes a list of images; put the one in brackets"),
+        ("page.png", TypeError, "takes a list of images"),
+        (["page.png"], TypeError, "image 0 is of type str; give PIL images"),
+        ([block_image(31, 29, 1), Image.new("RGB", (0, 7))], ValueError, r"image 1 has no pixels \(0 x 7\); leave it"),
+    ],
+)
+def test_what_is_no_list_of_pictures_is_refused(images, error, message):
+    with pytest.raises(error, match=message):
+        process_images(images, SigLipImageProcessor(), SimpleNamespace(image_aspect_ratio="pad"))

@@ -17,7 +17,7 @@ examples:
   lavida fill invoice.png "Total: [8], date: [8]"
   lavida select invoice.png "What is the total due?" --heatmap kept.png
   lavida info jacklishufan/lavida-llada-v1.0-instruct
-  lavida eval --benchmark entitygrid --style full --out runs/entitygrid
+  lavida eval --benchmark entitygrid --style typed_full --out runs/entitygrid
   lavida demo
 
 `lavida COMMAND --help` shows a command's options."""
@@ -60,10 +60,10 @@ Only the config and the headers of the weight files are read, of a hub repositor
 EVAL_EXAMPLES = """\
 examples:
   lavida eval --benchmark docpage --style typed_full --out runs/docpage
-  lavida eval --benchmark docpage --style full --budget 512 768 1024 --out runs/docpage
-  lavida eval --benchmark docpage --style full --method scaffold_random --out runs/random
+  lavida eval --benchmark docpage --style typed_full --budget 512 768 1024 --out runs/budgets
+  lavida eval --benchmark docpage --style typed_full --method scaffold_random --out runs/random
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
-  lavida eval --compare runs/docpage/budget-768 runs/random
+  lavida eval --compare runs/docpage runs/random
   lavida eval --benchmark docpage --style typed_full --out runs/parts --shard 2/8
   lavida eval --merge runs/parts
 
