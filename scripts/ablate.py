@@ -11,10 +11,8 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -22,49 +20,32 @@ from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.provenance import provenance
+from llava.serve.options import Parser
 from llava.serve.requests import no_progress_bar
+from scripts.entry import read_changes, run
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog="ablate", description=__doc__)
     parser.add_argument("config", type=Path, help="benchmarks, budgets and rows")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change settings")
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _value(change: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {change}: {' '.join(str(error).split())}") from error
-
-
-def main(arguments: list[str] | None = None) -> int:
-    args = parse(arguments)
+def ablate(args: argparse.Namespace) -> None:
+    config = AblationConfig.from_yaml(args.config).replace(**read_changes(args.set))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True)
-    try:
-        config = AblationConfig.from_yaml(args.config)
-        for change in args.set:
-            name, found, value = change.partition("=")
-            if not found:
-                raise ValueError(f"--set takes NAME=VALUE, got {change!r}")
-            config = config.replace(**{name: _value(change, value)})
-        with progress if console.is_interactive else nullcontext(), no_progress_bar():
-            task = progress.add_task("", total=None)
-            cells = run_rows(
-                config,
-                on_progress=lambda label, done, total: progress.update(
-                    task, description=label, completed=done, total=total
-                ),
-            )
-        summaries = summarize_cells(cells)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"ablate: {error}", file=sys.stderr)
-        return 2
+    with progress if console.is_interactive else nullcontext(), no_progress_bar():
+        task = progress.add_task("", total=None)
+        cells = run_rows(
+            config,
+            on_progress=lambda label, done, total: progress.update(
+                task, description=label, completed=done, total=total
+            ),
+        )
+    summaries = summarize_cells(cells)
     out, table = Path(config.out), markdown_tables(summaries)
     (out / "table.md").write_text(table + "\n")
     (out / "compact.md").write_text(compact_tables(summaries) + "\n")
@@ -75,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         for axis in AXES:
             plot_rows(summaries, benchmark, axis, out / f"{benchmark}-{axis}.png")
     print(table)
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), ablate, arguments)
 
 
 if __name__ == "__main__":

@@ -19,25 +19,32 @@ from llava.eval.latency import Workload, compare_decoding, full_size_model, meas
 from llava.eval.provenance import provenance
 from llava.image_io import load_image
 from llava.model.builder import load_pretrained_model
+from llava.serve.options import Parser
+from scripts.entry import check_file, positive, run
 from shirg import ShirgXConfig
 
 ASSETS = Path(__file__).parent.parent / "llava" / "assets"
+DTYPES = ("float32", "bfloat16", "float16")
 QUESTION = "What is the total on this invoice?"
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> Parser:
+    parser = Parser(prog="benchmark", description=__doc__)
     parser.add_argument("--model", type=Path, default=ASSETS / "lavida-small", help="checkpoint directory")
     parser.add_argument("--full-size", action="store_true", help="LaViDa-8B's sizes with random weights, on a GPU")
-    parser.add_argument("--image", type=Path, default=ASSETS / "pages" / "invoice.png")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default=None, help="float32, bfloat16 or float16; the checkpoint's when not given")
-    parser.add_argument("--tokens", type=int, default=32, help="answer positions")
-    parser.add_argument("--steps", type=int, default=32, help="denoising steps")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; all cores when not given")
-    parser.add_argument("--out", type=Path, default=Path("benchmark.json"))
-    return parser.parse_args()
+    parser.add_argument(
+        "--image", type=Path, default=ASSETS / "pages" / "invoice.png", help="page to ask about (default: an invoice)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--dtype", choices=DTYPES, help="the checkpoint's when not given; bfloat16 with --full-size")
+    parser.add_argument("--tokens", type=positive, default=32, help="answer positions (default: 32)")
+    parser.add_argument("--steps", type=positive, default=32, help="denoising steps (default: 32)")
+    parser.add_argument("--repeats", type=positive, default=5, help="timed runs behind each median (default: 5)")
+    parser.add_argument("--threads", type=positive, help="CPU threads; all cores when not given")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmark.json"), help="JSON file to write (default: benchmark.json)"
+    )
+    return parser
 
 
 def stage_table(rows: dict[str, dict[str, Any]]) -> Table:
@@ -58,13 +65,14 @@ def stage_table(rows: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def main() -> None:
-    args = parse()
+def benchmark(args: argparse.Namespace) -> None:
+    check_file(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
+    image = load_image(args.image)
     tokenizer, model, _, _ = load_pretrained_model(args.model, device_map=args.device, torch_dtype=args.dtype)
     work = Workload.of_question(
-        load_image(args.image), QUESTION, tokenizer, num_answer=args.tokens, steps=args.steps, repeats=args.repeats
+        image, QUESTION, tokenizer, num_answer=args.tokens, steps=args.steps, repeats=args.repeats
     )
     if args.full_size:
         model = full_size_model(model.device, getattr(torch, args.dtype or "bfloat16"))
@@ -94,5 +102,9 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), benchmark, arguments, also=(torch.OutOfMemoryError,))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

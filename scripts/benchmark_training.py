@@ -21,23 +21,25 @@ from rich.table import Table
 from llava.eval.latency import full_size_model
 from llava.eval.provenance import provenance
 from llava.model.builder import load_pretrained_model
+from llava.serve.options import Parser
 from llava.train.config import TrainConfig
 from llava.train.step_time import measure_steps
+from scripts.entry import check_file, positive, run
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="benchmark_training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog="benchmark_training", description=__doc__)
     parser.add_argument("config", type=Path, help="a stage with SHIRG-X, as for train_shirg_x")
     parser.add_argument("--full-size", action="store_true", help="LaViDa-8B's sizes with random weights")
     parser.add_argument("--model", type=Path, help="checkpoint directory, instead of the configuration's")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="samples a step, one or several sizes")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each budget")
-    parser.add_argument("--gpus", type=int, default=8, help="devices for which hours are worked out")
-    parser.add_argument("--out", type=Path, default=Path("training.json"))
-    return parser.parse_args(arguments)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--batch", type=positive, nargs="+", default=[1], help="samples a step, one or several sizes")
+    parser.add_argument("--steps", type=positive, default=3, help="timed steps of each budget (default: 3)")
+    parser.add_argument("--gpus", type=positive, default=8, help="devices for which hours are worked out (default: 8)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("training.json"), help="JSON file to write (default: training.json)"
+    )
+    return parser
 
 
 def steps_table(results: list[dict[str, Any]]) -> Table:
@@ -63,34 +65,47 @@ def _number(value: float | None, digits: int, unit: float = 1.0) -> str:
     return "" if value is None else f"{value / unit:.{digits}f}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    args = parse(arguments)
-    results = []
+def available_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: if it does not exist here.
+    """
     try:
-        config = TrainConfig.from_yaml(args.config)
-        for batch in args.batch:
-            # Each size has a fresh model: a patch and LoRA stay on the one that was measured.
-            if args.full_size:
-                model = full_size_model(torch.device(args.device))
-            else:
-                model = load_pretrained_model(args.model or config.model, device_map=args.device)[1]
-            results.append(measure_steps(model, config, batch_size=batch, steps=args.steps, processes=args.gpus))
-            # A patch and its model refer to each other: the next one would be built while this one still lives.
-            del model
-            gc.collect()
-    except (FileNotFoundError, ValueError) as error:
-        print(f"benchmark_training: {error}", file=sys.stderr)
-        return 2
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        raise ValueError(f"device {name!r} is not here; use cpu, or cuda or cuda:N where there is a GPU") from error
+    return device
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    config, device = TrainConfig.from_yaml(args.config), available_device(args.device)
+    check_file(args.out)
+    results = []
+    for batch in args.batch:
+        # Each size has a fresh model: a patch and LoRA stay on the one that was measured.
+        if args.full_size:
+            model = full_size_model(device)
+        else:
+            model = load_pretrained_model(args.model or config.model, device_map=device)[1]
+        results.append(measure_steps(model, config, batch_size=batch, steps=args.steps, processes=args.gpus))
+        # A patch and its model refer to each other: the next one would be built while this one still lives.
+        del model
+        gc.collect()
     Console(file=sys.stderr).print(steps_table(results))
     record = {
         "model": "full size, random weights" if args.full_size else str(args.model or config.model),
         "config": config.to_dict(),
         "results": results,
-        **provenance(torch.device(args.device)),
+        **provenance(device),
     }
     args.out.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps({"out": str(args.out), "rows": {result["batch_size"]: result["rows"] for result in results}}))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), benchmark, arguments, also=(torch.OutOfMemoryError,))
 
 
 if __name__ == "__main__":

@@ -12,26 +12,34 @@ from importlib.util import find_spec
 import torch
 
 from llava.eval.lmms.arguments import LmmsSettings
+from llava.serve.options import Parser
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="check_lmms", description=__doc__)
+    parser.add_argument("model_args", help="as lmms-eval's --model_args")
+    parser.add_argument("--gpus", type=int, default=0, help="how many there must be (default: 0)")
+    parser.add_argument("--name", default="check_lmms", help="who says so (default: check_lmms)")
+    return parser
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError or FileNotFoundError for what no process could run."""
+    LmmsSettings.parse(args.model_args).shirg_x()
+    if args.gpus > torch.cuda.device_count():
+        raise ValueError(f"--gpus {args.gpus} is more than the {torch.cuda.device_count()} here; use --cpu or fewer")
+    if find_spec("lmms_eval") is None:
+        raise ValueError("lmms-eval is not installed; install the extra lmms, as by uv sync --extra lmms")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="check_lmms", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model_args", help="as lmms-eval's --model_args")
-    parser.add_argument("--gpus", type=int, default=0, help="how many there must be")
-    parser.add_argument("--name", default="check_lmms", help="who says so")
-    args = parser.parse_args(arguments)
+    name = "check_lmms"
     try:
-        LmmsSettings.parse(args.model_args).shirg_x()
-        if args.gpus > torch.cuda.device_count():
-            raise ValueError(
-                f"--gpus {args.gpus} is more than the {torch.cuda.device_count()} here; use --cpu or fewer"
-            )
-        if find_spec("lmms_eval") is None:
-            raise ValueError("lmms-eval is not installed; install the extra lmms, as by uv sync --extra lmms")
+        args = build_parser().parse_args(arguments)
+        name = args.name
+        check(args)
     except (FileNotFoundError, ValueError) as error:
-        print(f"{args.name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return 2
     return 0
 

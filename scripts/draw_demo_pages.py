@@ -8,12 +8,15 @@ Pages are the test split's first, none is picked.
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from llava.serve.options import Parser
 from llava.train.pages import DETAILS, FAMILIES, STYLES, Page, draw_page
+from scripts.entry import positive, run
 
 
 def entries(page: Page, file: str) -> list[dict[str, Any]]:
@@ -27,13 +30,23 @@ def entries(page: Page, file: str) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> Parser:
+    parser = Parser(prog="draw_demo_pages", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pages go")
-    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=[*FAMILIES][::-1])
-    parser.add_argument("--style", choices=list(STYLES), default="typed_full")
-    parser.add_argument("--pages", type=int, default=2, help="of each family (default: 2)")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--families", nargs="+", choices=list(FAMILIES), default=[*FAMILIES][::-1], help="kinds of pages (default: all)"
+    )
+    parser.add_argument(
+        "--style",
+        choices=list(STYLES),
+        default="typed_full",
+        help="size and density of the print (default: typed_full)",
+    )
+    parser.add_argument("--pages", type=positive, default=2, help="of each family (default: 2)")
+    return parser
+
+
+def draw(args: argparse.Namespace) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     questions, style = [], replace(STYLES[args.style], kinds=DETAILS)
     for index, family in product(range(args.pages), args.families):
@@ -46,5 +59,9 @@ def main() -> None:
     print(f"{len(questions)} questions about {args.pages * len(args.families)} pages in {args.folder}")
 
 
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), draw, arguments)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ an entry about a PDF also names its page, counted from 1.
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from PIL import Image
 
+from llava.serve.options import Parser
+from scripts.entry import run
 from scripts.pages.canvas import Page, Question
 from scripts.pages.documents import draw_invoice, draw_receipt, draw_table, draw_terms
 from scripts.pages.scenes import draw_bar_chart, draw_entity_grid, draw_photo, draw_timeline
@@ -50,13 +53,20 @@ def save_pdf(sheets: Iterable[Page], path: Path) -> None:
             pdf.savefig(sheet.figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the bundled example pages and their questions.")
+def build_parser() -> Parser:
+    parser = Parser(prog="draw_pages", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pages go")
-    folder = parser.parse_args().folder
-    questions = draw_all(folder)
-    print(f"{len(questions)} questions about the pages in {folder}")
+    return parser
+
+
+def draw(args: argparse.Namespace) -> None:
+    questions = draw_all(args.folder)
+    print(f"{len(questions)} questions about the pages in {args.folder}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), draw, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,12 +1,8 @@
 #!/usr/bin/env bash
 # What eval_chartqa.sh and eval_docvqa.sh share; they source it and give `usage`.
 
-name=$(basename "$0" .sh)
-
-refuse() {
-  printf '%s: error: %s; see %s -h\n' "$name" "$1" "$0" >&2
-  exit 2
-}
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 
 options() {
   cat <<'END'
@@ -42,7 +38,7 @@ run_benchmark() {
   while (($#)); do
     case $1 in
     --model | --adapter | --budget | --shirg | --tokens | --batch-size | --gpus | --limit | --out)
-      (($# > 1)) && [[ -n $2 && $2 != --* ]] || refuse "$1 needs a value"
+      need_value "$@"
       ;;&
     --tokens | --batch-size | --gpus | --limit)
       is_number "$2" || refuse "$1 must be a whole number of at least 1, got '$2'"

@@ -9,28 +9,33 @@ pages.
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
+from llava.serve.options import Parser
 from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
+from scripts.entry import positive, run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", choices=FAMILIES, required=True)
-    parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--style", choices=STYLES, default="full")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=int, default=0, help="number of the first page")
-    parser.add_argument("--count", type=int, default=100, help="how many pages to write")
+def build_parser() -> Parser:
+    parser = Parser(prog="make_pages", description=__doc__)
+    parser.add_argument("--family", choices=FAMILIES, required=True, help="kind of page")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="train", help="whose pages; entity_grid has no wild ones (default: train)"
+    )
+    parser.add_argument("--style", choices=STYLES, default="full", help="size and density of the print (default: full)")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other pages (default: 0)")
+    parser.add_argument("--start", type=int, default=0, help="number of the first page (default: 0)")
+    parser.add_argument("--count", type=positive, default=100, help="how many pages to write (default: 100)")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--out", type=Path, help="folder for images and records")
-    action.add_argument("--time", type=int, metavar="N", help="draw N pages in memory and print pages per second")
-    args = parser.parse_args()
-    try:
-        stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style)
-    except ValueError as error:
-        parser.error(str(error))
+    action.add_argument("--time", type=positive, metavar="N", help="draw N pages in memory and print pages per second")
+    return parser
+
+
+def make(args: argparse.Namespace) -> None:
+    stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style)
     if args.time:
         time_pages(stream, args.time)
     else:
@@ -66,5 +71,9 @@ def time_pages(stream: PageStream, count: int) -> None:
     print(f"{stream.family} {stream.style.name}: {count / (time.process_time() - begin):.0f} pages/s on one core")
 
 
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), make, arguments)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,10 +19,12 @@ from rich.console import Console
 from rich.progress import track
 
 from llava.eval.statistics import rank_correlation
+from llava.serve.options import Parser
 from llava.serve.session import Session
 from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.train.adapter import AdapterSettings
 from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
+from scripts.entry import check_file, run
 
 QUARTERS = 4
 
@@ -82,27 +84,33 @@ def plot(found: dict[str, list[tuple[float, int]]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="measure_budgets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def build_parser() -> Parser:
+    parser = Parser(prog="measure_budgets", description=__doc__)
+    parser.add_argument(
+        "model", nargs="?", default=str(BUNDLED_MODEL), help="directory or hub repository (default: the bundled one)"
     )
-    parser.add_argument("model", nargs="?", default=str(BUNDLED_MODEL), help="directory or hub repository")
     parser.add_argument("--adapter", type=Path, help="an adapter's directory, such as one that trained a head alone")
-    parser.add_argument("--style", choices=list(STYLES), default="typed_full")
-    parser.add_argument("--split", choices=SPLITS[:-1], default="validation")
-    parser.add_argument("--pages", type=int, default=60, help="of each kind")
+    parser.add_argument(
+        "--style",
+        choices=list(STYLES),
+        default="typed_full",
+        help="size and density of the print (default: typed_full)",
+    )
+    parser.add_argument("--split", choices=SPLITS[:-1], default="validation", help="whose pages (default: validation)")
+    parser.add_argument("--pages", type=int, default=60, help=f"of each kind, at least {QUARTERS} (default: 60)")
     parser.add_argument("--plot", type=Path, help="write a picture here")
-    args = parser.parse_args(arguments)
-    try:
-        if args.pages < QUARTERS:
-            raise ValueError(f"--pages must be at least {QUARTERS}, got {args.pages}")
-        session = load(args.model, args.adapter)
-        found = {family: measure(session, family, args.split, args.style, args.pages) for family in FAMILIES}
-        if args.plot is not None:
-            plot(found, args.plot)
-    except (OSError, ValueError) as error:
-        print(f"measure_budgets: {error}", file=sys.stderr)
-        return 2
+    return parser
+
+
+def report(args: argparse.Namespace) -> None:
+    if args.pages < QUARTERS:
+        raise ValueError(f"--pages must be at least {QUARTERS}, got {args.pages}")
+    if args.plot is not None:
+        check_file(args.plot)
+    session = load(args.model, args.adapter)
+    found = {family: measure(session, family, args.split, args.style, args.pages) for family in FAMILIES}
+    if args.plot is not None:
+        plot(found, args.plot)
     assert session.handle is not None
     budgets = session.handle.config.budgets
     everything = [row for rows in found.values() for row in rows]
@@ -114,7 +122,10 @@ def main(arguments: list[str] | None = None) -> int:
         relation = "the same for all" if told is None else f"rank correlation {told:+.2f}"
         print(f"{name:12} {shares}; mean {numbers['mean']:.0f}, by quarters {quarters}; {relation}")
     print(json.dumps(summary))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), report, arguments)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@ import torch.nn.functional as F
 
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.serve.options import Parser
 from llava.train.objective import draw_masks, masked_diffusion_loss, two_copies
+from scripts.entry import positive, run
 
 VOCABULARY = 126_464
+HEADS = 2
 WAYS = ("gathered", "all logits")
 
 
@@ -33,7 +36,7 @@ def measure(way: str, width: int, positions: int, answer: int) -> tuple[float, f
     model = LlavaLladaForMaskedDiffusion(
         LlavaLladaConfig(
             d_model=width,
-            n_heads=2,
+            n_heads=HEADS,
             n_layers=1,
             mlp_hidden_size=width,
             vocab_size=VOCABULARY,
@@ -64,17 +67,23 @@ def measure(way: str, width: int, positions: int, answer: int) -> tuple[float, f
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6, loss.item()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="measure_loss_memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def build_parser() -> Parser:
+    parser = Parser(prog="measure_loss_memory", description=__doc__)
+    parser.add_argument(
+        "--width", type=positive, default=64, help=f"of the model, a multiple of {2 * HEADS} (default: 64)"
     )
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--positions", type=int, default=700, help="of prompt, image and answer")
-    parser.add_argument("--answer", type=int, default=32, help="positions of the answer")
-    args = parser.parse_args(arguments)
-    if not 0 < args.answer < args.positions:
-        print("measure_loss_memory: the answer must be a part of the positions", file=sys.stderr)
-        return 2
+    parser.add_argument(
+        "--positions", type=positive, default=700, help="of prompt, image and answer together (default: 700)"
+    )
+    parser.add_argument("--answer", type=positive, default=32, help="positions of the answer (default: 32)")
+    return parser
+
+
+def compare(args: argparse.Namespace) -> None:
+    if args.answer >= args.positions:
+        raise ValueError(f"the answer must be a part of the positions, got {args.answer} of {args.positions}")
+    if args.width % (2 * HEADS):
+        raise ValueError(f"--width must be a multiple of {2 * HEADS}, got {args.width}")
     settings = (args.width, args.positions, args.answer)
     results = {}
     for way in WAYS:
@@ -84,7 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{way:10s}  peak +{megabytes:8.1f} MB  loss {loss:.5f}")
         results[way] = round(megabytes, 1)
     print(json.dumps({**vars(args), "vocabulary": VOCABULARY, "peak_mb": results}))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), compare, arguments)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from rich.progress import track
 
 from llava.mm_utils import single_view
 from llava.model.builder import Loaded, load_pretrained_model
+from llava.serve.options import Parser
 from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream
 from llava.train.reading import WordTable, patch_targets, share_named
+from scripts.entry import positive, run
 
 
 @torch.no_grad()
@@ -43,25 +45,27 @@ def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> 
     return {role: sum(found) / len(found) for role, found in shares.items()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="measure_reading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def build_parser() -> Parser:
+    parser = Parser(prog="measure_reading", description=__doc__)
+    parser.add_argument("model", type=Path, help="directory or hub repository")
+    parser.add_argument(
+        "--style", choices=list(STYLES), default="typed", help="size and density of the print (default: typed)"
     )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--style", choices=list(STYLES), default="typed")
-    parser.add_argument("--split", choices=SPLITS[:-1], default="validation")
-    parser.add_argument("--pages", type=int, default=30, help="of each family")
-    args = parser.parse_args(arguments)
-    try:
-        loaded = load_pretrained_model(args.model, torch_dtype="float32", device_map="auto")
-    except (FileNotFoundError, ValueError) as error:
-        print(f"measure_reading: {error}", file=sys.stderr)
-        return 2
+    parser.add_argument("--split", choices=SPLITS[:-1], default="validation", help="whose pages (default: validation)")
+    parser.add_argument("--pages", type=positive, default=30, help="of each family (default: 30)")
+    return parser
+
+
+def report(args: argparse.Namespace) -> None:
+    loaded = load_pretrained_model(args.model, torch_dtype="float32", device_map="auto")
     found = {family: measure(loaded, family, args.split, args.style, args.pages) for family in FAMILIES}
     for family, shares in found.items():
         print(f"{family:12}", "  ".join(f"{role} {share:.3f}" for role, share in shares.items()))
     print(json.dumps(found))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(build_parser(), report, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Without an adapter it changes a checkpoint's precision only. The result is read 
 load_pretrained_model without peft.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,27 +15,32 @@ import torch
 
 from lavida_shirg_integration import apply_shirg_x
 from llava.model.builder import load_pretrained_model
+from llava.serve.options import Parser
 from llava.train.adapter import AdapterSettings, load_adapter
+from scripts.entry import run
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="merge_adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog="merge_adapter", description=__doc__)
     parser.add_argument("adapter", nargs="?", type=Path, help="directory that training wrote: best or final")
     parser.add_argument("--model", help="checkpoint underneath; the one that the adapter names, when not given")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
-    parser.add_argument("--dtype", choices=list(DTYPES), default="bfloat16")
+    parser.add_argument(
+        "--dtype", choices=list(DTYPES), default="bfloat16", help="of the weights that are written (default: bfloat16)"
+    )
     parser.add_argument("--about", help="what users of the checkpoint should know; `lavida demo` shows it")
-    args = parser.parse_args(arguments)
-    try:
-        merge(args.adapter, args.model, args.out, args.dtype, about=args.about)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        print(f"merge_adapter: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(
+        build_parser(),
+        lambda args: merge(args.adapter, args.model, args.out, args.dtype, about=args.about),
+        arguments,
+        also=(RuntimeError,),
+    )
 
 
 def merge(adapter: Path | None, model: str | None, out: Path, dtype: str, *, about: str | None = None) -> None:
@@ -47,6 +51,8 @@ def merge(adapter: Path | None, model: str | None, out: Path, dtype: str, *, abo
         model = AdapterSettings.read(adapter).base.name
     if Path(model).resolve() == out.resolve():
         raise ValueError(f"--out {out} is the checkpoint itself; choose another directory")
+    if out.is_file():
+        raise ValueError(f"--out {out} is a file; give a directory")
     tokenizer, loaded, _, _ = load_pretrained_model(model, device_map="cpu", torch_dtype="float32")
     if adapter is not None:
         load_adapter(loaded, adapter, merge=True, tokenizer=tokenizer)

@@ -1,25 +1,68 @@
 #!/usr/bin/env bash
-# Train the rows of configs/ablations/trained_rows.yaml, one after the other, each from the same start; finished ones are left alone:
-#
-#   scripts/train_rows.sh
-#   scripts/train_rows.sh --set trainer.max_steps=400 --out-root runs/long_rows
+# Train the rows of configs/ablations/trained_rows.yaml; train_rows.sh -h says how.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
+
+usage() {
+  cat <<'END'
+usage: scripts/train_rows.sh [option ...]
+
+Train the rows of configs/ablations/trained_rows.yaml, one after the other, each from the same start; finished ones are
+left alone. Paths are read from the root of the repository.
+
+  --out-root DIR         a directory of each row goes here (default: runs/rows)
+  --set NAME=VALUE ...   change settings of every row, such as trainer.max_steps=400
+  --model DIR_OR_HUB_ID  the checkpoint to start from, instead of the configurations'
+  --dry-run              print parameters, memory and time of every row, and train nothing; this takes --gpus,
+                         --samples and --samples-per-second as `python -m scripts.train_shirg_x` does
+  -h, --help             show this
+END
+}
 
 root=runs/rows
 options=()
-while [ $# -gt 0 ]; do
-    case "$1" in
-        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "scripts/train_rows.sh"; exit 0 ;;
-        --out-root) root=${2:?"--out-root wants a directory"}; shift 2 ;;
-        *) options+=("$1"); shift ;;
-    esac
+while (($#)); do
+  case $1 in
+  -h | --help)
+    usage
+    exit
+    ;;
+  --out-root)
+    need_value "$@"
+    root=$2
+    shift 2
+    ;;
+  --model | --gpus | --samples | --samples-per-second)
+    need_value "$@"
+    options+=("$1" "$2")
+    shift 2
+    ;;
+  --set)
+    need_value "$@"
+    options+=("$1")
+    shift
+    while (($#)) && [[ $1 != -* ]]; do
+      [[ $1 == *=* ]] || refuse "--set takes NAME=VALUE, got '$1'"
+      options+=("$1")
+      shift
+    done
+    ;;
+  --dry-run)
+    options+=("$1")
+    shift
+    ;;
+  *) refuse "there is no option '$1'" ;;
+  esac
 done
+[[ ! -e $root || -d $root ]] || refuse "--out-root $root is a file; give a directory"
 
 row() {
-    local name=$1 config=$2
-    shift 2
-    [ -d "$root/$name/final" ] || python -m scripts.train_shirg_x "$config" --resume --out "$root/$name" "${options[@]}" "$@"
+  local name=$1 config=$2
+  shift 2
+  [[ -d $root/$name/final ]] ||
+    python -m scripts.train_shirg_x "$config" --resume --out "$root/$name" "${options[@]}" "$@"
 }
 
 row full configs/train/small_row.yaml

@@ -15,34 +15,21 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from llava.serve.options import Parser
 from llava.serve.settings import read_checkpoint_config
 from llava.train.config import TrainConfig, change_settings
 from llava.train.dry_run import plan_run
 from llava.train.plan import plan_rows
 from llava.train.train import prepare_run
+from scripts.entry import positive, read_changes, run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    args = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        # stdout holds the result alone: trainers print their logs, and DeepSpeed's logger is bound to stdout for good.
-        with redirect_stdout(sys.stderr):
-            result = _dry_run(args) if args.dry_run else _train(args)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"train_shirg_x: {error}", file=sys.stderr)
-        return 2
-    if result:
-        print(result)
-    return 0
+    return run(build_parser(), _train_or_plan, arguments, also=(RuntimeError, ImportError))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="train_shirg_x", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog="train_shirg_x", description=__doc__)
     parser.add_argument("config", type=Path, help="a file of configs/train")
     parser.add_argument("--out", help="directory of the run, instead of the configuration's")
     parser.add_argument("--model", help="checkpoint to start from, instead of the configuration's")
@@ -52,21 +39,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     dry = parser.add_argument_group("dry run")
     dry.add_argument("--dry-run", action="store_true", help="print parameters, memory and time, and train nothing")
-    dry.add_argument("--gpus", type=int, default=8, help="GPUs to plan for (default: 8)")
-    dry.add_argument("--samples", type=int, help="records of the data, where they are not at hand to be counted")
+    dry.add_argument("--gpus", type=positive, default=8, help="GPUs to plan for (default: 8)")
+    dry.add_argument("--samples", type=positive, help="records of the data, where they are not at hand to be counted")
     dry.add_argument("--samples-per-second", type=float, help="measured throughput of all GPUs together")
     return parser
+
+
+def _train_or_plan(args: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # stdout holds the result alone: trainers print their logs, and DeepSpeed's logger is bound to stdout for good.
+    with redirect_stdout(sys.stderr):
+        result = _dry_run(args) if args.dry_run else _train(args)
+    if result:
+        print(result)
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     changes: dict[str, Any] = {"out": args.out, "model": args.model}
     changes = {name: value for name, value in changes.items() if value is not None}
-    for change in args.set:
-        name, separator, value = change.partition("=")
-        if not separator:
-            raise ValueError(f"--set wants NAME=VALUE, got {change!r}")
-        changes[name] = yaml.safe_load(value)
-    return change_settings(TrainConfig.from_yaml(args.config), changes)
+    return change_settings(TrainConfig.from_yaml(args.config), changes | read_changes(args.set))
 
 
 def _train(args: argparse.Namespace) -> str:

@@ -1,0 +1,84 @@
+"""What the command lines of the scripts share: how they end, and values that several of them read."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llava.serve.options import Parser
+from llava.serve.text import one_line
+
+
+def run(
+    parser: Parser,
+    command: Callable[[argparse.Namespace], None],
+    arguments: Sequence[str] | None,
+    also: tuple[type[Exception], ...] = (),
+) -> int:
+    """Run a command with its parsed arguments and return the exit code.
+
+    Bad input (ValueError, OSError and the errors of ``also``) ends in one line on stderr and exit code 2.
+    """
+    bad_input: tuple[type[Exception], ...] = (ValueError, OSError, *also)
+    try:
+        command(parser.parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except bad_input as error:
+        print(f"{parser.prog}: {one_line(_reason(error))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path and its permissions"
+    return str(error) or type(error).__name__
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an option's type."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return number
+
+
+def read_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--set NAME=VALUE ...`` by name, read as YAML.
+
+    Raises:
+        ValueError: if there is no equals sign, or the value is not YAML.
+    """
+    found = {}
+    for change in changes:
+        name, separator, value = change.partition("=")
+        if not separator:
+            raise ValueError(f"--set wants NAME=VALUE, got {change!r}")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {change}: the value is not YAML; {error}") from error
+    return found
+
+
+def check_file(path: Path) -> None:
+    """Find out before long work whether its result can be written; an existing file keeps its content.
+
+    Raises:
+        OSError: if it cannot.
+    """
+    is_new = not path.exists()
+    path.open("a").close()
+    if is_new:
+        path.unlink()
