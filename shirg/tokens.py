@@ -37,6 +37,10 @@ class TokenSet:
                 f"lengths must hold one number from 0 to {tokens} for each of {batch} images, got {self.lengths}"
             )
 
+    def unpad(self) -> list[Float[Tensor, "_ dim"]]:
+        """The features of each image without its padding, as views."""
+        return [row[:length] for row, length in zip(self.features, self.lengths, strict=True)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DualScaleTokens:

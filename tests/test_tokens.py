@@ -11,6 +11,13 @@ def token_set(lengths: tuple[int, ...]) -> TokenSet:
     return TokenSet(features=features, boxes=torch.rand(2, 5, 4), areas=torch.ones(2, 5), lengths=lengths)
 
 
+def test_unpad_gives_each_image_its_own_tokens():
+    tokens = token_set((5, 2))
+    first, second = tokens.unpad()
+    assert torch.equal(first, tokens.features[0])
+    assert torch.equal(second, tokens.features[1, :2])
+
+
 @pytest.mark.parametrize("lengths", [(5,), (5, 2, 1), (6, 2), (-1, 2)])
 def test_lengths_must_fit_the_features(lengths):
     with pytest.raises(ValueError, match=r"from 0 to 5 for each of 2 images"):
