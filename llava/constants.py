@@ -1,4 +1,8 @@
-"""Ids and words that prompts, labels and images share."""
+"""Ids and words that prompts, labels and images share, and where the bundled files lie."""
+
+from pathlib import Path
+
+ASSETS = Path(__file__).parent / "assets"
 
 IGNORE_INDEX = -100
 """Label of positions that carry no loss."""
@@ -13,3 +17,6 @@ DEFAULT_IMAGE_PATCH_TOKEN = "<im_patch>"
 DEFAULT_IM_START_TOKEN = "<im_start>"
 DEFAULT_IM_END_TOKEN = "<im_end>"
 """Words that LLaVA can put around images; LaViDa's checkpoints do not use them, but its callers import the names."""
+
+EXTRA = "lavida-shirg[eval]"
+"""Installs ``datasets``."""

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
-from llava.eval.provenance import provenance
+from llava.provenance import provenance
 from llava.serve.options import Parser
 from llava.serve.requests import no_progress_bar
 from scripts.entry import read_changes, run

@@ -15,15 +15,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from llava.eval.latency import Workload, compare_decoding, full_size_model, measure_stages
-from llava.eval.provenance import provenance
+from llava.constants import ASSETS
 from llava.image_io import load_image
 from llava.model.builder import load_pretrained_model
+from llava.provenance import provenance
 from llava.serve.options import Parser
+from llava.speed.latency import Workload, compare_decoding, full_size_model, measure_stages
 from scripts.entry import check_file, positive, run
 from shirg import ShirgXConfig
 
-ASSETS = Path(__file__).parent.parent / "llava" / "assets"
 DTYPES = ("float32", "bfloat16", "float16")
 QUESTION = "What is the total on this invoice?"
 

@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from llava.eval.latency import full_size_model
-from llava.eval.provenance import provenance
 from llava.model.builder import load_pretrained_model
+from llava.provenance import provenance
 from llava.serve.options import Parser
+from llava.speed.latency import full_size_model
+from llava.speed.step_time import measure_steps
 from llava.train.config import TrainConfig
-from llava.train.step_time import measure_steps
 from scripts.entry import check_file, positive, run
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from llava.inference.words import one_line
 from llava.serve.options import Parser
-from llava.serve.text import one_line
 
 
 def run(

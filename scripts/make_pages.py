@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
 from llava.serve.options import Parser
-from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
 from scripts.entry import positive, run
 
 

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import track
 
 from llava.eval.statistics import rank_correlation
+from llava.inference.session import Session
+from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
 from llava.serve.options import Parser
-from llava.serve.session import Session
-from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
-from llava.train.adapter import AdapterSettings
-from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
+from llava.tuning.adapter import AdapterSettings
 from scripts.entry import check_file, run
 
 QUARTERS = 4

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.serve.options import Parser
-from llava.train.objective import draw_masks, masked_diffusion_loss, two_copies
+from llava.train.losses.objective import draw_masks, masked_diffusion_loss, two_copies
 from scripts.entry import positive, run
 
 VOCABULARY = 126_464

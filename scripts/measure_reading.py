@@ -17,11 +17,12 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from llava.data.page_truth import patch_targets
 from llava.mm_utils import single_view
 from llava.model.builder import Loaded, load_pretrained_model
+from llava.pages import FAMILIES, SPLITS, STYLES, PageStream
 from llava.serve.options import Parser
-from llava.train.pages import FAMILIES, SPLITS, STYLES, PageStream
-from llava.train.reading import WordTable, patch_targets, share_named
+from llava.train.losses.reading import WordTable, share_named
 from scripts.entry import positive, run
 
 

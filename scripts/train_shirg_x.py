@@ -15,11 +15,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from llava.inference.settings import read_checkpoint_config
 from llava.serve.options import Parser
-from llava.serve.settings import read_checkpoint_config
+from llava.speed.dry_run import plan_run
+from llava.speed.plan import plan_rows
 from llava.train.config import TrainConfig, change_settings
-from llava.train.dry_run import plan_run
-from llava.train.plan import plan_rows
 from llava.train.train import prepare_run
 from scripts.entry import positive, read_changes, run
 

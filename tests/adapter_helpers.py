@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from lavida_shirg_integration import apply_shirg_x
 from llava.model.builder import load_pretrained_model
-from llava.train.adapter import (
+from llava.tuning.adapter import (
     SETTINGS_FILE,
     WEIGHTS_FILE,
 )
-from llava.train.parameters import TrainableConfig, prepare_trainable
+from llava.tuning.parameters import TrainableConfig, prepare_trainable
 from shirg.config import ShirgXConfig
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
 

@@ -6,7 +6,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.question import Question
 from shirg import ShirgXConfig
-from tests.test_parity import block_image
+from tests.model.test_parity import block_image
 
 GRID = 12
 SMALL = ShirgXConfig(similarity="projected").for_grid(GRID)

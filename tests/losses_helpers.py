@@ -9,19 +9,18 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
+from llava.data.batch import Batch, Group, draw_noise
+from llava.data.page_data import PageDataset, PagesConfig
+from llava.data.sample import Sample, encode_conversation
 from llava.mm_utils import process_images
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
-from llava.train.batch import Batch, Group, draw_noise
-from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views
-from llava.train.losses import LossConfig
+from llava.pages import STYLES, Page, draw_page
+from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
+from llava.train.losses.config import LossConfig, Parts
+from llava.train.losses.pages import PageLosses
 from llava.train.model import Draws, TrainingModel
-from llava.train.page_data import PageDataset, PagesConfig, page_texts
-from llava.train.page_losses import PageLosses
-from llava.train.pages import STYLES, Page, draw_page
-from llava.train.parts import Parts
-from llava.train.sample import Sample, encode_conversation
 from shirg.config import ShirgXConfig
-from tests.test_parity import block_image
+from tests.model.test_parity import block_image
 
 SHIRG_X = ShirgXConfig(grid=12, budgets=(29, 43, 61), budget=61, similarity="projected")
 EVERYTHING: dict[str, Any] = {

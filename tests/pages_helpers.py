@@ -3,8 +3,8 @@
 import re
 from functools import cache
 
-from llava.train.pages import Box, Mark, Page, PageQuestion, PageStream
-from llava.train.pages.looks import SHIFTED_LOOK, TRAIN_LOOK
+from llava.pages import Box, Mark, Page, PageQuestion, PageStream
+from llava.pages.looks import SHIFTED_LOOK, TRAIN_LOOK
 
 CASES = [(style, split) for style in ("shapes", "typed", "full") for split in ("train", "shifted")]
 

@@ -7,7 +7,8 @@ from typing import Any
 import datasets
 from PIL import Image
 
-from llava.eval.benchmarks import BENCHMARKS, Sample
+from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.registry import BENCHMARKS
 
 TEXT = datasets.Value("string")
 TEXTS = datasets.List(TEXT)

@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views
-from llava.train.page_data import page_texts
+from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
 
 ROOT = Path(__file__).parent.parent
 SIZES = SmallModelConfig(

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from llava.train.pages import Mark, Page, PageQuestion, PageStream
+from llava.pages import Mark, Page, PageQuestion, PageStream
 
 PAGES = {("chart_page", "large_print"): 40, ("chart_page", "full"): 12, ("chart_page", "shapes"): 20}
 PAGES |= {("doc_page", "large_print"): 20, ("doc_page", "full"): 40, ("doc_page", "shapes"): 20}

@@ -11,16 +11,16 @@ from typing import Any, Literal, no_type_check
 
 import numpy as np
 
-from llava.eval.benchmarks import find_benchmark
+from llava.eval.benchmarks.registry import find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
 from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
 from llava.eval.methods import Budget, Method, PageEncoder
-from llava.eval.provenance import provenance
-from llava.eval.records import Record, ResultSet
+from llava.eval.results import Record, ResultSet
 from llava.eval.summary import judge_together
-from llava.serve.session import DECODING, Session
-from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
-from llava.train.adapter import AdapterSettings
+from llava.inference.session import DECODING, Session
+from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.provenance import provenance
+from llava.tuning.adapter import AdapterSettings
 from shirg.settings import Settings
 
 Progress = Callable[[str, int, int], object]

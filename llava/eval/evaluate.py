@@ -15,15 +15,14 @@ from typing import Any
 
 import torch
 
-from llava.eval.benchmarks import Benchmark, Sample
+from llava.eval.benchmarks.benchmark import Benchmark, Sample, check_questions
 from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
-from llava.eval.provenance import digest_weights
-from llava.eval.records import Record, ResultSet
-from llava.eval.samples import check_questions
+from llava.eval.results import Record, ResultSet
 from llava.eval.shards import Shard
-from llava.model.language_model.llada.decoding import DecodingConfig
-from llava.serve.session import Session
-from llava.serve.text import check_question
+from llava.inference.session import Session
+from llava.inference.words import check_question
+from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.provenance import digest_weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from llava.eval.benchmarks import Sample
+from llava.eval.benchmarks.benchmark import Sample
 from llava.eval.methods import Budget, EncodedPage, PageEncoder
-from llava.eval.records import write_object
-from llava.train.pages import inked_patches, patches_under
+from llava.eval.results import write_object
+from llava.pages import inked_patches, patches_under
 from shirg.tokens import DualScaleTokens, TokenSet
 
 LEAST_COSINE = 0.9

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
+from llava.inference.session import Page, Session
 from llava.mm_utils import process_images, single_view
 from llava.question import Question
-from llava.serve.session import Page, Session
-from llava.train.seeds import stable_seed
+from llava.seeds import stable_seed
 from shirg.baselines import BASELINES, Baseline, scaled_down_side
 from shirg.config import ShirgXConfig
 from shirg.scoring import normalize_similarity

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava.eval.benchmarks import find_benchmark
-from llava.eval.records import Record, ResultSet, check_same_settings, read_finished, read_provenance
+from llava.eval.benchmarks.registry import find_benchmark
+from llava.eval.results import Record, ResultSet, check_same_settings, read_finished, read_provenance
 from llava.eval.summary import write_summary
 
 

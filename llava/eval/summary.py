@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from llava.eval.metrics import CORPUS_METRICS
-from llava.eval.records import SUMMARY_FILE, Record, ResultSet, read_finished, write_object
+from llava.eval.results import SUMMARY_FILE, Record, ResultSet, read_finished, write_object
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
+from llava.metrics import CORPUS_METRICS
 
 RESAMPLING_SEED = 0
 MIN_PAGES = 2

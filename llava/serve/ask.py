@@ -2,11 +2,11 @@
 
 import argparse
 
+from llava.inference.words import check_question
 from llava.serve.display import AnswerDisplay, note, print_json
 from llava.serve.files import check_picture, numbered, write_picture
 from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
-from llava.serve.text import check_question
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from llava.inference.words import one_line
 from llava.serve.options import build_parser
-from llava.serve.text import one_line
 
 OUT_OF_MEMORY = "out of memory; keep fewer tokens with --budget 512, load with --dtype bfloat16, or use --device cpu"
 

@@ -13,17 +13,17 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from llava.constants import ASSETS
 from llava.image_io import load_pages
+from llava.inference.session import Session
+from llava.inference.settings import read_checkpoint_config, shirg_settings
+from llava.inference.words import one_line
 from llava.serve.display import stdout_console
 from llava.serve.files import write_picture, write_text
 from llava.serve.gallery import Shown, index_page
 from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import adapter_of, load_session, model_of
-from llava.serve.session import Session
-from llava.serve.settings import read_checkpoint_config, shirg_settings
-from llava.serve.text import one_line
 
-ASSETS = Path(__file__).parent.parent / "assets"
 GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
 """Pages of the kind that the bundled model was trained on, and print and words that it never saw."""
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from llava.model.language_model.llada.generate import DenoisingStep
-from llava.serve.text import one_line, printable
+from llava.inference.words import one_line, printable
+from llava.model.language_model.diffusion.generate import DenoisingStep
 
 MASK_BLOCK = "\N{MEDIUM SHADE}"
 FRAMES_PER_SECOND = 15

@@ -12,19 +12,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from llava.eval.benchmarks import Benchmark, find_benchmark
+from llava.eval.benchmarks.benchmark import Benchmark
+from llava.eval.benchmarks.registry import find_benchmark
 from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
 from llava.eval.methods import Budget, Method, PageEncoder, directory_names
-from llava.eval.provenance import provenance
-from llava.eval.records import ResultSet
+from llava.eval.results import ResultSet
 from llava.eval.shards import Shard, merge_shards
 from llava.eval.summary import compare, format_score, write_summary
-from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.inference.session import DECODING
+from llava.inference.settings import read_checkpoint_config, shirg_settings
+from llava.inference.words import one_line
+from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.provenance import provenance
+from llava.seeds import MAX_SEED
 from llava.serve.display import stdout_console
-from llava.serve.requests import MAX_SEED, adapter_of, load_session, model_of, naming_options
-from llava.serve.session import DECODING
-from llava.serve.settings import read_checkpoint_config, shirg_settings
-from llava.serve.text import one_line
+from llava.serve.requests import adapter_of, load_session, model_of, naming_options
 from shirg.config import ShirgXConfig
 
 

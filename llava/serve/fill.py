@@ -2,9 +2,9 @@
 
 import argparse
 
+from llava.inference.words import Template
 from llava.serve.display import AnswerDisplay, note, print_json
 from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
-from llava.serve.text import Template
 
 
 def run(args: argparse.Namespace) -> None:

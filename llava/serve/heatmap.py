@@ -4,7 +4,7 @@ import warnings
 
 from PIL import Image
 
-from llava.serve.session import VisualPrefix
+from llava.inference.session import VisualPrefix
 from shirg.config import ShirgXConfig
 
 

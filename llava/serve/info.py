@@ -18,16 +18,16 @@ from safetensors import safe_open
 from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import ShirgX
+from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.inference.words import one_line
 from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.llava_llada import LlavaLladaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
 from llava.serve.requests import adapter_of
-from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
-from llava.serve.text import one_line
-from llava.train.adapter import AdapterSettings
-from llava.train.fingerprint import digest_shapes
+from llava.tuning.adapter import AdapterSettings
+from llava.tuning.fingerprint import digest_shapes
 from shirg.config import ShirgXConfig
 
 PARTS = {

@@ -8,15 +8,15 @@ from typing import Any
 from PIL import Image
 from transformers.utils import logging
 
-from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.inference.session import Denoised, Session
+from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.seeds import MAX_SEED
 from llava.serve.display import note, working
 from llava.serve.files import load_page
-from llava.serve.session import Denoised, Session
-from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
-from llava.train.adapter import AdapterSettings
+from llava.tuning.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 
-MAX_SEED = 2**63 - 1
 _OPTION_OF = {
     "max_new_tokens": "--tokens",
     "block_length": "--block-length",

@@ -7,12 +7,12 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
+from llava.inference.session import Page, VisualPrefix
+from llava.inference.words import check_question, one_line
 from llava.serve.display import print_json, stdout_console
 from llava.serve.files import check_picture, write_picture
 from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import load_session, open_page, shirg_of, source_of
-from llava.serve.session import Page, VisualPrefix
-from llava.serve.text import check_question, one_line
 from shirg.config import ShirgXConfig
 from shirg.scoring import term_spread
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, no_type_check
 
-from llava.train.infill import InfillConfig
-from llava.train.losses import PAGE_LOSSES, LossConfig
-from llava.train.page_data import PagesConfig
-from llava.train.parameters import TrainableConfig
-from llava.train.real_sets import REAL_SETS
+from llava.data.infill import InfillConfig
+from llava.data.page_data import PagesConfig
+from llava.data.real_sets import REAL_SETS
+from llava.train.losses.config import PAGE_LOSSES, LossConfig
+from llava.tuning.parameters import TrainableConfig
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
 from shirg.weights import PARTS

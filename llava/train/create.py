@@ -21,8 +21,8 @@ from llava.conversation import SYSTEM
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.train.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
-from llava.train.pages.lexicon import SHORT, TOPICS
+from llava.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
+from llava.pages.lexicon import SHORT, TOPICS
 from shirg.settings import Settings
 
 SPECIAL: Mapping[str, str] = {
@@ -197,3 +197,14 @@ def drawn_views(model_side: int, style: str, pages: int) -> list[Tensor]:
         for family in FAMILIES
         for index in range(pages)
     ]
+
+
+def page_texts(families: Sequence[str], styles: Sequence[str], pages: int) -> list[str]:
+    """Questions and answers of the first training pages, for a tokenizer to learn its words from."""
+    texts = []
+    for family in families:
+        for style in styles:
+            for index in range(pages):
+                for question in draw_page(family, "train", 0, index, STYLES[style]).questions:
+                    texts += [question.question, question.answer]
+    return texts

@@ -11,10 +11,10 @@ import yaml
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from llava.eval.provenance import provenance
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
-from llava.train.adapter import save_adapter
+from llava.provenance import provenance
 from llava.train.config import TrainConfig
+from llava.tuning.adapter import save_adapter
 from shirg.config import ShirgXConfig
 
 

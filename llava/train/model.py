@@ -11,21 +11,20 @@ from torch import Tensor, nn
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
 from llava.constants import IGNORE_INDEX
+from llava.data.batch import Batch, detail_starts
+from llava.data.page_truth import KINDS
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
-from llava.train.batch import Batch, detail_starts
-from llava.train.budget_labels import budget_labels, budget_loss
-from llava.train.coordinate_probe import CoordinateProbe
-from llava.train.labeling import KINDS
-from llava.train.losses import PAGE_LOSSES, LossConfig
-from llava.train.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
-from llava.train.page_losses import PageLosses
-from llava.train.parts import Parts
-from llava.train.pointing import BlockInput, log_attention, query_places, record_block_inputs
-from llava.train.relevance import noise_gate, relevance_loss
-from llava.train.seeds import stable_seed
+from llava.seeds import stable_seed
+from llava.train.losses.budget import budget_labels, budget_loss
+from llava.train.losses.config import PAGE_LOSSES, LossConfig, Parts
+from llava.train.losses.coordinates import CoordinateProbe
+from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
+from llava.train.losses.pages import PageLosses
+from llava.train.losses.pointing import BlockInput, log_attention, query_places, record_block_inputs
+from llava.train.losses.relevance import noise_gate, relevance_loss
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 

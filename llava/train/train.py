@@ -15,25 +15,25 @@ from transformers import TrainingArguments
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
+from llava.data.conversations import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
+from llava.data.infill import draw_gap
+from llava.data.mixture import read_mixture
+from llava.data.page_data import PageDataset
+from llava.data.real_sets import read_real_set
+from llava.data.records import RecordStore
+from llava.inference.settings import vision_kwargs
 from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
-from llava.model.language_model.llada.decoding import DecodingConfig
-from llava.serve.settings import vision_kwargs
+from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.train.config import TrainConfig
-from llava.train.data import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.train.export import Export
-from llava.train.infill import draw_gap
-from llava.train.losses import PAGE_LOSSES
-from llava.train.mixture import read_mixture
+from llava.train.losses.config import PAGE_LOSSES
+from llava.train.losses.pages import PageLosses
 from llava.train.model import TrainingModel
-from llava.train.page_data import PageDataset
-from llava.train.page_losses import PageLosses
-from llava.train.parameters import TrainableReport, checkpoint_activations, prepare_trainable
-from llava.train.real_sets import read_real_set
-from llava.train.records import RecordStore
 from llava.train.stability import StabilityCallback
 from llava.train.trainer import MaskedDiffusionTrainer
 from llava.train.validation import Validation
+from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
 
 logger = logging.getLogger(__name__)
 

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerControl, TrainingArguments
 
-from llava.train.batch import Batch, collate, draw_noise
+from llava.data.batch import Batch, collate, draw_noise
+from llava.seeds import stable_seed
 from llava.train.config import TrainConfig
 from llava.train.export import Export
-from llava.train.losses import PAGE_LOSSES, LossConfig
+from llava.train.losses.config import PAGE_LOSSES, LossConfig, Parts
 from llava.train.model import Draws, TrainingModel
-from llava.train.parameters import parameter_groups
-from llava.train.parts import Parts
-from llava.train.seeds import stable_seed
 from llava.train.validation import Validation
+from llava.tuning.parameters import parameter_groups
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import ShirgXHandle
 from llava.constants import IGNORE_INDEX
-from llava.model.language_model.llada.decoding import DecodingConfig
+from llava.data.batch import Batch, Group, make_batch
+from llava.data.page_data import PageDataset
+from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
-from llava.train.batch import Batch, Group, make_batch
-from llava.train.page_data import PageDataset
 
 
 @dataclass(frozen=True, kw_only=True)

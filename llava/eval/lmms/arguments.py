@@ -9,11 +9,11 @@ from typing import Any, Literal, no_type_check
 
 from PIL import Image
 
-from llava.model.language_model.llada.decoding import DecodingConfig
-from llava.serve.requests import MAX_SEED
-from llava.serve.session import DECODING
-from llava.serve.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
-from llava.train.adapter import AdapterSettings
+from llava.inference.session import DECODING
+from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.seeds import MAX_SEED
+from llava.tuning.adapter import AdapterSettings
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
 

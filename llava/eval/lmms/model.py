@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
-from llava.serve.session import Session
-from llava.serve.text import check_question
+from llava.inference.session import Session
+from llava.inference.words import check_question
 
 _log = logging.getLogger(__name__)
 

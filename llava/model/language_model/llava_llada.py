@@ -15,9 +15,9 @@ from transformers.modeling_outputs import CausalLMOutput
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.mm_utils import parse_pinpoints
 from llava.model.anyres import POOL_MODES
+from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.model.language_model.diffusion.generate import DenoisingStep, denoise
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig, check_count
-from llava.model.language_model.llada.decoding import DecodingConfig
-from llava.model.language_model.llada.generate import DenoisingStep, denoise
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds

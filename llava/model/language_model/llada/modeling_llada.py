@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from llava.model.language_model.diffusion.kv_cache import KVCache
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
-from llava.model.language_model.llada.kv_cache import KVCache
 
 Rotary = tuple[Tensor, Tensor]
 """Cosine and sine, each float32 (batch or 1, 1, length, head_dim)."""

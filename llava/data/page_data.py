@@ -1,0 +1,124 @@
+"""Drawn pages as training samples: page number i is drawn when it is asked for, and never stored."""
+
+from dataclasses import dataclass
+
+from torch.utils.data import Dataset
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.data.batch import Group
+from llava.data.infill import WHOLE, InfillConfig, draw_gap
+from llava.data.page_truth import page_truth
+from llava.data.sample import Sample, encode_conversation
+from llava.image_processor import SigLipImageProcessor
+from llava.mm_utils import process_images
+from llava.pages import FAMILIES, SPLITS, STYLES, draw_page
+from llava.pages.chance import sample as draw_sample
+from llava.pages.stream import page_generator
+from shirg.settings import Settings
+
+_QUESTION_STREAM = 1_000_003
+"""Keeps the choice of questions independent of the drawing of the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagesConfig(Settings):
+    """Which drawn pages, and how many questions of each.
+
+    Raises:
+        ValueError: if a name does not exist or a number is not positive.
+    """
+
+    families: tuple[str, ...] = tuple(FAMILIES)
+    """Taken in turn, page by page."""
+    style: str = "full"
+    split: str = "train"
+    seed: int = 0
+    first: int = 0
+    """Number of the first page."""
+    pages: int = 1_000_000
+    """Pages in an epoch."""
+    questions: int = 2
+    """At most so many questions of each page, chosen by the page's number."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "families", tuple(self.families))
+        for name, values, known in (
+            ("families", self.families, FAMILIES),
+            ("style", (self.style,), STYLES),
+            ("split", (self.split,), SPLITS),
+        ):
+            unknown = [value for value in values if value not in known]
+            if unknown or not values:
+                raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(map(str, unknown)) or 'none'}")
+        for name, least in (("seed", 0), ("first", 0), ("pages", 1), ("questions", 1)):
+            self.check_count(name, least)
+
+
+class PageDataset(Dataset[Group]):
+    """Groups of samples, one page each: the page is encoded once for all its questions.
+
+    Args:
+        max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
+        infill: gaps opened in answers.
+        truth_grid: patches per side of which samples carry the truth; None for samples without.
+        model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
+    """
+
+    def __init__(
+        self,
+        config: PagesConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: SigLipImageProcessor,
+        model_config: PretrainedConfig,
+        *,
+        answer_block: int = 32,
+        max_extra_blocks: int = 0,
+        infill: InfillConfig = WHOLE,
+        truth_grid: int | None = None,
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.model_config = model_config
+        self.answer_block = answer_block
+        self.max_extra_blocks = max_extra_blocks
+        self.infill = infill
+        self.truth_grid = truth_grid
+
+    def __len__(self) -> int:
+        return self.config.pages
+
+    def __getitem__(self, index: int) -> Group:
+        if not 0 <= index < len(self):
+            raise IndexError(f"page {index} of {len(self)}")
+        config, number = self.config, self.config.first + index
+        family = config.families[number % len(config.families)]
+        page = draw_page(family, config.split, config.seed, number, STYLES[config.style])
+        rng = page_generator(family, config.split, config.seed + _QUESTION_STREAM, number)
+        asked = draw_sample(rng, range(len(page.questions)), min(config.questions, len(page.questions)))
+        views = tuple(process_images([page.image], self.image_processor, self.model_config))
+        truth = None if self.truth_grid is None else page_truth(page, self.truth_grid)
+        samples: list[Sample] = []
+        for place in sorted(asked):
+            question, name = page.questions[place], f"{family}-{config.split}-{config.seed}-{number}-{place}"
+            encoded = encode_conversation(
+                [("user", f"{DEFAULT_IMAGE_TOKEN}\n{question.question}"), ("assistant", question.answer)],
+                self.tokenizer,
+                answer_block=self.answer_block,
+                extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
+                gap=draw_gap(self.infill, self.model_config.infill_token_id, name),
+            )
+            samples.append(
+                Sample(
+                    id=name,
+                    input_ids=encoded.input_ids,
+                    labels=encoded.labels,
+                    views=views,
+                    image_sizes=(page.image.size,),
+                    question=encoded.question,
+                    truth=truth,
+                    page_question=question,
+                )
+            )
+        return tuple(samples)

@@ -1,0 +1,1 @@
+"""What models are asked: drawn pages and public data sets."""

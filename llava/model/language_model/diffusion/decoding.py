@@ -1,0 +1,103 @@
+"""Settings of denoising, validated once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llava.model.language_model.diffusion.sampling import check_remasking
+from llava.model.language_model.diffusion.schedule import check_schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How an answer is denoised; the names are those of LaViDa's ``generate``.
+
+    Raises:
+        ValueError: naming the setting that is wrong and what it must be.
+    """
+
+    max_new_tokens: int = 128
+    """Answer positions; all of them are masked at the start."""
+    block_length: int | None = None
+    """Positions settled together, left to right block by block; None is one block."""
+    steps: int | None = None
+    """Denoising steps of the whole answer; None is one step per token, before ``step_ratio``."""
+    step_ratio: float | None = None
+    """Steps per token."""
+    step_per_block: int | None = None
+    """Steps per block, at most one per token."""
+    schedule: str | None = None
+    """uniform (None), shift, cosine or logit_normal."""
+    schedule_kwargs: Mapping[str, Any] | None = None
+    remasking: str = "low_confidence"
+    """Which positions are settled first: low_confidence, entropy, margin or random."""
+    temperature: float = 0.0
+    prefix_lm: bool = False
+    """Compute the prompt's keys and values once and freeze them; otherwise everything is recomputed each step."""
+    stop_at_end_of_turn: bool = False
+    """Stop when everything before the first end of turn is settled, and fill what follows with end of text."""
+    threshold: float | None = None
+    """Settle every position whose probability exceeds this, at least one a step, instead of following a schedule
+    (confidence-threshold decoding, Fast-dLLM, arXiv 2505.22618)."""
+    cuda_graph: bool = False
+    """Record a step's kernels once per answer and start them together in every other step; needs ``prefix_lm`` and the
+    language model on one CUDA device. Worth its while for answers of many steps in small batches."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "block_length", "steps", "step_per_block"):
+            value = getattr(self, name)
+            required = name == "max_new_tokens"
+            if (value is not None or required) and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+        if self.max_new_tokens % self.block:
+            raise ValueError(
+                f"max_new_tokens={self.max_new_tokens} must be a multiple of block_length={self.block}; "
+                "change one of them"
+            )
+        if sum(value is not None for value in (self.steps, self.step_per_block)) > 1:
+            raise ValueError("steps and step_per_block exclude each other; give one of them")
+        if self.steps is not None and (self.step_ratio is not None or self.steps < self.num_blocks):
+            raise ValueError(
+                f"steps={self.steps} needs at least one step for each of the {self.num_blocks} blocks and no step_ratio"
+            )
+        if self.step_ratio is not None and not 0 < self.step_ratio < math.inf:
+            raise ValueError(f"step_ratio must be a positive number, got {self.step_ratio!r}")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be 0 or a positive number, got {self.temperature!r}")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
+        if self.threshold is not None and self.remasking != "low_confidence":
+            raise ValueError("threshold works on the probability of the token; leave remasking at low_confidence")
+        if self.cuda_graph and not self.prefix_lm:
+            raise ValueError("cuda_graph records a step behind a frozen prompt; turn prefix_lm on or cuda_graph off")
+        object.__setattr__(self, "remasking", check_remasking(self.remasking))
+        check_schedule(self.schedule, self.schedule_kwargs)
+        if self.steps_per_block < 1:
+            raise ValueError(
+                f"step_ratio={self.step_ratio} leaves no step for a block of {self.block} tokens; raise it"
+            )
+
+    @property
+    def block(self) -> int:
+        """Positions per block."""
+        return self.block_length or self.max_new_tokens
+
+    @property
+    def num_blocks(self) -> int:
+        return self.max_new_tokens // self.block
+
+    @property
+    def steps_per_block(self) -> int:
+        """Planned steps of one block: one per token, unless steps, step_per_block or step_ratio say otherwise."""
+        steps = self.block
+        if self.steps is not None:
+            steps = self.steps // self.num_blocks
+        if self.step_per_block is not None:
+            steps = min(self.step_per_block, self.block)
+        return int(steps * self.step_ratio) if self.step_ratio is not None else steps
+
+    @property
+    def max_steps_per_block(self) -> int:
+        """Most steps one block may take; a threshold settles at least one position a step."""
+        return self.block if self.threshold is not None else self.steps_per_block

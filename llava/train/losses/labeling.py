@@ -1,0 +1,45 @@
+"""Where the vision tower looks: from every patch to the labels that say what it belongs to, and how to teach it.
+
+That a cell belongs to a row is told by one word at the far end of its line, which a small tower finds late by itself.
+The generator of pages knows where the label stands, and asks the attention of the tower's last layer for it.
+
+Axis names: batch (pages), patches (raster order), kinds (of labels), dim (vision width).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+
+from llava.pages import NONE
+
+
+def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
+    """-log of the attention that falls on a patch's own label: (batch,) float32, each page's mean.
+
+    The mean is over all patches whose label is printed somewhere, the label's own included, and over kinds.
+
+    Args:
+        hidden: (batch, patches, dim), what the layer was given.
+        belongs: and ``printed``, as ``label_targets`` gives them.
+    """
+    attention = layer.self_attn
+    normed = layer.layer_norm1(hidden)
+    queries, keys = (
+        projection(normed).unflatten(-1, (attention.num_heads, -1))
+        for projection in (attention.q_proj, attention.k_proj)
+    )
+    losses = []
+    for head, (own, shown) in enumerate(zip(belongs, printed, strict=True)):
+        wanted = (own[:, :, None] == shown[:, None]) & (own != NONE)[:, :, None]
+        asking = wanted.any(-1)
+        # Autocast would round the scores to 8 bits of mantissa.
+        with torch.autocast(hidden.device.type, enabled=False):
+            scores = (
+                queries[:, :, head].float() @ keys[:, :, head].float().transpose(1, 2) / math.sqrt(attention.head_dim)
+            )
+        looks = scores.log_softmax(-1).masked_fill(~wanted, -math.inf).logsumexp(-1)
+        total = -looks.masked_fill(~asking, 0).sum(1)
+        losses.append(total / asking.sum(1).clamp(min=1))
+    return torch.stack(losses).mean(0)

@@ -1,0 +1,1 @@
+"""What a run may change of a model, and what it changed: parameters, adapters, fingerprints."""

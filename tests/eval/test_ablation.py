@@ -1,0 +1,396 @@
+"""Comparisons of many rows: what is run and what is read again, what a row's score is, and what is refused."""
+
+import gc
+import json
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llava.eval import ablation
+from llava.eval.ablation import AblationConfig, run_rows
+from llava.eval.comparison import compact_tables, foretelling, markdown_tables, summarize_cells
+from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
+from llava.eval.methods import Budget
+from llava.eval.plots import AXES, plot_rows
+from llava.eval.results import Record
+from llava.inference.settings import BUNDLED_MODEL
+from scripts.ablate import main
+from tests.train_helpers import ROOT, write_config
+
+ROWS = [
+    {"name": "SHIRG-X", "trained": True},
+    {"name": "random", "method": "scaffold_random", "seeds": [0, 3]},
+    {"name": "everything", "method": "all_patches"},
+    {"name": "no merging", "settings": {"merge": False}, "budgets": [48, "auto"]},
+]
+
+
+@pytest.fixture(scope="module")
+def values(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return {
+        "out": str(tmp_path_factory.mktemp("ablation")),
+        "model": str(quick),
+        "benchmarks": [{"name": "entitygrid", "style": "shapes", "split": "validation", "questions": 9}],
+        "budgets": [32, 48],
+        "tokens": 5,
+        "rows": ROWS,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="module")
+def cells(values: dict[str, Any]) -> list[ablation.Cell]:
+    return run_rows(AblationConfig.from_dict(values))
+
+
+def test_every_row_is_answered_at_its_budgets_with_its_seeds(cells: list[ablation.Cell]) -> None:
+    assert [(cell.row.name, cell.budget, len(cell.records)) for cell in cells] == [
+        ("SHIRG-X", 32, 1),
+        ("SHIRG-X", 48, 1),
+        ("random", 32, 2),
+        ("random", 48, 2),
+        ("everything", None, 1),
+        ("no merging", 48, 1),
+        ("no merging", "auto", 1),
+    ]
+    assert {len(records) for cell in cells for records in cell.records} == {9}
+    assert [cell.tokens for cell in cells] == [41, 57, 41, 57, 144, 57, pytest.approx(57, abs=16)]
+    assert all(record.survives for record in cells[4].evidence[0])
+    random = cells[2]
+    for place, score in enumerate(random.scores("token_f1")):
+        assert score == np.mean([records[place].scores["token_f1"] for records in random.records])
+
+
+def test_each_seed_draws_anew(values: dict[str, Any], cells: list[ablation.Cell]) -> None:
+    del cells  # they are what fills the directory
+    random = Path(values["out"], "entitygrid-shapes-validation", "random")
+    seeds = {path.parts[-3]: json.loads(path.read_text())["seed"] for path in random.glob("*/*/settings.json")}
+    assert seeds == {"seed-0": 0, "seed-3": 3}
+
+
+def test_evidence_that_was_measured_is_read(
+    values: dict[str, Any], cells: list[ablation.Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(encoder: Any, samples: Any, budgets: Any) -> dict[Any, list[EvidenceRecord]]:
+        measured.append((encoder.method.name, *budgets))
+        return {budget: [] for budget in budgets}
+
+    monkeypatch.setattr(ablation, "evidence_recall", measure)
+    config = AblationConfig.from_dict(values)
+    again = run_rows(config)
+    assert [cell.evidence for cell in again] == [cell.evidence for cell in cells]
+    assert not measured
+    kept = Path(values["out"], "entitygrid-shapes-validation", "SHIRG-X", "seed-0", "budget-48", EVIDENCE_FILE)
+    text = kept.read_text()
+    try:
+        kept.write_text(text.replace('"questions": [', '"questions": ["another", ', 1))
+        run_rows(config)
+        assert measured == [("shirg_x", 48)]
+        kept.write_text("{")
+        with pytest.raises(ValueError, match=r"evidence\.json is broken"):
+            run_rows(config)
+    finally:
+        kept.write_text(text)
+
+
+def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
+    """A cell whose seeds scored each question like this, two questions to a page."""
+    records = [
+        [
+            Record(
+                id=f"p-{number}",
+                page=f"page-{number // 2}",
+                kind="at",
+                question="What?",
+                golds=("star",),
+                answer="",
+                scores={"exact_match": score},
+                detail_tokens=32,
+                total_tokens=70,
+                seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
+            )
+            for number, score in enumerate(each)
+        ]
+        for each in scores
+    ]
+    benchmark = ablation.BenchmarkChoice(name="entitygrid", questions=4)
+    return ablation.Cell(
+        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=()
+    )
+
+
+def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -> None:
+    first = [planted("ours", 32, [1, 0, 0, 0]), planted("ours", 48, [1, 1, 1, 0])]
+    first[1] = replace(first[1], row=first[0].row)
+    other = [planted("peer", 48, [0, 1, 0, 0], [1, 1, 0, 0]), planted("everything", None, [1, 1, 0, 0])]
+    assert other[0].scores("exact_match").tolist() == [0.5, 1, 0, 0]
+    assert other[0].milliseconds == pytest.approx(3)
+    found = [each["metrics"]["exact_match"] for each in summarize_cells([*first, *other])]
+    assert [each["mean"] for each in found] == [0.25, 0.75, 0.375, 0.5]
+    assert found[2]["difference"]["mean"] == pytest.approx(0.375 - 0.75)  # the first row's at 48
+    assert found[3]["difference"]["mean"] == pytest.approx(0.5 - 0.25)  # no budget: the first row's first
+
+
+def test_what_the_first_row_has_no_cell_for_is_not_compared() -> None:
+    first = planted("ours", 32, [1, 0, 0, 0])
+    others = [planted("peer", 64, [1, 1, 1, 1]), planted("head", "auto", [1, 1, 1, 1])]
+    found = summarize_cells([first, *others])
+    assert not any("difference" in each["metrics"]["exact_match"] for each in found)
+    own_number = planted("everything", None, [1, 0, 0, 0])
+    (_, peer) = summarize_cells([own_number, others[0]])
+    assert peer["metrics"]["exact_match"]["difference"]["mean"] == pytest.approx(0.75)
+
+
+def surviving(*fates: tuple[str, bool, float]) -> list[EvidenceRecord]:
+    return [EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share) for name, whole, share in fates]
+
+
+def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None:
+    """Two seeds; the last question's evidence has no ink and counts nowhere."""
+    cell = replace(
+        planted("ours", 32, [1, 0, 1, 0], [1, 1, 0, 0]),
+        evidence=[
+            surviving(("p-0", True, 1.0), ("p-1", False, 0.5), ("p-2", False, 0.0)),
+            surviving(("p-0", True, 1.0), ("p-1", True, 1.0), ("p-2", False, 0.5)),
+        ],
+    )
+    (found,) = summarize_cells([cell])
+    assert found["evidence_recall"] == pytest.approx(3 / 6)
+    assert found["evidence_share"] == pytest.approx(4 / 6)
+    assert found["with_evidence"] == pytest.approx(1)
+    assert found["without_evidence"] == pytest.approx(1 / 3)
+
+
+def test_how_well_evidence_foretells_accuracy_is_told() -> None:
+    cells = [
+        {"evidence_recall": recall, "evidence_share": 0.5, "metrics": {"exact_match": {"mean": mean}}}
+        for recall, mean in ((0.1, 0.2), (0.5, 0.3), (None, 0.9), (0.3, 0.4))
+    ]
+    assert foretelling(cells) == {"evidence_recall": pytest.approx(0.5)}
+    assert foretelling(cells[:3]) == {}
+
+
+def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
+    again = run_rows(AblationConfig.from_dict(values))
+    assert [cell.records for cell in again] == [cell.records for cell in cells]
+
+
+def test_one_row_s_model_is_gone_before_the_next_one_s_is_loaded(values, cells, monkeypatch) -> None:
+    del cells  # they are what fills the directory
+    loaded, alive = [], []
+    load = ablation.Session.load
+
+    def watch(*args: Any, **settings: Any) -> ablation.Session:
+        gc.collect()
+        alive.append(sum(model() is not None for model in loaded))
+        session = load(*args, **settings)
+        loaded.append(weakref.ref(session.model))
+        return session
+
+    monkeypatch.setattr("llava.eval.ablation.Session.load", watch)
+    run_rows(AblationConfig.from_dict(values))
+    assert alive == [0] * len(ROWS)
+
+
+def test_differences_are_from_the_first_row_at_the_same_budget(cells: list[ablation.Cell]) -> None:
+    summaries = summarize_cells(cells)
+    assert all("difference" not in score for each in summaries[:2] for score in each["metrics"].values())
+    for number, first in ((2, 0), (3, 1), (4, 0), (5, 1)):
+        gap = summaries[number]["metrics"]["exact_match"]["difference"]
+        expected = cells[number].scores("exact_match").mean() - cells[first].scores("exact_match").mean()
+        assert gap["mean"] == pytest.approx(expected)
+        assert gap["low"] <= gap["mean"] <= gap["high"]
+        assert 0 < gap["p"] <= 1
+    assert json.loads(json.dumps(summaries)) == summaries
+
+
+def test_a_table_says_what_was_trained_and_a_plot_is_drawn(cells: list[ablation.Cell], tmp_path: Path) -> None:
+    summaries = summarize_cells(cells)
+    table = markdown_tables(summaries).splitlines()
+    assert table[0].startswith("**entitygrid-shapes-validation** (9 questions on ")
+    assert table[2].count("|") == table[3].count("|") == table[4].count("|")
+    assert table[4].startswith("| SHIRG-X | 32 | 41 |")
+    assert table[6].startswith("| random (inference only) | 32 |")
+    assert table[4 + len(cells)] == ""
+    assert table[5 + len(cells)].startswith("Rank correlation with token_f1 over these lines: ")
+    for axis in AXES:
+        plot_rows(summaries, "entitygrid-shapes-validation", axis, tmp_path / f"{axis}.png")
+        with Image.open(tmp_path / f"{axis}.png") as picture:
+            assert picture.width > 500
+
+
+def summary(
+    row: str, budget: Any, mean: float, gap: tuple[float, float] | None = None, **changes: Any
+) -> dict[str, Any]:
+    score: dict[str, Any] = {"mean": mean, "low": mean - 0.125, "high": mean + 0.125}
+    if gap is not None:
+        score["difference"] = {"mean": sum(gap) / 2, "low": gap[0], "high": gap[1], "p": 0.5}
+    return {
+        "row": row,
+        "budget": budget,
+        "benchmark": "docs",
+        "tokens": 144.0,
+        "evidence_recall": 0.0,
+        "metrics": {"anls": {}, "exact_match": score},
+        **changes,
+    }
+
+
+def test_compact_tables_mark_what_is_worse_and_better_than_the_first_row() -> None:
+    rows = [
+        summary("ours", 16, 0.5),
+        summary("ours", 32, 0.625),
+        summary("worse", 16, 0.25, (-0.4, -0.1)),
+        summary("better", 16, 0.75, (0.1, 0.4)),
+        summary("better", 32, 0.75, (0.0, 0.4)),
+        summary("scaffold only", None, 0.125, (-0.5, 0.1)),
+        summary("both", 32, 0.125, (-0.5, 0.1)),
+        summary("both", "auto", 0.875, (0.1, 0.2)),
+    ]
+    table = compact_tables(rows).splitlines()
+    assert table == [
+        "| exact match, docs, K = | 16 | 32 |",
+        "| --- | ---: | ---: |",
+        "| ours | 0.500 [0.375, 0.625] | 0.625 [0.500, 0.750] |",
+        "| worse | 0.250 [0.125, 0.375] ▼ |  |",
+        "| better | **0.750 [0.625, 0.875]** | 0.750 [0.625, 0.875] |",
+        "| scaffold only (144 tokens) | 0.125 [0.000, 0.250] |  |",
+        "| both |  | 0.125 [0.000, 0.250] |",
+    ]
+
+
+def test_compact_tables_put_benchmarks_side_by_side_at_the_first_budget() -> None:
+    rows = [
+        summary("ours", 16, 0.5),
+        summary("ours", 16, 0.25, benchmark="charts", evidence_recall=0.75),
+        summary("stock", None, 0.125, (-0.5, -0.1), evidence_recall=None),
+        summary("stock", None, 0.125, (-0.5, 0.1), benchmark="charts", evidence_recall=None),
+    ]
+    assert compact_tables(rows).splitlines() == [
+        "| exact match at K = 16 | docs | charts | evidence recall |",
+        "| --- | ---: | ---: | ---: |",
+        "| ours | 0.500 [0.375, 0.625] | 0.250 [0.125, 0.375] | 0.00 / 0.75 |",
+        "| stock (144 tokens) | 0.125 [0.000, 0.250] ▼ | 0.125 [0.000, 0.250] |  |",
+    ]
+
+
+def test_a_compact_table_of_a_metric_that_is_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="docs has no cider; it has anls, exact_match"):
+        compact_tables([summary("ours", 16, 0.5)], "cider")
+
+
+def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
+    assert main([str(config), "--set", "budgets=[48]"]) == 0
+    out = Path(values["out"])
+    assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
+    assert (out / "compact.md").read_text().startswith("| exact match, entitygrid-shapes-validation, K = | 48 |")
+    record = json.loads((out / "table.json").read_text())
+    assert [cell["budget"] for cell in record["cells"]] == [48]
+    assert {"commit", "device"} <= set(record["made_by"])
+    assert [run["from_question"] for cell in record["cells"] for run in cell["provenance"]] == [1]
+    assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_committed_comparisons_can_be_run(path: Path) -> None:
+    """Their rows fit the model, so that no mistake waits behind the first row; one yet to train is like the bundled."""
+    config = AblationConfig.from_yaml(path)
+    assert AblationConfig.from_dict(config.to_dict()) == config
+    if config.model.startswith("runs/"):
+        config = config.replace(model=str(BUNDLED_MODEL))
+    rows = [
+        row.replace(**{name: None for name in ("model", "adapter") if (getattr(row, name) or "").startswith("runs/")})
+        for row in config.rows
+    ]
+    methods = [ablation.method_of_row(config, row) for row in rows]
+    assert methods[0].name == "shirg_x"
+
+
+def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any]) -> None:
+    rows = [{"name": "a"}, {"name": "b", "settings": {"merge": True, "budgets": [7, 13, 29]}, "budgets": [13]}]
+    config = AblationConfig.from_dict(
+        {**values, "rows": rows, "budgets": [5], "settings": {"merge": False, "budgets": [3, 5, 11]}}
+    )
+    methods = [ablation.method_of_row(config, row) for row in config.rows]
+    assert [(method.settings.merge, method.settings.budgets, method.budgets) for method in methods] == [
+        (False, (3, 5, 11), (5,)),
+        (True, (7, 13, 29), (13,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": []}, "rows must be a list of at least one"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "each row needs a name of its own, got 'a' twice"),
+        ({"rows": [{"name": "../a"}]}, "rows, entry 1: a row's name must be a plain text"),
+        ({"rows": [{"name": "a", "sedes": [1]}]}, "rows, entry 1: unknown setting 'sedes'; did you mean 'seeds'"),
+        ({"rows": [{"name": "a", "seeds": 3}]}, "seeds of row 'a' must be a list"),
+        ({"rows": [{"name": "a", "seeds": ["auto"]}]}, "seeds of row 'a' must be a list of whole numbers, got"),
+        ({"rows": [{"name": "a", "budgets": []}]}, "budgets of row 'a' must be a list of whole numbers or auto, got"),
+        ({"rows": [{"name": "a", "budgets": [True]}]}, "budgets of row 'a' must be a list"),
+        ({"rows": [{"name": "a", "method": "none"}]}, "row 'a': there is no method 'none'"),
+        ({"rows": [{"name": "a", "settings": {"merg": False}}]}, "row 'a': unknown setting 'merg'"),
+        ({"rows": [{"name": "a", "method": "all_patches", "budgets": [32]}]}, "row 'a': the method all_patches has"),
+        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto or one of"),
+        ({"benchmarks": [{"name": "chartqb"}]}, "benchmarks, entry 1: there is no benchmark 'chartqb'"),
+        ({"benchmarks": [{"name": "entitygrid", "split": "train"}]}, "benchmarks, entry 1: entitygrid has no split"),
+        ({"model": "nowhere/at-all"}, "nowhere/at-all"),
+        ({"rows": [{"name": "a", "adapter": "no/adapter"}]}, "row 'a': there is no adapter directory no/adapter"),
+        ({"tokens": 0}, "tokens must be a whole number"),
+        ({"budgets": 48}, "budgets must be a list of whole numbers or auto, got 48"),
+        ({"budgets": "auto"}, "budgets must be a list of whole numbers or auto, got 'auto'"),
+        ({"out": 5}, "out must be a text, got 5"),
+        ({"model": 5}, "model must be a text, got 5"),
+        ({"settings": "x"}, "settings must be 'name: value' pairs, got 'x'"),
+        ({"rows": [{"name": 3}]}, "rows, entry 1: name must be a text, got 3"),
+        ({"rows": [{"method": "tome"}]}, "rows, entry 1: the setting 'name' is missing; give it"),
+        ({"rows": [{"name": "a", "settings": [1]}]}, "rows, entry 1: settings must be 'name: value' pairs, got [1]"),
+        ({"rows": [{"name": "a", "trained": "maybe"}]}, "rows, entry 1: trained must be true or false"),
+        ({"rows": [{"name": "a", "seeds": [0, 0]}]}, "seeds of row 'a' must be at least 0 and differ, got [0, 0]"),
+        ({"rows": [{"name": "a", "seeds": [-1]}]}, "seeds of row 'a' must be at least 0 and differ, got [-1]"),
+        ({"benchmarks": ["docpage"]}, "benchmarks, entry 1 must be 'name: value' pairs, got 'docpage'"),
+        ({"benchmarks": [{"name": [1]}]}, "benchmarks, entry 1: name must be a text, got [1]"),
+        ({"benchmarks": [{"name": "docpage"}] * 2}, "each benchmark can be asked once, got 'docpage-full-test' twice"),
+        (
+            {"benchmarks": [{"name": "docpage", "style": "shapes", "questions": 2}]},
+            "docpage-shapes-test: all 2 questions are about one page, and how much pages differ cannot be told from it",
+        ),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, monkeypatch, changes, message) -> None:
+    monkeypatch.setattr("llava.eval.ablation.Session.load", None)
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out"), **changes})
+    assert main([str(config)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_change_that_is_no_yaml_is_named(values, tmp_path, capsys) -> None:
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "out")})
+    assert main([str(config), "--set", "budgets=["]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ablate: --set budgets=[: ")
+
+
+def test_where_results_cannot_go_is_named(values, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_config(tmp_path, {**values, "out": str(tmp_path / "file")})
+    assert main([str(config)]) == 2
+    assert "cannot be made (Not a directory); choose another directory" in capsys.readouterr().err
+
+
+def test_a_log_holds_no_bars(values, cells, tmp_path, capfd) -> None:
+    del cells  # they are what fills the directory
+    config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
+    assert main([str(config)]) == 0
+    assert capfd.readouterr().err == ""

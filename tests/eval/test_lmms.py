@@ -1,0 +1,300 @@
+"""The words of lmms-eval as settings; none of this needs lmms-eval."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
+from llava.inference.session import DECODING
+from llava.inference.settings import BUNDLED_MODEL
+from llava.model.builder import load_pretrained_model
+from llava.tuning.adapter import save_adapter
+from llava.tuning.parameters import TrainableConfig
+from scripts.check_lmms import main as check
+from shirg.config import ShirgXConfig
+from tests.adapter_helpers import train
+from tests.cli_helpers import QUICK_SHIRG_X
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = ("eval_chartqa", "eval_docvqa")
+
+
+class TestModelArguments:
+    def test_every_argument_has_its_place(self) -> None:
+        settings = LmmsSettings.parse(
+            "pretrained=some/model,revision=v1,adapter=runs/best,shirg=x.yaml,budget=512,mode=shirg_x,"
+            "device=cuda:1,dtype=bfloat16,tokens=64,batch_size=8,seed=3"
+        )
+        assert settings == LmmsSettings(
+            pretrained="some/model",
+            revision="v1",
+            adapter="runs/best",
+            shirg="x.yaml",
+            budget=512,
+            mode="shirg_x",
+            device="cuda:1",
+            dtype="bfloat16",
+            tokens=64,
+            batch_size=8,
+            seed=3,
+        )
+
+    def test_nothing_said_is_the_bundled_model_and_the_tasks_own_length(self) -> None:
+        settings = LmmsSettings.parse("")
+        assert (settings.pretrained, settings.tokens, settings.batch_size) == (str(BUNDLED_MODEL), None, 1)
+        assert settings == LmmsSettings()
+
+    def test_only_numbers_are_read_as_numbers(self) -> None:
+        settings = LmmsSettings.parse("pretrained=007,adapter=1e5,revision=12,budget=auto, seed=4")
+        assert (settings.pretrained, settings.adapter, settings.revision) == ("007", "1e5", "12")
+        assert (settings.budget, settings.seed) == ("auto", 4)
+
+    def test_a_value_may_hold_an_equals_sign(self) -> None:
+        assert LmmsSettings.parse("adapter=runs/rank=16/best").adapter == "runs/rank=16/best"
+
+    @pytest.mark.parametrize(("text", "expected"), [("", (6, "cpu")), ("batch_size=2,device=cuda", (2, "cuda"))])
+    def test_options_count_where_the_text_is_silent(self, text: str, expected: tuple[int, str]) -> None:
+        settings = LmmsSettings.parse(text, batch_size="6", device="cpu")
+        assert (settings.batch_size, settings.device) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("pretained=x", "unknown setting 'pretained'; did you mean 'pretrained'"),
+            ("budget", "name=value,name=value"),
+            ("adapter=", "name=value,name=value"),
+            ("tokens=0", "tokens must be a whole number of at least 1, got 0"),
+            ("tokens=3.5", "tokens must be a whole number"),
+            ("batch_size=auto", "batch_size must be a whole number of at least 1, got 'auto'"),
+            ("batch_size=-2", "batch_size must be a whole number"),
+            ("seed=1,seed=2", "seed is given twice"),
+            (f"seed={2**63}", "seed must lie between 0 and"),
+            ("mode=lavida", "mode must be one of shirg_x, stock"),
+            ("mode=stock,budget=512", "budget belongs to SHIRG-X"),
+            ("mode=stock,shirg=x.yaml", "shirg belongs to SHIRG-X"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, text: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            LmmsSettings.parse(text)
+
+
+class TestShirgX:
+    def test_the_checkpoints_settings_with_a_budget(self, quick: Path) -> None:
+        settings = LmmsSettings(pretrained=str(quick), budget=48)
+        assert settings.shirg_x() == ShirgXConfig(**QUICK_SHIRG_X, budget=48)
+        assert LmmsSettings(pretrained=str(quick)).shirg_x().budget == "auto"
+
+    def test_stock(self, quick: Path) -> None:
+        assert LmmsSettings(pretrained=str(quick), mode="stock").shirg_x() == ShirgXConfig(mode="stock")
+
+    def test_a_file_and_what_is_said_beside_it(self, quick: Path, tmp_path: Path) -> None:
+        file = tmp_path / "settings.yaml"
+        file.write_text("grid: 12\nbudgets: [20, 30]\nmode: stock\n")
+        settings = LmmsSettings(pretrained=str(quick), shirg=str(file))
+        assert settings.shirg_x().mode == "stock"
+        assert settings.replace(mode="shirg_x", budget=30).shirg_x() == ShirgXConfig(
+            grid=12, budgets=(20, 30), budget=30
+        )
+        with pytest.raises(ValueError, match="the settings say mode: stock"):
+            settings.replace(budget=30).shirg_x()
+
+    def test_a_budget_that_is_not_on_offer(self, quick: Path) -> None:
+        with pytest.raises(ValueError, match=r"budget must be auto or one of \(32, 48, 64\), got 512"):
+            LmmsSettings(pretrained=str(quick), budget=512).shirg_x()
+
+    def test_an_adapter_brings_its_settings_and_refuses_to_go_without(self, quick: Path, tmp_path: Path) -> None:
+        model = load_pretrained_model(quick, device_map="cpu")[1]
+        config = TrainableConfig(scope="shirg_x", rank=2, coord_rank=2)
+        own = ShirgXConfig(**QUICK_SHIRG_X, similarity="learned", budget=32)
+        train(model, config, own)
+        save_adapter(model, tmp_path / "adapter", config)
+        settings = LmmsSettings(pretrained=str(quick), adapter=str(tmp_path / "adapter"))
+        assert settings.shirg_x() == own
+        assert settings.replace(budget=64).shirg_x() == own.replace(budget=64)
+        with pytest.raises(ValueError, match="was trained with SHIRG-X"):
+            settings.replace(mode="stock").shirg_x()
+
+
+class TestGeneration:
+    def test_a_tasks_usual_settings(self) -> None:
+        values = {"max_new_tokens": 16, "temperature": 0, "do_sample": False, "top_p": 1.0, "num_beams": 1, "until": []}
+        generation = Generation.of(values)
+        assert (generation.decoding.max_new_tokens, generation.decoding.temperature) == (16, 0)
+        assert generation.decoding.prefix_lm
+        assert generation.decoding.stop_at_end_of_turn
+        assert (generation.until, generation.ignored, generation.random) == ((), (), False)
+        assert values["max_new_tokens"] == 16
+        assert "until" in values
+
+    def test_the_models_own_length_replaces_the_tasks(self) -> None:
+        assert Generation.of({"max_new_tokens": 1024}, tokens=32).decoding.max_new_tokens == 32
+        assert Generation.of({}).decoding == DECODING
+
+    def test_fields_of_the_decoding_are_taken(self) -> None:
+        decoding = Generation.of({"max_new_tokens": 32, "steps": 16, "schedule": None, "block_length": 8}).decoding
+        assert (decoding.steps, decoding.schedule, decoding.block_length) == (16, None, 8)
+
+    @pytest.mark.parametrize(
+        ("values", "temperature"),
+        [
+            ({"temperature": 0.2}, 0.2),
+            ({"temperature": 0.2, "do_sample": True}, 0.2),
+            ({"temperature": 0.2, "do_sample": False}, 0.0),
+            ({"temperature": 0, "do_sample": True}, 0.0),
+            ({"do_sample": True}, 1.0),
+            ({"temperature": None, "do_sample": None}, 0.0),
+        ],
+    )
+    def test_temperature_means_what_it_means_to_transformers(self, values: dict[str, Any], temperature: float) -> None:
+        generation = Generation.of(values)
+        assert generation.decoding.temperature == temperature
+        assert generation.random == (temperature > 0)
+
+    def test_the_order_of_settling_may_be_drawn_too(self) -> None:
+        assert Generation.of({"remasking": "random"}).random
+
+    def test_other_decoders_settings_are_named_unless_they_change_nothing(self) -> None:
+        values = {"num_beams": 5, "top_p": 0.9, "top_k": None, "repetition_penalty": 1.0, "image_aspect_ratio": "pad"}
+        assert Generation.of(values).ignored == ("num_beams=5", "top_p=0.9", "image_aspect_ratio=pad")
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"max_new_tokens": 16.5}, "max_new_tokens must be a positive whole number"),
+            ({"max_new_tokens": 16, "block_length": 5}, "multiple of block_length"),
+            ({"temperature": "warm"}, "temperature must be 0 or a positive number, got 'warm'"),
+            ({"temperature": -1.0}, "temperature must be 0 or a positive number"),
+            ({"do_sample": "maybe"}, "do_sample must be true or false"),
+            ({"until": [3]}, "until must be a text or a list of texts"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, values: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Generation.of(values)
+
+    @pytest.mark.parametrize(
+        ("until", "answer", "expected"),
+        [
+            (None, " 42 \n\nbecause", "42 \n\nbecause"),
+            ("\n\n", "42 \n\nbecause", "42"),
+            (["because", "\n\n"], "42 \n\nbecause", "42"),
+            (["\n\n", "because"], "42 because\n\nso", "42"),
+            (["", "z"], "42", "42"),
+            (["4"], "42", ""),
+        ],
+    )
+    def test_an_answer_ends_before_the_first_of_until(self, until: Any, answer: str, expected: str) -> None:
+        assert Generation.of({"until": until}).cut(answer) == expected
+
+
+class TestOnlyImage:
+    def test_it_is_given_as_it_is(self) -> None:
+        image = Image.new("L", (3, 2))
+        assert only_image([image], "here") is image
+
+    @pytest.mark.parametrize(
+        ("visuals", "message"),
+        [
+            (None, "document 3 shows no images"),
+            ([], "document 3 shows no images"),
+            ([Image.new("L", (3, 2))] * 2, "document 3 shows 2 images, but lavida answers questions about exactly one"),
+            (["film.mp4"], "document 3 shows a str, but lavida reads images only"),
+        ],
+    )
+    def test_all_else_is_refused(self, visuals: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            only_image(visuals, "document 3")
+
+
+def test_each_of_several_processes_has_a_device_of_its_own() -> None:
+    assert process_device("auto", 4, "cuda:2") == "cuda:2"
+    assert process_device("cpu", 4, "cuda:2") == "cpu"
+    assert process_device("cuda:1", 1, "cuda:0") == "cuda:1"
+    assert process_device("auto", 1, "cuda:0") == "auto"
+    with pytest.raises(ValueError, match=r"device=cuda would put the models of 2 processes on one GPU"):
+        process_device("cuda", 2, "cuda:0")
+
+
+def test_the_entry_point_needs_no_model_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lmms-eval loads it whenever it starts, so it must be quick and must name a class that is there."""
+    from llava.eval.lmms import manifest
+
+    for name in ("lmms_eval", "lmms_eval.models"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
+    registry = SimpleNamespace(ModelManifest=lambda **values: values)
+    monkeypatch.setitem(sys.modules, "lmms_eval.models.registry_v2", registry)
+    named = manifest()
+    assert named["model_id"] == "lavida"
+    module, _, name = named["simple_class_path"].rpartition(".")
+    source = ROOT / (module.replace(".", "/") + ".py")
+    assert f"class {name}(lmms):" in source.read_text()
+
+
+def run_script(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = ["bash", str(ROOT / "scripts" / f"{name}.sh"), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+class TestScripts:
+    @pytest.mark.parametrize("name", SCRIPTS)
+    @pytest.mark.parametrize("word", ["-h", "--help"])
+    def test_they_say_how_they_are_used(self, name: str, word: str) -> None:
+        run = run_script(name, word)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout.startswith(f"usage: scripts/{name}.sh ")
+        for option in ("--model", "--adapter", "--budget", "--gpus", "--limit", "--out"):
+            assert f"\n  {option} " in run.stdout
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--nope"], "there is no option '--nope'"),
+            (["train"], "there is no option 'train'"),
+            (["--limit"], "--limit needs a value"),
+            (["--model", "--cpu"], "--model needs a value"),
+            (["--limit", "0"], "--limit must be a whole number of at least 1, got '0'"),
+            (["--budget", "many"], "--budget must be auto or a whole number, got 'many'"),
+            (["--cpu", "--gpus", "1"], "--cpu and --gpus exclude each other"),
+            (["--out", "README.md"], "--out README.md is a file; give a directory"),
+        ],
+    )
+    @pytest.mark.parametrize("name", SCRIPTS)
+    def test_a_wrong_option_is_refused_in_one_line(self, name: str, words: list[str], message: str) -> None:
+        run = run_script(name, *words)
+        assert (run.returncode, run.stdout) == (2, "")
+        assert run.stderr == f"{name}: error: {message}; see {ROOT}/scripts/{name}.sh -h\n"
+
+    def test_what_no_process_could_run_is_refused_before_any_starts(self) -> None:
+        run = run_script("eval_docvqa", "--budget", "48", "--cpu")
+        assert (run.returncode, run.stdout) == (2, "")
+        assert run.stderr == "eval_docvqa: error: budget must be auto or one of (512, 768, 1024), got 48\n"
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["pretrained=/nowhere,mode=stock"], "no directory /nowhere"),
+            (["adapter=/nowhere"], "there is no adapter directory /nowhere"),
+            (["", "--gpus", "4096"], "--gpus 4096 is more than the"),
+        ],
+    )
+    def test_what_is_checked_before(self, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert check([*words, "--name", "eval"]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith(f"eval: error: {message}")
+
+    def test_lmms_eval_is_missed_by_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        installed = find_spec("lmms_eval") is not None
+        assert check([""]) == (0 if installed else 2)
+        assert ("lmms-eval is not installed" in capsys.readouterr().err) is not installed
