@@ -26,14 +26,15 @@ from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
-from shirg.budget import BudgetHead, patch_entropy, predict_budgets
+from shirg.budget import patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix
+from shirg.module import ShirgX
 from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
-from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
+from shirg.sources import SourceInputs
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 from shirg.weights import PARTS, load_weights, read_settings, read_weights, save_weights
@@ -41,27 +42,6 @@ from shirg.weights import PARTS, load_weights, read_settings, read_weights, save
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
 logger = logging.getLogger("shirg")
-
-
-class ShirgX(nn.Module):
-    """SHIRG-X's own weights, registered as ``model.shirg_x`` so that moving, saving and LoRA see them."""
-
-    def __init__(self, config: ShirgXConfig, *, vision_dim: int, word_dim: int) -> None:
-        super().__init__()
-        # What is fresh starts alike every time, so that answers of a model without weights can be told again.
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
-            self.coordinates = CoordinateEmbedding(vision_dim, config.coordinate_dim)
-            self.budget_head = BudgetHead(len(config.budgets))
-            if config.similarity == "learned":
-                self.relevance = LearnedRelevance(vision_dim, word_dim, config.relevance_dim)
-        # SigLIP's text tower is read from SigLIP's repository, so it is not saved a second time.
-        self.register_state_dict_post_hook(_drop_text_tower)
-
-
-def _drop_text_tower(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}text_tower.")]:
-        del state[key]
 
 
 def _cut_rows(padded: Tensor, ends: Sequence[int]) -> list[Tensor]:
@@ -142,8 +122,8 @@ class ShirgXHandle:
             dual = tower.extract_shirg_x_tokens(
                 pixels,
                 scaffold_factor=config.scaffold_factor,
-                attention_layer=config.attention_layer if config.similarity == "attention" else None,
-                with_values=config.similarity == "siglip",
+                attention_layer=config.attention_layer if "attention" in config.source.needs else None,
+                with_values="values" in config.source.needs,
             )
         if boxes is not None and candidates is not None:
             scaffold_boxes, _ = padded_grid_boxes(config.grid // config.scaffold_factor, image_sizes)
@@ -154,7 +134,7 @@ class ShirgXHandle:
                 candidates=to_device(candidates, pixels.device),
             )
         projected = None
-        if config.similarity == "projected":
+        if "projected" in config.source.needs:
             with torch.no_grad(), self.timer.stage("similarity"):
                 projected = self.model.get_model().mm_projector(dual.detail)
         return EncodedPages(dual=dual, candidate_counts=counts, budgets=budgets, projected=projected)
@@ -229,10 +209,28 @@ class ShirgXHandle:
         Raises:
             ValueError: if a question is missing that the source reads.
         """
-        source, dual = self.config.similarity, pages.dual
-        if source == "attention":
-            assert dual.attention_received is not None
-            return attention_similarity(dual.attention_received)
+        source, dual = self.config.source, pages.dual
+        words = mask = text = None
+        if source.reads_question:
+            asked = self._asked(questions)
+            if "words" in source.needs:
+                words, mask = self.word_embeddings(asked)
+            if "text" in source.needs:
+                text = self.model.shirg_x.text_tower([self._text_of(question) for question in asked])
+        return source.score(
+            SourceInputs(
+                patches=dual.detail,
+                projected=pages.projected,
+                words=words,
+                word_mask=mask,
+                text=text,
+                attention=dual.attention_received,
+                values=dual.value_embeddings,
+                weights=getattr(self.model.shirg_x, "relevance", None),
+            )
+        )
+
+    def _asked(self, questions: Sequence[Question | None]) -> list[Question]:
         asked: list[Question] = []
         for index, question in enumerate(questions):
             if question is None:
@@ -240,19 +238,11 @@ class ShirgXHandle:
                 if self.model.prompt_ids.user_role is None:
                     reason = "cannot be read without the tokenizer that load_pretrained_model brings"
                 raise ValueError(
-                    f"SHIRG-X with similarity {source!r} chooses tokens by the question, but the prompt of image "
-                    f"{index} {reason}; pass questions=, or choose similarity: attention"
+                    f"SHIRG-X with similarity {self.config.similarity!r} chooses tokens by the question, but the "
+                    f"prompt of image {index} {reason}; pass questions=, or choose similarity: attention"
                 )
             asked.append(question)
-        if source == "siglip":
-            assert dual.value_embeddings is not None
-            text = self.model.shirg_x.text_tower([self._text_of(question) for question in asked])
-            return siglip_similarity(dual.value_embeddings, text)
-        words, mask = self.word_embeddings(asked)
-        if source == "learned":
-            return self.model.shirg_x.relevance(dual.detail, words, mask)
-        assert pages.projected is not None
-        return projected_similarity(pages.projected, words, mask)
+        return asked
 
     def _text_of(self, question: Question) -> str:
         if question.text is not None:
@@ -352,15 +342,19 @@ def apply_shirg_x(
         _check_tower(model, config)
     tower = model.get_vision_tower()
     module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
-    if patched and config.similarity == "siglip":
+    if patched and "text" in config.source.needs:
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:
         load_weights(module, tensors, fresh=fresh)
     found = any(key.startswith("relevance.") for key in tensors)
-    if config.similarity == "learned" and (not found or "relevance" in fresh):
+    if config.source.weights is not None and (not found or "relevance" in fresh):
         if weights and "relevance" not in fresh:
-            raise ValueError(f"{weights} holds no weights of the learned similarity; choose another, or other weights")
-        logger.warning("similarity: learned has no weights yet, so its ranking means nothing until it is trained")
+            raise ValueError(
+                f"{weights} holds no weights of similarity: {config.similarity}; choose another, or other weights"
+            )
+        logger.warning(
+            "similarity: %s has no weights yet, so its ranking means nothing until it is trained", config.similarity
+        )
     module.to(device=model.device, dtype=model.dtype).train(model.training)
     handle = ShirgXHandle(model, config, tokenizer)
     model.add_module("shirg_x", module)

@@ -25,7 +25,7 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError or FileNotFoundError for what no process could run."""
-    LmmsSettings.parse(args.model_args).shirg_x()
+    LmmsSettings.parse(args.model_args).checkpoint()
     if args.gpus > torch.cuda.device_count():
         raise ValueError(f"--gpus {args.gpus} is more than the {torch.cuda.device_count()} here; use --cpu or fewer")
     if find_spec("lmms_eval") is None:

@@ -19,11 +19,10 @@ from rich.console import Console
 from rich.progress import track
 
 from llava.eval.statistics import rank_correlation
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import Session
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
 from llava.serve.options import Parser
-from llava.tuning.adapter import AdapterSettings
 from scripts.entry import check_file, run
 
 QUARTERS = 4
@@ -35,11 +34,10 @@ def load(model: str, adapter: Path | None) -> Session:
     Raises:
         FileNotFoundError, ValueError: as ``Session.load``, and if the model's settings say mode: stock.
     """
-    trained = None if adapter is None else AdapterSettings.read(adapter)
-    settings = shirg_settings(read_checkpoint_config(model), adapter=trained, budget="auto")
-    if settings.mode == "stock":
+    checkpoint = Checkpoint.resolve(model, adapter=adapter, changes={"budget": "auto"})
+    if checkpoint.shirg.mode == "stock":
         raise ValueError("the model's settings say mode: stock, so nothing picks a budget; choose another model")
-    return Session.load(model, shirg=settings, adapter=adapter)
+    return Session.open(checkpoint)
 
 
 def measure(session: Session, family: str, split: str, style: str, pages: int) -> list[tuple[float, int]]:

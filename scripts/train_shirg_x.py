@@ -15,7 +15,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from llava.inference.settings import read_checkpoint_config
+from llava.inference.checkpoint import read_checkpoint_config
 from llava.serve.options import Parser
 from llava.speed.dry_run import plan_run
 from llava.speed.plan import plan_rows

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args, no_type_check
 
 from shirg.settings import Settings, check_whole
+from shirg.sources import SOURCES, Source
 from shirg.tokens import AttentionLayer
 
 Mode = Literal["shirg_x", "stock"]
 Resize = Literal["stretch", "pad"]
-Similarity = Literal["auto", "projected", "siglip", "attention", "learned"]
 Neighbor = Literal["anchor", "mean"]
 
 
@@ -38,8 +38,9 @@ class ShirgXConfig(Settings):
     """Numbers of detail tokens on offer, ascending."""
     budget: int | Literal["auto"] = "auto"
     """Detail tokens kept per image; ``auto`` asks the budget head."""
-    similarity: Similarity = "auto"
-    """Where relevance comes from; ``auto`` means ``learned`` when its weights are there, else ``projected``."""
+    similarity: str = "auto"
+    """Where relevance comes from, one of ``shirg.sources.SOURCES``; ``auto`` means ``learned`` when its weights are
+    there, else ``projected``."""
     attention_layer: AttentionLayer = "last"
     """Where ``similarity: attention`` is read: in the ``last`` vision layer, which LaViDa leaves out, or in the
     ``selected`` one, whose output the projector gets; that one needs no more weights."""
@@ -110,10 +111,15 @@ class ShirgXConfig(Settings):
         return self.grid**2
 
     @property
+    def source(self) -> Source:
+        """Where relevance comes from. ``auto`` is either of two that read alike, until a model says which."""
+        return SOURCES["projected" if self.similarity == "auto" else self.similarity]
+
+    @property
     def reads_left_out_layers(self) -> bool:
         """Whether the similarity reads vision layers that LaViDa leaves out."""
-        reads_attention = self.similarity == "attention" and self.attention_layer == "last"
-        return self.mode != "stock" and (reads_attention or self.similarity == "siglip")
+        needs = set(self.source.needs) - ({"attention"} if self.attention_layer == "selected" else set())
+        return self.mode != "stock" and not needs.isdisjoint(("attention", "values"))
 
     @property
     def scaffold_tokens(self) -> int:
@@ -139,7 +145,7 @@ class ShirgXConfig(Settings):
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
     "resize": get_args(Resize),
-    "similarity": get_args(Similarity),
+    "similarity": ("auto", *SOURCES),
     "attention_layer": get_args(AttentionLayer),
     "neighbor": get_args(Neighbor),
 }

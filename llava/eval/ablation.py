@@ -4,7 +4,8 @@ A row is a method, or SHIRG-X with some settings changed, on a model of its own 
 answers go to a directory of their own, so a killed run goes on where it was, and rows may be added later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, no_type_check
@@ -17,10 +18,9 @@ from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence,
 from llava.eval.methods import Budget, Method, PageEncoder
 from llava.eval.results import Record, ResultSet
 from llava.eval.summary import judge_together
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import DECODING, Session
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.provenance import provenance
-from llava.tuning.adapter import AdapterSettings
 from shirg.settings import Settings
 
 Progress = Callable[[str, int, int], object]
@@ -216,14 +216,14 @@ def run_rows(config: AblationConfig, *, on_progress: Progress | None = None) -> 
         FileNotFoundError, ValueError: if a model is missing, a row's settings are wrong (found before the first row is
             run), or stored answers are of other settings.
     """
-    methods = [method_of_row(config, row) for row in config.rows]
+    resolved = [resolve_row(config, row) for row in config.rows]
     opened = [(choice, choice.open()) for choice in config.benchmarks]
     for choice, asked in opened:
         _check_pages(choice, asked)
     cells: list[Cell] = []
-    for row, method in zip(config.rows, methods, strict=True):
+    for row, (checkpoint, method) in zip(config.rows, resolved, strict=True):
         # Within a function, so that one row's model is gone before the next one's is loaded.
-        cells += _answer_row(config, row, method, opened, on_progress)
+        cells += _answer_row(config, row, checkpoint, method, opened, on_progress)
     return cells
 
 
@@ -242,14 +242,14 @@ def _check_pages(choice: BenchmarkChoice, asked: Asked) -> None:
 def _answer_row(
     config: AblationConfig,
     row: RowConfig,
+    checkpoint: Checkpoint,
     method: Method,
     opened: Sequence[tuple[BenchmarkChoice, Asked]],
     on_progress: Progress | None,
 ) -> list[Cell]:
     """One row on all benchmarks."""
-    model = row.model or config.model
-    session = Session.load(model, shirg=method.patch_settings, adapter=row.adapter, device=config.device)
-    source = source_of(session, model=model, adapter=row.adapter)
+    session = Session.open(checkpoint.encoding(method.patch_settings), device=config.device)
+    source = source_of(session, checkpoint)
     cells: list[Cell] = []
     for choice, asked in opened:
         cells += _answer(config, row, method, session, source, choice, asked, on_progress)
@@ -321,23 +321,32 @@ def _reporter(on_progress: Progress, label: str, questions: int) -> Callable[[in
     return lambda done: on_progress(label, done, questions)
 
 
-def method_of_row(config: AblationConfig, row: RowConfig) -> Method:
-    """The row's method with its settings and budgets.
+def resolve_row(config: AblationConfig, row: RowConfig) -> tuple[Checkpoint, Method]:
+    """The row's model, and its method with its settings and budgets.
+
+    Settings are the adapter's or the checkpoint's, with the configuration's changes and the row's on top.
 
     Raises:
         FileNotFoundError, ValueError: if its checkpoint or its adapter is missing, or its settings are wrong.
     """
-    try:
+    with _naming(row):
         changes = {**config.settings, **row.settings}
-        settings = shirg_settings(read_checkpoint_config(row.model or config.model), **changes)
-        if row.adapter is not None:
-            AdapterSettings.read(row.adapter).weight_files()
-        method = Method(name=row.method, settings=settings)
+        checkpoint = Checkpoint.resolve(row.model or config.model, adapter=row.adapter, changes=changes)
+        if checkpoint.adapter is not None:
+            checkpoint.adapter.weight_files()
+        method = Method(name=row.method, settings=checkpoint.shirg)
         if method.budgets != (None,):
-            method = Method(name=row.method, settings=settings, budgets=row.budgets or config.budgets)
+            method = Method(name=row.method, settings=checkpoint.shirg, budgets=row.budgets or config.budgets)
         elif row.budgets:
             raise ValueError(f"the method {row.method} has a number of tokens of its own; leave out budgets")
-        return method
+        return checkpoint, method
+
+
+@contextmanager
+def _naming(row: RowConfig) -> Iterator[None]:
+    """Says in which row something is wrong."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"row {row.name!r}: {error}") from error
     except (ValueError, TypeError) as error:

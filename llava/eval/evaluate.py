@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from llava.eval.benchmarks.benchmark import Benchmark, Sample, check_questions
 from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
 from llava.eval.results import Record, ResultSet
 from llava.eval.shards import Shard
+from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
@@ -77,12 +77,9 @@ class Asked:
         return islice(self._all, self._places.start, self._places.stop)
 
 
-def source_of(
-    session: Session, *, model: str | Path, revision: str | None = None, adapter: str | None = None
-) -> dict[str, Any]:
+def source_of(session: Session, checkpoint: Checkpoint) -> dict[str, Any]:
     """Which model answers: its names, for people, and a digest of all its weights, so it is made once per model."""
-    names = {"model": str(model), "revision": revision, "adapter": adapter}
-    return {**names, "weights": digest_weights(session.model)}
+    return {**checkpoint.names, "weights": digest_weights(session.model)}
 
 
 def resolved_settings(

@@ -15,19 +15,17 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix, apply_shirg_x
+from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings, vision_kwargs
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
-from llava.model.builder import load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import DenoisingStep
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.question import Question
-from llava.tuning.adapter import AdapterSettings, load_adapter
 from shirg.config import ShirgXConfig
 
 DECODING = DecodingConfig(max_new_tokens=32, schedule="shift", prefix_lm=True, stop_at_end_of_turn=True)
@@ -125,22 +123,20 @@ class Session:
         ``mode: stock`` is LaViDa's own encoding. ``adapter``: an adapter's directory, merged into the weights.
 
         Raises:
-            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
+            FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Checkpoint.load``.
         """
-        trained = None if adapter is None else AdapterSettings.read(adapter)
-        if shirg is None:
-            shirg = shirg_settings(read_checkpoint_config(model, revision), adapter=trained)
-        elif trained is not None:
-            trained.choose_shirg(shirg)
-        patched = shirg.mode != "stock"
-        tokenizer, loaded, processor, _ = load_pretrained_model(
-            model, device_map=device, torch_dtype=dtype, revision=revision, vision_kwargs=vision_kwargs(shirg)
-        )
-        if trained is not None:
-            handle = load_adapter(loaded, trained.directory, merge=True, shirg_x=shirg, tokenizer=tokenizer)
-        else:
-            handle = apply_shirg_x(loaded, shirg, tokenizer=tokenizer) if patched else None
-        return cls(tokenizer=tokenizer, model=loaded, image_processor=processor, handle=handle)
+        checkpoint = Checkpoint.resolve(model, revision=revision, adapter=adapter, settings=shirg)
+        return cls.open(checkpoint, device=device, dtype=dtype)
+
+    @classmethod
+    def open(cls, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto") -> "Session":
+        """Load what has been resolved.
+
+        Raises:
+            FileNotFoundError, ValueError: as ``Checkpoint.load``.
+        """
+        (tokenizer, model, processor, _), handle = checkpoint.load(device=device, dtype=dtype)
+        return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle)
 
     @property
     def untrained(self) -> bool:
@@ -170,7 +166,7 @@ class Session:
             prefix = VisualPrefix(tokens=self.model.encode_images(views, [image.size])[0])
         else:
             encoded = self.handle.encode_pages(views, [image.size])
-            if self.handle.config.similarity == "attention":
+            if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
         return Page(image=image, encoded=encoded, prefix=prefix, seconds=self._now() - start)
 

@@ -6,7 +6,7 @@ from llava.inference.words import check_question
 from llava.serve.display import AnswerDisplay, note, print_json
 from llava.serve.files import check_picture, numbered, write_picture
 from llava.serve.heatmap import draw_heatmap
-from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
+from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
 
 
 def run(args: argparse.Namespace) -> None:
@@ -20,10 +20,10 @@ def run(args: argparse.Namespace) -> None:
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
     pictures = [check_picture(name, args.image) for name in names]
     image = open_page(args)
-    config = shirg_of(args)
-    if pictures and config.mode == "stock":
+    checkpoint = checkpoint_of(args)
+    if pictures and checkpoint.shirg.mode == "stock":
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
-    session = load_session(args, config)
+    session = load_session(args, checkpoint)
     for question in questions:
         session.check_words(question)
     page = session.encode(image)

@@ -16,13 +16,12 @@ from rich.text import Text
 from llava.constants import ASSETS
 from llava.image_io import load_pages
 from llava.inference.session import Session
-from llava.inference.settings import read_checkpoint_config, shirg_settings
 from llava.inference.words import one_line
 from llava.serve.display import stdout_console
 from llava.serve.files import write_picture, write_text
 from llava.serve.gallery import Shown, index_page
 from llava.serve.heatmap import draw_heatmap
-from llava.serve.requests import adapter_of, load_session, model_of
+from llava.serve.requests import checkpoint_of, load_session
 
 GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
 """Pages of the kind that the bundled model was trained on, and print and words that it never saw."""
@@ -56,15 +55,15 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--questions must be at least 1, got {args.questions}")
     pages = GALLERIES[args.gallery]
     sheets = read_sheets(pages, args.questions)
-    config = shirg_settings(read_checkpoint_config(model_of(args), args.revision), adapter=adapter_of(args))
+    checkpoint = checkpoint_of(args)
     out = _make_directory(args.out)
-    session = load_session(args, config)
+    session = load_session(args, checkpoint)
     progress = Console(stderr=True)
     shown = []
     for sheet in track(sheets, "pages", console=progress, disable=not progress.is_interactive, transient=True):
         shown += answer_sheet(session, pages, sheet, out)
     index = out / "index.html"
-    write_text(index_page(shown, model=model_of(args), untrained=session.untrained), index)
+    write_text(index_page(shown, model=checkpoint.model, untrained=session.untrained), index)
     console = stdout_console()
     console.print(_table(shown))
     right = sum(item.is_right for item in shown)

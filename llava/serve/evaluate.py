@@ -19,15 +19,14 @@ from llava.eval.methods import Budget, Method, PageEncoder, directory_names
 from llava.eval.results import ResultSet
 from llava.eval.shards import Shard, merge_shards
 from llava.eval.summary import compare, format_score, write_summary
+from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import DECODING
-from llava.inference.settings import read_checkpoint_config, shirg_settings
 from llava.inference.words import one_line
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import provenance
 from llava.seeds import MAX_SEED
 from llava.serve.display import stdout_console
-from llava.serve.requests import adapter_of, load_session, model_of, naming_options
-from shirg.config import ShirgXConfig
+from llava.serve.requests import checkpoint_of, load_session, naming_options
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,11 +45,13 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError("--merge reads finished shards; leave out --benchmark and --out")
         _merge(Path(args.merge))
         return
-    benchmark, decoding, method, out = _benchmark(args), _decoding(args), _method(args), _out(args)
+    benchmark, decoding, out = _benchmark(args), _decoding(args), _out(args)
+    checkpoint = checkpoint_of(args)
+    method = _method(args, checkpoint)
     asked = _asked(args, benchmark)
-    session = load_session(args, method.patch_settings)
+    session = load_session(args, checkpoint.encoding(method.patch_settings))
     encoder = PageEncoder(session=session, method=method, seed=args.seed)
-    source = source_of(session, model=model_of(args), revision=args.revision, adapter=args.adapter)
+    source = source_of(session, checkpoint)
     where = {**provenance(session.model.device), "batch_size": args.batch_size}
     results: dict[Budget, ResultSet] = {}
     for budget, name in zip(method.budgets, directory_names(method.budgets), strict=True):
@@ -123,16 +124,11 @@ def _decoding(args: argparse.Namespace) -> DecodingConfig:
         )
 
 
-def _method(args: argparse.Namespace) -> Method:
+def _method(args: argparse.Namespace, checkpoint: Checkpoint) -> Method:
     """The method with the settings of the file, the adapter or the checkpoint."""
-    if args.method == "stock":
-        if args.config is not None:
-            raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
-        settings = ShirgXConfig(mode="stock")
-    else:
-        checkpoint = read_checkpoint_config(model_of(args), args.revision)
-        settings = shirg_settings(checkpoint, args.config, adapter=adapter_of(args))
-    return Method(name=args.method, settings=settings, budgets=tuple(args.budget or ()))
+    if args.method == "stock" and args.config is not None:
+        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
+    return Method(name=args.method, settings=checkpoint.shirg, budgets=tuple(args.budget or ()))
 
 
 def _out(args: argparse.Namespace) -> Path:

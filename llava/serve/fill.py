@@ -4,7 +4,7 @@ import argparse
 
 from llava.inference.words import Template
 from llava.serve.display import AnswerDisplay, note, print_json
-from llava.serve.requests import decoding_of, load_session, open_page, record, shirg_of, summary
+from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
 
 
 def run(args: argparse.Namespace) -> None:
@@ -21,8 +21,7 @@ def run(args: argparse.Namespace) -> None:
             "raise --tokens or shorten them"
         )
     image = open_page(args)
-    config = shirg_of(args)
-    session = load_session(args, config)
+    session = load_session(args, checkpoint_of(args))
     session.draft(template, args.tokens)
     page = session.encode(image)
     if args.json:

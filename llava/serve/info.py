@@ -18,14 +18,14 @@ from safetensors import safe_open
 from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import ShirgX
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
+from llava.inference.checkpoint import Checkpoint
 from llava.inference.words import one_line
 from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.llava_llada import LlavaLladaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
-from llava.serve.requests import adapter_of
+from llava.serve.requests import checkpoint_of
 from llava.tuning.adapter import AdapterSettings
 from llava.tuning.fingerprint import digest_shapes
 from shirg.config import ShirgXConfig
@@ -77,23 +77,22 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError, ValueError: if there is no such checkpoint, or it is broken.
     """
-    model = str(BUNDLED_MODEL) if args.model is None else args.model
-    config = read_checkpoint_config(model, args.revision)
-    facts = describe(model, config, read_headers(model, config, args.revision), adapter_of(args))
+    checkpoint = checkpoint_of(args)
+    facts = describe(checkpoint, read_headers(checkpoint))
     if args.json:
         print_json(facts)
     else:
         stdout_console().print(_table(facts))
 
 
-def read_headers(model: str, config: LlavaLladaConfig, revision: str | None) -> dict[str, TensorHeader]:
+def read_headers(checkpoint: Checkpoint) -> dict[str, TensorHeader]:
     """Name, type and shape of every stored tensor; of a hub repository only the headers are fetched."""
     try:
-        files = weight_files(_directory(config))
+        files = weight_files(_directory(checkpoint.config))
     except FileNotFoundError:
-        if Path(model).expanduser().is_dir():
+        if Path(checkpoint.model).expanduser().is_dir():
             raise
-        return _remote_headers(model, revision)
+        return _remote_headers(checkpoint.model, checkpoint.revision)
     return _stored_headers(files)
 
 
@@ -119,12 +118,7 @@ def _remote_headers(model: str, revision: str | None) -> dict[str, TensorHeader]
     }
 
 
-def describe(
-    model: str,
-    config: LlavaLladaConfig,
-    headers: Mapping[str, TensorHeader],
-    adapter: AdapterSettings | None = None,
-) -> dict[str, Any]:
+def describe(checkpoint: Checkpoint, headers: Mapping[str, TensorHeader]) -> dict[str, Any]:
     """The facts as plain values.
 
     Raises:
@@ -136,11 +130,12 @@ def describe(
         parts[part] += header.parameters
         num_bytes[part] += header.num_bytes
         dtypes[header.dtype] += header.parameters
-    vision, shirg = vision_config(config), shirg_settings(config, adapter=adapter)
-    held = None if adapter is None else _describe_adapter(adapter, model, headers, vision)
+    config, adapter, shirg = checkpoint.config, checkpoint.adapter, checkpoint.shirg
+    vision = vision_config(config)
+    held = None if adapter is None else _describe_adapter(adapter, checkpoint.model, headers, vision)
     brings_shirg_x = "SHIRG-X" in parts or (adapter is not None and adapter.shirg_x is not None)
     return {
-        "model": model,
+        "model": checkpoint.model,
         "untrained": bool(getattr(config, "untrained", False)),
         "dtypes": dict(dtypes.most_common()),
         "parameters": {part: parts[part] for part in PARTS if part in parts},

@@ -8,14 +8,12 @@ from typing import Any
 from PIL import Image
 from transformers.utils import logging
 
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import Denoised, Session
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
 from llava.serve.display import note, working
 from llava.serve.files import load_page
-from llava.tuning.adapter import AdapterSettings
-from shirg.config import ShirgXConfig
 
 _OPTION_OF = {
     "max_new_tokens": "--tokens",
@@ -66,42 +64,30 @@ def naming_options(args: argparse.Namespace) -> Iterator[None]:
         raise ValueError(message) from error
 
 
-def shirg_of(args: argparse.Namespace) -> ShirgXConfig:
-    """How to choose tokens: the adapter's or the checkpoint's way, or a file's, with the options' changes.
+def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
+    """The model asked for, its adapter, and how tokens are chosen: as they were trained, or as options change it.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint, adapter or settings file.
         ValueError: if options contradict each other, or settings are wrong.
     """
-    adapter = adapter_of(args)
-    changes = {name: value for name in ("budget", "similarity") if (value := getattr(args, name)) is not None}
+    options = {name: getattr(args, name, None) for name in ("config", "budget", "similarity")}
+    changes = {name: value for name, value in options.items() if value is not None and name != "config"}
     if getattr(args, "no_shirg", False):
         heatmap = getattr(args, "heatmap", None)
-        for name, value in {**changes, "config": args.config, "heatmap": heatmap}.items():
+        for name, value in {**options, "heatmap": heatmap}.items():
             if value is not None:
                 raise ValueError(f"--{name} belongs to SHIRG-X, which --no-shirg switches off; leave one of them out")
-        if adapter is not None and adapter.shirg_x is not None:
-            raise ValueError("--adapter was trained with SHIRG-X, which --no-shirg switches off; leave one of them out")
-        return ShirgXConfig(mode="stock")
-    checkpoint = read_checkpoint_config(model_of(args), args.revision)
-    config = shirg_settings(checkpoint, args.config, adapter=adapter, **changes)
-    if args.debug:
-        config = config.replace(debug=True)
-    return config
-
-
-def model_of(args: argparse.Namespace) -> str:
-    """The checkpoint asked for, or the bundled one."""
-    return str(BUNDLED_MODEL) if args.model is None else args.model
-
-
-def adapter_of(args: argparse.Namespace) -> AdapterSettings | None:
-    """What the adapter asked for says about itself; None where none is asked for.
-
-    Raises:
-        FileNotFoundError, ValueError: if there is none, or it is broken.
-    """
-    return None if args.adapter is None else AdapterSettings.read(args.adapter)
+        changes = {"mode": "stock"}
+    elif args.debug:
+        changes["debug"] = True
+    return Checkpoint.resolve(
+        BUNDLED_MODEL if args.model is None else args.model,
+        revision=args.revision,
+        adapter=args.adapter,
+        settings=options["config"],
+        changes=changes,
+    )
 
 
 def open_page(args: argparse.Namespace) -> Image.Image:
@@ -112,25 +98,19 @@ def open_page(args: argparse.Namespace) -> Image.Image:
     return image
 
 
-def load_session(args: argparse.Namespace, shirg: ShirgXConfig) -> Session:
+def load_session(args: argparse.Namespace, checkpoint: Checkpoint) -> Session:
     """The model, loaded; a note says so when its answers mean nothing."""
     with working("loading the model"), no_progress_bar():
-        session = Session.load(
-            model_of(args),
-            shirg=shirg,
-            adapter=args.adapter,
-            revision=args.revision,
-            device=args.device,
-            dtype=args.dtype,
-        )
+        session = Session.open(checkpoint, device=args.device, dtype=args.dtype)
     if session.untrained:
-        note(f"the model {model_of(args)} is untrained, so its answers mean nothing")
+        note(f"the model {checkpoint.model} is untrained, so its answers mean nothing")
     return session
 
 
 def source_of(args: argparse.Namespace) -> dict[str, Any]:
     """What was asked, and of which model."""
-    source = {"image": args.image, "page": args.page, "model": model_of(args)}
+    model = str(BUNDLED_MODEL) if args.model is None else args.model
+    source = {"image": args.image, "page": args.page, "model": model}
     return source if args.adapter is None else source | {"adapter": args.adapter}
 
 

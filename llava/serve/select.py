@@ -12,7 +12,7 @@ from llava.inference.words import check_question, one_line
 from llava.serve.display import print_json, stdout_console
 from llava.serve.files import check_picture, write_picture
 from llava.serve.heatmap import draw_heatmap
-from llava.serve.requests import load_session, open_page, shirg_of, source_of
+from llava.serve.requests import checkpoint_of, load_session, open_page, source_of
 from shirg.config import ShirgXConfig
 from shirg.scoring import term_spread
 
@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> None:
     question = check_question(args.question)
     picture = check_picture(args.heatmap, args.image) if args.heatmap is not None else None
     image = open_page(args)
-    config = shirg_of(args)
-    if config.mode == "stock":
+    checkpoint = checkpoint_of(args)
+    if checkpoint.shirg.mode == "stock":
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
-    session = load_session(args, config)
+    session = load_session(args, checkpoint)
     session.check_words(question)
     page = session.encode(image)
     prefix = session.select(page, question)

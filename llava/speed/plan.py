@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from lavida_shirg_integration import ShirgX
-from llava.inference.settings import vision_kwargs
+from llava.inference.checkpoint import vision_kwargs
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.anyres import stock_tokens
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
@@ -320,7 +320,7 @@ def _flops(
         "its backward": (2 if full else 1) * (matrices + head) + _ATTENTION_BACKWARD * attention,
         "projector's backward": projector * (1 if trainable.uses_lora else 2),
     }
-    if shirg is not None and shirg.similarity in ("auto", "projected"):
+    if shirg is not None and "projected" in shirg.source.needs:
         flops["encoding images"] += projector_flops(tower.hidden_size, config.d_model, shirg.num_patches)
     if full:
         seen = views * tower.num_layers_run * 4.0 * tower.hidden_size * patches**2

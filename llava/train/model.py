@@ -79,7 +79,7 @@ class TrainingModel(nn.Module):
     @property
     def learns_relevance(self) -> bool:
         """Whether the relevance has a teacher here."""
-        return self.handle is not None and self.handle.config.similarity == "learned" and self.losses.relevance > 0
+        return self.handle is not None and self.handle.config.source.weights is not None and self.losses.relevance > 0
 
     def _check(self) -> None:
         losses = self.losses

@@ -21,7 +21,7 @@ from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
 from llava.data.real_sets import read_real_set
 from llava.data.records import RecordStore
-from llava.inference.settings import vision_kwargs
+from llava.inference.checkpoint import vision_kwargs
 from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
@@ -217,7 +217,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             infill=config.infill,
             infill_id=model.config.infill_token_id,
             seed=config.seed,
-            require_question=handle is not None and handle.config.similarity != "attention",
+            require_question=handle is not None and handle.config.source.reads_question,
         ),
     )
     report = dataset.check()

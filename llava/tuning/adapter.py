@@ -103,7 +103,7 @@ class AdapterSettings:
         if self.shirg_x is not None and wanted is not None and wanted.mode == "stock":
             raise ValueError(
                 f"the adapter {self.directory} was trained with SHIRG-X, so LaViDa's own encoding does not fit it; "
-                "leave out the adapter, or use mode: shirg_x"
+                "leave out the adapter, or what asks for it (--no-shirg, mode: stock)"
             )
         if wanted is None:
             return self.shirg_x

@@ -18,7 +18,7 @@ from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.methods import Budget
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.results import Record
-from llava.inference.settings import BUNDLED_MODEL
+from llava.inference.checkpoint import BUNDLED_MODEL
 from scripts.ablate import main
 from tests.train_helpers import ROOT, write_config
 
@@ -186,7 +186,7 @@ def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.Mon
 def test_one_row_s_model_is_gone_before_the_next_one_s_is_loaded(values, cells, monkeypatch) -> None:
     del cells  # they are what fills the directory
     loaded, alive = [], []
-    load = ablation.Session.load
+    load = ablation.Session.open
 
     def watch(*args: Any, **settings: Any) -> ablation.Session:
         gc.collect()
@@ -195,7 +195,7 @@ def test_one_row_s_model_is_gone_before_the_next_one_s_is_loaded(values, cells, 
         loaded.append(weakref.ref(session.model))
         return session
 
-    monkeypatch.setattr("llava.eval.ablation.Session.load", watch)
+    monkeypatch.setattr("llava.eval.ablation.Session.open", watch)
     run_rows(AblationConfig.from_dict(values))
     assert alive == [0] * len(ROWS)
 
@@ -311,7 +311,7 @@ def test_committed_comparisons_can_be_run(path: Path) -> None:
         row.replace(**{name: None for name in ("model", "adapter") if (getattr(row, name) or "").startswith("runs/")})
         for row in config.rows
     ]
-    methods = [ablation.method_of_row(config, row) for row in rows]
+    methods = [ablation.resolve_row(config, row)[1] for row in rows]
     assert methods[0].name == "shirg_x"
 
 
@@ -320,7 +320,7 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
     config = AblationConfig.from_dict(
         {**values, "rows": rows, "budgets": [5], "settings": {"merge": False, "budgets": [3, 5, 11]}}
     )
-    methods = [ablation.method_of_row(config, row) for row in config.rows]
+    methods = [ablation.resolve_row(config, row)[1] for row in config.rows]
     assert [(method.settings.merge, method.settings.budgets, method.budgets) for method in methods] == [
         (False, (3, 5, 11), (5,)),
         (True, (7, 13, 29), (13,)),
@@ -368,7 +368,7 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
     ],
 )
 def test_mistakes_are_named_before_anything_is_run(values, tmp_path, capsys, monkeypatch, changes, message) -> None:
-    monkeypatch.setattr("llava.eval.ablation.Session.load", None)
+    monkeypatch.setattr("llava.eval.ablation.Session.open", None)
     config = write_config(tmp_path, {**values, "out": str(tmp_path / "out"), **changes})
     assert main([str(config)]) == 2
     assert message in capsys.readouterr().err

@@ -11,6 +11,7 @@ from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.evaluate import Asked, resolved_settings, source_of
 from llava.eval.methods import Method, PageEncoder
 from llava.eval.shards import Shard
+from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import DECODING, Session
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X
@@ -32,21 +33,23 @@ ASKED = Asked(benchmark=BENCHMARKS["entitygrid"], split="test", style="shapes", 
 )
 def test_another_number_anywhere_in_the_weights_is_another_model(quick: Path, name: str) -> None:
     settings = ShirgXConfig(**{**QUICK_SHIRG_X, "similarity": "learned"})
-    session = Session.load(quick, shirg=settings, device="cpu")
-    before = source_of(session, model=quick, adapter="a")
-    assert before == source_of(Session.load(quick, shirg=settings, device="cpu"), model=quick, adapter="a")
+    checkpoint = Checkpoint.resolve(quick, settings=settings)
+    session = Session.open(checkpoint, device="cpu")
+    before = source_of(session, checkpoint)
+    assert before == source_of(Session.open(checkpoint, device="cpu"), checkpoint)
     with torch.no_grad():
         dict(session.model.named_parameters())[name].view(-1)[-1].add_(0.5)
-    after = source_of(session, model=quick, adapter="a")
+    after = source_of(session, checkpoint)
     assert {key for key in before if before[key] != after[key]} == {"weights"}
 
 
 def test_layers_that_serve_scoring_only_count_as_weights(quick: Path) -> None:
-    session = Session.load(quick, shirg=SETTINGS.replace(similarity="attention"), device="cpu")
-    before = source_of(session, model=quick)
+    checkpoint = Checkpoint.resolve(quick, settings=SETTINGS.replace(similarity="attention"))
+    session = Session.open(checkpoint, device="cpu")
+    before = source_of(session, checkpoint)
     with torch.no_grad():
         session.model.get_vision_tower().transformer.encoder.layers[-1].self_attn.q_proj.bias[0] += 1
-    assert source_of(session, model=quick)["weights"] != before["weights"]
+    assert source_of(session, checkpoint)["weights"] != before["weights"]
 
 
 def test_everything_that_decides_about_answers_is_a_setting(quick: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
+from llava.inference.checkpoint import BUNDLED_MODEL
 from llava.inference.session import DECODING
-from llava.inference.settings import BUNDLED_MODEL
 from llava.model.builder import load_pretrained_model
 from llava.tuning.adapter import save_adapter
 from llava.tuning.parameters import TrainableConfig
@@ -89,26 +89,26 @@ class TestModelArguments:
 class TestShirgX:
     def test_the_checkpoints_settings_with_a_budget(self, quick: Path) -> None:
         settings = LmmsSettings(pretrained=str(quick), budget=48)
-        assert settings.shirg_x() == ShirgXConfig(**QUICK_SHIRG_X, budget=48)
-        assert LmmsSettings(pretrained=str(quick)).shirg_x().budget == "auto"
+        assert settings.checkpoint().shirg == ShirgXConfig(**QUICK_SHIRG_X, budget=48)
+        assert LmmsSettings(pretrained=str(quick)).checkpoint().shirg.budget == "auto"
 
     def test_stock(self, quick: Path) -> None:
-        assert LmmsSettings(pretrained=str(quick), mode="stock").shirg_x() == ShirgXConfig(mode="stock")
+        assert LmmsSettings(pretrained=str(quick), mode="stock").checkpoint().shirg == ShirgXConfig(mode="stock")
 
     def test_a_file_and_what_is_said_beside_it(self, quick: Path, tmp_path: Path) -> None:
         file = tmp_path / "settings.yaml"
         file.write_text("grid: 12\nbudgets: [20, 30]\nmode: stock\n")
         settings = LmmsSettings(pretrained=str(quick), shirg=str(file))
-        assert settings.shirg_x().mode == "stock"
-        assert settings.replace(mode="shirg_x", budget=30).shirg_x() == ShirgXConfig(
+        assert settings.checkpoint().shirg.mode == "stock"
+        assert settings.replace(mode="shirg_x", budget=30).checkpoint().shirg == ShirgXConfig(
             grid=12, budgets=(20, 30), budget=30
         )
         with pytest.raises(ValueError, match="the settings say mode: stock"):
-            settings.replace(budget=30).shirg_x()
+            settings.replace(budget=30).checkpoint()
 
     def test_a_budget_that_is_not_on_offer(self, quick: Path) -> None:
         with pytest.raises(ValueError, match=r"budget must be auto or one of \(32, 48, 64\), got 512"):
-            LmmsSettings(pretrained=str(quick), budget=512).shirg_x()
+            LmmsSettings(pretrained=str(quick), budget=512).checkpoint()
 
     def test_an_adapter_brings_its_settings_and_refuses_to_go_without(self, quick: Path, tmp_path: Path) -> None:
         model = load_pretrained_model(quick, device_map="cpu")[1]
@@ -117,10 +117,10 @@ class TestShirgX:
         train(model, config, own)
         save_adapter(model, tmp_path / "adapter", config)
         settings = LmmsSettings(pretrained=str(quick), adapter=str(tmp_path / "adapter"))
-        assert settings.shirg_x() == own
-        assert settings.replace(budget=64).shirg_x() == own.replace(budget=64)
+        assert settings.checkpoint().shirg == own
+        assert settings.replace(budget=64).checkpoint().shirg == own.replace(budget=64)
         with pytest.raises(ValueError, match="was trained with SHIRG-X"):
-            settings.replace(mode="stock").shirg_x()
+            settings.replace(mode="stock").checkpoint()
 
 
 class TestGeneration:

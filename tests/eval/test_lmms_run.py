@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 
 from llava.image_io import load_image
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import DECODING, Session
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.metrics import METRICS
 from llava.serve.demo import GALLERIES
 from tests.train_helpers import free_port
@@ -47,8 +47,8 @@ class Asked:
 @pytest.fixture(scope="module")
 def chart_and_page_questions() -> tuple[list[Asked], list[Asked]]:
     entries = json.loads((GALLERIES["typed"] / "pages.json").read_text())
-    settings = shirg_settings(read_checkpoint_config(BUNDLED_MODEL), budget=512)
-    session = Session.load(device="cpu", dtype="float32", shirg=settings)
+    checkpoint = Checkpoint.resolve(BUNDLED_MODEL, changes={"budget": 512})
+    session = Session.open(checkpoint, device="cpu", dtype="float32")
     decoding = replace(DECODING, max_new_tokens=TOKENS)
 
     def ask(entry: dict[str, Any]) -> Asked:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llava.inference.settings import BUNDLED_MODEL
+from llava.inference.checkpoint import BUNDLED_MODEL
 from llava.serve.options import Parser
 from scripts.entry import check_file, positive, read_changes, run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from llava.inference.checkpoint import BUNDLED_MODEL
 from llava.inference.session import Session
-from llava.inference.settings import BUNDLED_MODEL
 from llava.mm_utils import process_images
 from llava.pages import FAMILIES, PageStream, inked_patches
 from scripts import measure_budgets

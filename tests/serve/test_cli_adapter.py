@@ -75,12 +75,12 @@ def test_demo_passes_it_to_the_session(
     call: Call, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = []
-    original = Session.load.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(Session, "load", classmethod(lambda cls, *a, **k: loaded.append(k) or original(cls, *a, **k)))
+    original = Session.open.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(Session, "open", classmethod(lambda cls, c, **k: loaded.append(c) or original(cls, c, **k)))
     monkeypatch.setattr("llava.serve.demo.read_sheets", lambda pages, limit: [])
     call("demo", "--adapter", adapter, "--out", tmp_path / "demo")
-    assert [item["adapter"] for item in loaded] == [str(adapter)]
-    assert loaded[0]["shirg"] == TRAINED
+    assert [checkpoint.names["adapter"] for checkpoint in loaded] == [str(adapter)]
+    assert loaded[0].shirg == TRAINED
 
 
 class TestInfo:
@@ -115,7 +115,7 @@ class TestSession:
     def test_stock_encoding_is_refused_before_anything_is_loaded(
         self, quick: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("llava.inference.session.load_pretrained_model", None)
+        monkeypatch.setattr("llava.inference.checkpoint.load_pretrained_model", None)
         with pytest.raises(ValueError, match="was trained with SHIRG-X"):
             Session.load(quick, adapter=adapter, shirg=ShirgXConfig(mode="stock"), device="cpu")
 

@@ -9,12 +9,10 @@ from typing import Any, Literal, no_type_check
 
 from PIL import Image
 
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import DECODING
-from llava.inference.settings import BUNDLED_MODEL, read_checkpoint_config, shirg_settings
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
-from llava.tuning.adapter import AdapterSettings
-from shirg.config import ShirgXConfig
 from shirg.settings import Settings
 
 _COUNTS = {"tokens": 1, "batch_size": 1, "seed": 0}
@@ -95,25 +93,20 @@ class LmmsSettings(Settings):
         # Only what must be a number is read as one: a directory may be called 7 or 1e5.
         return cls.from_dict({**words, **{name: _number(words[name]) for name in numbers}})
 
-    def shirg_x(self) -> ShirgXConfig:
-        """How to choose tokens. Reads the checkpoint's config and the adapter's settings, not the weights.
+    def checkpoint(self) -> Checkpoint:
+        """The model, its adapter and how to choose tokens; reads their settings, not the weights.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint, adapter or settings file.
             ValueError: if settings are wrong or contradict each other.
         """
-        checkpoint = read_checkpoint_config(self.pretrained, self.revision)
-        adapter = None if self.adapter is None else AdapterSettings.read(self.adapter)
-        if self.mode == "stock":
-            settings = ShirgXConfig(mode="stock")
-        else:
-            changes = {name: value for name in ("mode", "budget") if (value := getattr(self, name)) is not None}
-            settings = shirg_settings(checkpoint, self.shirg, adapter=adapter, **changes)
-            if settings.mode == "stock" and self.budget is not None:
-                raise ValueError("budget belongs to SHIRG-X, but the settings say mode: stock; leave it out")
-        if adapter is not None:
-            adapter.choose_shirg(settings)
-        return settings
+        changes = {name: value for name in ("mode", "budget") if (value := getattr(self, name)) is not None}
+        checkpoint = Checkpoint.resolve(
+            self.pretrained, revision=self.revision, adapter=self.adapter, settings=self.shirg, changes=changes
+        )
+        if checkpoint.shirg.mode == "stock" and self.budget is not None:
+            raise ValueError("budget belongs to SHIRG-X, but the settings say mode: stock; leave it out")
+        return checkpoint
 
 
 def _number(word: str) -> int | str:

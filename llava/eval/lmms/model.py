@@ -50,11 +50,8 @@ class LavidaLmms(lmms):
         self.settings = LmmsSettings.from_dict(arguments)
         processes = PartialState()
         self._rank, self._world_size = processes.process_index, processes.num_processes
-        self.session: Session | None = Session.load(
-            self.settings.pretrained,
-            shirg=self.settings.shirg_x(),
-            adapter=self.settings.adapter,
-            revision=self.settings.revision,
+        self.session: Session | None = Session.open(
+            self.settings.checkpoint(),
             device=process_device(self.settings.device, processes.num_processes, str(processes.device)),
             dtype=self.settings.dtype,
         )

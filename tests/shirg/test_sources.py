@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from shirg.similarity import LearnedRelevance, attention_similarity, projected_similarity, siglip_similarity
+from shirg.config import ShirgXConfig
+from shirg.sources import SOURCES, SourceInputs
+from shirg.sources.attention import attention_similarity
+from shirg.sources.learned import LearnedRelevance
+from shirg.sources.projected import projected_similarity
+from shirg.sources.siglip import siglip_similarity
 
 BATCH, PATCHES, WORDS, DIM = 2, 11, 5, 7
 
@@ -124,3 +129,32 @@ class TestLearnedRelevance:
         relevance = LearnedRelevance(DIM, DIM, dim=3).bfloat16()
         expected = relevance(*inputs)
         torch.testing.assert_close(relevance.float()(*inputs), expected, rtol=0, atol=0)
+
+
+class TestRegistry:
+    def test_each_source_scores_from_what_it_says_it_needs_alone(self) -> None:
+        batch, patches, dim, words, width, embedding = 2, 11, 5, 3, 7, 13
+        generator = torch.Generator().manual_seed(0)
+        given = {
+            "projected": torch.randn(batch, patches, width, generator=generator),
+            "words": torch.randn(batch, words, width, generator=generator),
+            "text": torch.randn(batch, embedding, generator=generator),
+            "attention": torch.rand(batch, patches, generator=generator),
+            "values": torch.randn(batch, patches, embedding, generator=generator),
+        }
+        mask = torch.ones(batch, words, dtype=torch.bool)
+        for source in SOURCES.values():
+            inputs = {need: given[need] for need in source.needs}
+            if "words" in source.needs:
+                inputs["word_mask"] = mask
+            weights = None if source.weights is None else source.weights(dim, width, 4)
+            features = torch.randn(batch, patches, dim, generator=generator)
+            scores = source.score(SourceInputs(patches=features, weights=weights, **inputs))
+            assert scores.shape == (batch, patches)
+            assert scores.dtype == torch.float32
+
+    def test_what_a_configuration_must_load_follows_from_its_source(self) -> None:
+        reads = {name: ShirgXConfig(similarity=name).reads_left_out_layers for name in SOURCES}
+        assert reads == {"projected": False, "learned": False, "attention": True, "siglip": True}
+        assert not ShirgXConfig(similarity="attention", attention_layer="selected").reads_left_out_layers
+        assert [name for name, source in SOURCES.items() if not source.reads_question] == ["attention"]

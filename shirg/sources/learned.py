@@ -1,0 +1,49 @@
+"""Patches against the question's words, both mapped to a small space that training finds."""
+
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shirg.sources.source import Source, SourceInputs, highest_cosine
+
+
+class LearnedRelevance(nn.Module):
+    """The highest cosine over the words between a patch and a word, both mapped to one small space.
+
+    Inputs are normalized without learned parameters, since single channels of vision and word features are large
+    enough to drown the rest. Both maps start with orthonormal rows: they then preserve angles about as well as their
+    width allows, so that an untrained one gives similar patches similar scores, is never constant, and hands both
+    maps a gradient from the first step. Its ranking means nothing until it is trained.
+    """
+
+    def __init__(self, vision_dim: int, word_dim: int, dim: int = 128) -> None:
+        super().__init__()
+        self.patch_map = nn.Linear(vision_dim, dim, bias=False)
+        self.word_map = nn.Linear(word_dim, dim, bias=False)
+        nn.init.orthogonal_(self.patch_map.weight)
+        nn.init.orthogonal_(self.word_map.weight)
+
+    def forward(
+        self,
+        patches: Float[Tensor, "batch patches vision"],
+        words: Float[Tensor, "batch words word"],
+        word_mask: Bool[Tensor, "batch words"],
+    ) -> Float32[Tensor, "batch patches"]:
+        """Relevance in [-1, 1], in float32 whatever the dtype of the weights; 0 for a question without words."""
+        with torch.autocast(patches.device.type, enabled=False):
+            mapped_patches = functional.linear(_normalized(patches), self.patch_map.weight.float())
+            mapped_words = functional.linear(_normalized(words), self.word_map.weight.float())
+        return highest_cosine(mapped_patches, mapped_words, word_mask)
+
+
+def _normalized(features: Float[Tensor, "batch any dim"]) -> Float32[Tensor, "batch any dim"]:
+    return functional.layer_norm(features.float(), features.shape[-1:])
+
+
+def _score(inputs: SourceInputs) -> Tensor:
+    assert inputs.weights is not None
+    return inputs.weights(inputs.patches, inputs.words, inputs.word_mask)
+
+
+LEARNED = Source(score=_score, needs=frozenset({"words"}), weights=LearnedRelevance)
