@@ -35,10 +35,10 @@ def anls(prediction: str, golds: Sequence[str]) -> float:
 
 def _normalized_distance(first: str, second: str) -> float:
     longer = max(len(first), len(second))
-    return _levenshtein(first, second) / longer if longer else 0.0
+    return edit_distance(first, second) / longer if longer else 0.0
 
 
-def _levenshtein(first: str, second: str) -> int:
+def edit_distance(first: str, second: str) -> int:
     """Fewest insertions, deletions and replacements of one character that turn one string into the other."""
     row = list(range(len(second) + 1))
     for count, left in enumerate(first, start=1):

@@ -1,8 +1,8 @@
 """Drawn pages with exact answers: three families, five splits, and rungs from large shapes to dense small print."""
 
+from llava.pages.characters import CHARACTERS, NONE
 from llava.pages.export import page_records
 from llava.pages.labels import (
-    NONE,
     PatchLabels,
     answer_patches,
     evidence_patches,
@@ -12,7 +12,7 @@ from llava.pages.labels import (
     patches_under,
 )
 from llava.pages.lexicon import WORDS
-from llava.pages.page import CHARACTERS, COLORS, HUES, SHAPES, Box, Mark, Page, PageQuestion, plural
+from llava.pages.page import COLORS, HUES, SHAPES, Box, Mark, Page, PageQuestion, plural
 from llava.pages.stream import FAMILIES, SPLITS, PageStream, draw_page
 from llava.pages.style import STYLES, PageStyle
 from llava.pages.wordings import CAPTIONS, DETAILS

@@ -9,9 +9,8 @@ import numpy as np
 
 from llava.pages import lexicon
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.glyphs import Face
 from llava.pages.page import Box
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import AnyFace, Sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Frame:
     """Distance of base lines, in sizes of print."""
 
     @property
-    def face(self) -> Face:
+    def face(self) -> AnyFace:
         """The face of plain print."""
         return self.sheet.face()
 

@@ -10,7 +10,7 @@ from llava.pages.blocks import Frame, draw_text
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.charts import Chart, draw_chart
 from llava.pages.page import Box, Page, PageQuestion
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet, Sheet
 from llava.pages.style import PageStyle
 
 _KINDS = ("bar", "grouped", "line", "pie")
@@ -20,7 +20,7 @@ _CAPTIONS["lying"] = "a bar chart"
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     """A page of charts; its questions are empty if an allowed kind has no single answer on it."""
-    sheet = Sheet(rng, style, pitch=style.pitch)
+    sheet = RasterSheet(rng, style, pitch=style.pitch)
     layout = pick(rng, style.look.chart_layouts)
     edge = between(rng, 3, 4 + style.side // 40)
     if style.panels == 1:

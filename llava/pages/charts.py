@@ -7,9 +7,8 @@ from math import cos, radians, sin
 import numpy as np
 
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.glyphs import Face
 from llava.pages.page import HUES, Box
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import AnyFace, Sheet
 
 Rectangle = tuple[float, float, float, float]
 
@@ -38,7 +37,7 @@ class Chart:
 
 
 def draw_chart(
-    sheet: Sheet, rng: np.random.Generator, rectangle: Rectangle, *, layout: str, title: str, kind: str, size: int
+    sheet: Sheet, rng: np.random.Generator, rectangle: Rectangle, *, layout: str, title: str, kind: str, size: float
 ) -> Chart:
     """Draw a chart of a kind (``bar``, ``grouped``, ``line`` or ``pie``) with print of ``size`` pixels.
 
@@ -62,7 +61,7 @@ def draw_chart(
 
 
 def _draw_pie(
-    chart: Chart, sheet: Sheet, rng: np.random.Generator, face: Face, inside: Rectangle, *, legend_left: bool
+    chart: Chart, sheet: Sheet, rng: np.random.Generator, face: AnyFace, inside: Rectangle, *, legend_left: bool
 ) -> None:
     x0, y0, x1, y1 = inside
     line = round(face.size * 1.35)
@@ -107,7 +106,7 @@ def _draw_pie(
 
 
 def _draw_axes_chart(
-    chart: Chart, sheet: Sheet, rng: np.random.Generator, face: Face, inside: Rectangle, layout: str
+    chart: Chart, sheet: Sheet, rng: np.random.Generator, face: AnyFace, inside: Rectangle, layout: str
 ) -> None:
     grouped = chart.kind == "grouped"
     if grouped or (chart.kind == "line" and happens(rng, 0.6)):
@@ -188,7 +187,7 @@ def _draw_points(chart: Chart, sheet: Sheet, left: float, slot: float, to_y: Cal
     return placed
 
 
-def _draw_legend(chart: Chart, sheet: Sheet, face: Face, inside: Rectangle, layout: str) -> Rectangle:
+def _draw_legend(chart: Chart, sheet: Sheet, face: AnyFace, inside: Rectangle, layout: str) -> Rectangle:
     """Draw the legend at the side that the layout names, if there is room, and return what it leaves."""
     x0, y0, x1, y1 = inside
     swatch, line = round(face.size * 0.7), round(face.size * 1.4)
@@ -219,7 +218,7 @@ def _color_single(chart: Chart, rng: np.random.Generator) -> None:
 
 
 def _fit_categories(
-    rng: np.random.Generator, sheet: Sheet, face: Face, width: float, least: float
+    rng: np.random.Generator, sheet: Sheet, face: AnyFace, width: float, least: float
 ) -> tuple[list[str], float]:
     """Neighboring categories of one kind whose labels fit side by side, and the width of each slot."""
     pools, gap = sheet.lexicon.categories, max(4, sheet.pitch + 1)
@@ -235,7 +234,7 @@ def _fit_categories(
     return names, width / len(names)
 
 
-def _short(rng: np.random.Generator, face: Face, names: tuple[str, ...], width: float) -> list[str]:
+def _short(rng: np.random.Generator, face: AnyFace, names: tuple[str, ...], width: float) -> list[str]:
     """The names in random order, those that fit into ``width`` first."""
     shuffled = sample(rng, names, len(names))
     return sorted(shuffled, key=lambda name: face.width(name) > width)

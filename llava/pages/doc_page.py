@@ -9,7 +9,7 @@ from llava.pages.asking import Asker
 from llava.pages.blocks import Entry, Frame, Table, draw_form, draw_table, draw_text, draw_title
 from llava.pages.chance import between, pick
 from llava.pages.page import Page, PageQuestion
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet
 from llava.pages.style import PageStyle
 
 _CAPTIONS = {"title": "a title", "form": "a form", "stack": "a form", "table": "a table", "zebra": "a table"}
@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 
     Its questions are empty if an allowed kind has no single answer on it.
     """
-    sheet = Sheet(rng, style, pitch=style.pitch)
+    sheet = RasterSheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
     frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)

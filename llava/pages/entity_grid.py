@@ -8,7 +8,7 @@ import numpy as np
 from llava.pages.asking import Asker
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.page import FIGURES, HUES, Box, Page, PageQuestion, plural
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet, Sheet
 from llava.pages.style import PageStyle
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -39,7 +39,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 
     With ``style.codes`` every entity has a printed code of its own; with ``style.filled`` the grid fills the page.
     """
-    sheet = Sheet(rng, style)
+    sheet = RasterSheet(rng, style)
     grid = _Grid(rng, style, sheet)
     return sheet.finish(grid.questions())
 
@@ -49,7 +49,7 @@ class _Grid:
         self.rng, self.style, self.sheet, self.asker = rng, style, sheet, Asker(rng, style)
         ground, corner = pick(rng, style.look.grid_layouts).split()
         label = sheet.face()
-        strip = label.size + 6
+        strip = round(label.size + 6)
         cell = between(rng, *style.cell)
         most = min(_MOST_LINES, (style.side - strip) // cell)
         fewest = most - 1 if style.filled else 2
@@ -85,10 +85,10 @@ class _Grid:
                     sheet.fill(x - 1, y - 1, x + 1, y + 1, sheet.palette.rule)
         if ground == "ruled":
             for row in range(len(self.rows) + 1):
-                y = min(self.top + cell * row, sheet.side - 1)
+                y = min(self.top + cell * row, sheet.height - 1)
                 sheet.line([(self.left, y), (right, y)], sheet.palette.rule)
             for column in range(len(self.columns) + 1):
-                x = min(self.left + cell * column, sheet.side - 1)
+                x = min(self.left + cell * column, sheet.width - 1)
                 sheet.line([(x, self.top), (x, bottom)], sheet.palette.rule)
 
     def _draw_labels(self, corner: str, strip: int) -> tuple[list[Box], list[Box]]:

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llava.pages.page import CHARACTERS, COLORS, SHAPES, Box, Mark, Page, PageQuestion
+from llava.pages.characters import CHARACTERS, NONE, character_classes
+from llava.pages.page import COLORS, SHAPES, Box, Mark, Page, PageQuestion
 
-NONE = -1
-"""Class of patches that show nothing of a kind; ``cross_entropy(ignore_index=NONE)`` leaves them out."""
 _INK_SPAN = 64
 _PUNCTUATION = ":.,"
 _ROUNDING = 1e-6
 _LEAST_SHARE = 1 / 3 - _ROUNDING
-_BY_CODE = np.full(128, NONE, dtype=np.int64)
-_BY_CODE[[ord(character) for character in CHARACTERS]] = np.arange(len(CHARACTERS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +168,7 @@ def _characters(page: Page, grid: int, slots: int, owners: NDArray[np.int64]) ->
         return table
     marks = [page.marks[index] for index in runs]
     lengths = np.array([len(mark.text) for mark in marks])
-    codes = _BY_CODE[np.frombuffer("".join(mark.text for mark in marks).encode("ascii"), dtype=np.uint8)]
+    codes = character_classes("".join(mark.text for mark in marks))
     x = np.concatenate([(np.array(mark.edges[:-1]) + mark.edges[1:]) / 2 for mark in marks])
     y = np.repeat([(mark.box[1] + mark.box[3]) / 2 for mark in marks], lengths)
     run = np.repeat(runs, lengths)

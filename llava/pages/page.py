@@ -6,13 +6,16 @@ Boxes are (x0, y0, x1, y1) in [0, 1] of the page, from its top left corner.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+from llava.pages.characters import character_classes
+from llava.pages.print import Print
 
 Box = tuple[float, float, float, float]
 RGB = tuple[int, int, int]
 
-CHARACTERS = "".join(map(chr, range(33, 127)))
-"""Every character that may be printed; an index into it is a class of the dense reading loss."""
 FIGURES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "hexagon")
 """Shapes that stand for themselves."""
 SHAPES = (*FIGURES, "bar", "wedge", "point", "swatch")
@@ -39,6 +42,10 @@ class Mark:
     """Bounds of the ink; of a wedge, a square around its middle, because wedges' bounds overlap."""
     edges: tuple[float, ...] = ()
     """x of the borders between the characters, one more than there are characters."""
+    base: float = 0.0
+    """y of the baseline."""
+    size: float = 0.0
+    """Height of an em; 0 where it is not known."""
     row: str | None = None
     """Label of the row (in a chart: the series) that this belongs to; a row label belongs to its own row."""
     column: str | None = None
@@ -81,10 +88,34 @@ class PageQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A square page. ``image`` is RGB, ``paper`` its background before noise."""
+    """A page. ``image`` is RGB, ``paper`` its background before noise."""
 
     image: Image.Image
     paper: RGB
     questions: tuple[PageQuestion, ...]
     marks: tuple[Mark, ...]
     """Everything drawn, in the order of drawing; within a line of print, from left to right."""
+
+    def print(self) -> tuple[Print, NDArray[np.int64], NDArray[np.int64]]:
+        """The print of all marks, in pixels; and of each character, its mark and its place in the mark's text."""
+        width, height = self.image.size
+        parts, owners, places = [], [], []
+        for index, mark in enumerate(self.marks):
+            if not mark.text or not mark.size:
+                continue
+            kept = np.array([place for place, character in enumerate(mark.text) if character != " "], dtype=np.int64)
+            edges = np.array(mark.edges) * width
+            parts.append(
+                Print(
+                    classes=character_classes(mark.text)[kept],
+                    left=edges[kept],
+                    right=edges[kept + 1],
+                    base=np.full(len(kept), mark.base * height),
+                    size=np.full(len(kept), mark.size * height),
+                    word=np.cumsum(np.diff(kept, prepend=kept[:1]) > 1),
+                )
+            )
+            owners.append(np.full(len(kept), index))
+            places.append(kept)
+        none = np.zeros(0, dtype=np.int64)
+        return Print.join(parts), np.concatenate([none, *owners]), np.concatenate([none, *places])

@@ -8,9 +8,13 @@ from PIL import Image, ImageChops, ImageDraw
 
 from llava.pages.chance import between, pick
 from llava.pages.glyphs import Face, figure_mask, load_face, set_run
-from llava.pages.looks import font_path
+from llava.pages.lexicon import Lexicon
+from llava.pages.looks import Palette, font_path
 from llava.pages.page import FIGURES, RGB, Box, Mark, Page, PageQuestion
 from llava.pages.style import PageStyle
+from llava.pages.typesetting import Type
+
+AnyFace = Face | Type
 
 _TILE = 1024
 _OVERSAMPLING = 3
@@ -19,54 +23,57 @@ _BASE_LINE = 1.45
 
 
 class Sheet:
-    """A square sheet measured in pixels from the top left, in one palette and one or two fonts of its style's look.
+    """A sheet measured in pixels from the top left, in one palette. How it is printed on is up to its kind.
 
     Args:
-        pitch: pixels per character of a typed sheet, whose print all has one size and stands on a raster of cells of
-            ``pitch`` x 2 ``pitch``, next to where it was wanted; 0 for print of any size at any place.
+        print_size: pixels per em of plain print.
+        noise: largest darkening of a pixel, in levels of 255.
     """
 
-    def __init__(self, rng: np.random.Generator, style: PageStyle, *, pitch: int = 0) -> None:
-        self.side = style.side
-        self.palette = pick(rng, style.look.palettes)
-        self.lexicon = style.lexicon
+    pitch = 0
+    """Pixels per character of a typed sheet; 0 for print of any size at any place."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        size: tuple[int, int],
+        palette: Palette,
+        *,
+        print_size: float,
+        lexicon: Lexicon,
+        noise: int = 0,
+    ) -> None:
+        self.width, self.height = size
+        self.palette = palette
+        self.print_size = print_size
+        self.lexicon = lexicon
         self.panel: str | None = None
         """Title of the chart that is being drawn, which its marks belong to."""
-        self.pitch = pitch
-        self.print_size = 2 * pitch - 1 if pitch else between(rng, *style.print_size)
-        self._font = font_path(pick(rng, style.look.fonts))
-        self._image = Image.new("RGB", (style.side, style.side), self.palette.paper)
+        self._image = Image.new("RGB", size, palette.paper)
         self._draw = ImageDraw.Draw(self._image)
         self._marks: list[Mark] = []
         self._rng = rng
-        self._noise = style.noise
+        self._noise = noise
 
     @property
     def num_marks(self) -> int:
         """How much has been drawn that means something."""
         return len(self._marks)
 
-    def face(self, size: int | None = None) -> Face:
-        """The page's font at a size, by default the size of its print, which is the only one on a typed sheet."""
-        if self.pitch:
-            return load_face(self._font, self.print_size, self.pitch)
-        return load_face(self._font, size or self.print_size)
+    def face(self, size: float | None = None) -> AnyFace:
+        """The page's font at a size, by default that of plain print."""
+        raise NotImplementedError
 
-    def base_line(self, y: float) -> int:
-        """Where print wanted with its baseline at ``y`` stands: there, or on the nearest line of a typed sheet."""
-        if not self.pitch:
-            return round(y)
-        line, first = 2 * self.pitch, round(_BASE_LINE * self.pitch)
-        # Rounding halves to even would put two lines in one place.
-        row = min(max(0, floor((y - first) / line + 0.5)), self.side // line - 1)
-        return row * line + first
+    def base_line(self, y: float) -> float:
+        """Where print that is wanted with its baseline at ``y`` stands."""
+        return y
 
     def text(
         self,
         x: float,
         y: float,
         words: str,
-        face: Face,
+        face: AnyFace,
         color: str = "black",
         *,
         align: float = 0,
@@ -80,20 +87,7 @@ class Sheet:
         Raises:
             ValueError: if no character of the words leaves ink.
         """
-        run, side = set_run(face, words), self.side
-        pen = floor(x - align * run.pens[-1] + 0.5)  # rounding halves to even would fray a flush column
-        base, ink = self.base_line(y), self.palette.colors[color]
-        if self.pitch:
-            pen = self.pitch * min(max(0, round(pen / self.pitch)), side // self.pitch - len(words))
-        for mask, dx, dy in run.pieces:
-            self._draw.bitmap((pen + dx, base + dy), mask, fill=ink)
-        x0, y0, x1, y1 = run.bounds
-        box = ((pen + x0) / side, (base + y0) / side, (pen + x1) / side, (base + y1) / side)
-        edges = tuple([(pen + place) / side for place in run.pens])
-        self._marks.append(
-            Mark(text=words, color=color, box=box, edges=edges, row=row, column=column, panel=self.panel)
-        )
-        return box
+        raise NotImplementedError
 
     def figure(
         self,
@@ -152,7 +146,7 @@ class Sheet:
     ) -> Box:
         """Record a shape that stands within ``corners`` (pixels), and return its box."""
         x0, y0, x1, y1 = corners
-        box = (x0 / self.side, y0 / self.side, x1 / self.side, y1 / self.side)
+        box = (x0 / self.width, y0 / self.height, x1 / self.width, y1 / self.height)
         self._marks.append(Mark(shape=shape, color=color, box=box, row=row, column=column, panel=self.panel))
         return box
 
@@ -161,9 +155,85 @@ class Sheet:
         image = self._image
         if self._noise:
             x, y = (between(self._rng, 0, _TILE) for _ in range(2))
-            grain = _grain(self._noise, self.side).crop((x, y, x + self.side, y + self.side))
+            grain = _grain(self._noise, max(self.width, self.height)).crop((x, y, x + self.width, y + self.height))
             image = ImageChops.subtract(image, grain)
         return Page(image=image, paper=self.palette.paper, questions=questions, marks=tuple(self._marks))
+
+
+class RasterSheet(Sheet):
+    """A sheet whose print stands on whole pixels, in the look of a style.
+
+    Args:
+        pitch: of a typed sheet, whose print all has one size and stands on a raster of cells of ``pitch`` x 2
+            ``pitch``, next to where it was wanted; 0 for print of any size at any place.
+    """
+
+    def __init__(self, rng: np.random.Generator, style: PageStyle, *, pitch: int = 0) -> None:
+        palette = pick(rng, style.look.palettes)
+        size = 2 * pitch - 1 if pitch else between(rng, *style.print_size)
+        self._font = font_path(pick(rng, style.look.fonts))
+        self.pitch = pitch
+        super().__init__(
+            rng,
+            (style.side, style.side),
+            palette,
+            print_size=size,
+            lexicon=style.lexicon,
+            noise=style.noise,
+        )
+
+    def face(self, size: float | None = None) -> Face:
+        """The page's font at a size, by default the size of its print, which is the only one on a typed sheet."""
+        if self.pitch:
+            return load_face(self._font, int(self.print_size), self.pitch)
+        return load_face(self._font, int(size or self.print_size))
+
+    def base_line(self, y: float) -> int:
+        """Where print wanted with its baseline at ``y`` stands: there, or on the nearest line of a typed sheet."""
+        if not self.pitch:
+            return round(y)
+        line, first = 2 * self.pitch, round(_BASE_LINE * self.pitch)
+        # Rounding halves to even would put two lines in one place.
+        row = min(max(0, floor((y - first) / line + 0.5)), self.height // line - 1)
+        return row * line + first
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        face: AnyFace,
+        color: str = "black",
+        *,
+        align: float = 0,
+        row: str | None = None,
+        column: str | None = None,
+    ) -> Box:
+        assert isinstance(face, Face)
+        run, side = set_run(face, words), self.width
+        pen = floor(x - align * run.pens[-1] + 0.5)  # rounding halves to even would fray a flush column
+        base, ink = self.base_line(y), self.palette.colors[color]
+        if self.pitch:
+            pen = self.pitch * min(max(0, round(pen / self.pitch)), side // self.pitch - len(words))
+        for mask, dx, dy in run.pieces:
+            self._draw.bitmap((pen + dx, base + dy), mask, fill=ink)
+        x0, y0, x1, y1 = run.bounds
+        box = ((pen + x0) / side, (base + y0) / side, (pen + x1) / side, (base + y1) / side)
+        edges = tuple([(pen + place) / side for place in run.pens])
+        self._marks.append(
+            Mark(
+                text=words,
+                color=color,
+                box=box,
+                edges=edges,
+                base=base / side,
+                size=face.size / side,
+                row=row,
+                column=column,
+                panel=self.panel,
+            )
+        )
+        return box
 
 
 @lru_cache(maxsize=4)

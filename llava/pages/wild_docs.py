@@ -16,7 +16,7 @@ from llava.pages.blocks import Frame, Printed, Table
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.doc_page import Document
 from llava.pages.page import Box, Page
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet
 from llava.pages.style import PageStyle
 from llava.pages.wild_tables import PRINTABLE, Records, local_data, real_records
 
@@ -30,7 +30,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     Raises:
         ValueError: if vega_datasets is not installed.
     """
-    sheet = Sheet(rng, style, pitch=style.pitch)
+    sheet = RasterSheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
     frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)
@@ -64,7 +64,7 @@ class _Column:
 
     head: str
     cells: list[str]
-    wide: int
+    wide: float
     """Pixels that its widest print and a gap take."""
     x: float = 0.0
     """Where its print is flush."""

@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Any
 
 from llava.constants import EXTRA
+from llava.pages.characters import PLAIN
 from llava.pages.lexicon import MONTHS
-from llava.pages.page import CHARACTERS
 
-PRINTABLE = frozenset((*CHARACTERS, " "))
+PRINTABLE = frozenset((*PLAIN, " "))
 
 
 @dataclass(frozen=True, kw_only=True)

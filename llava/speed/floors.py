@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import SiglipVisionConfig
 
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.model.multimodal_encoder.stem import stem_flops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,11 @@ def vision_flops(config: SiglipVisionConfig, layers: int, patches: int, views: i
     """Arithmetic of a vision tower that runs ``layers`` layers on views of so many patches."""
     width = config.hidden_size
     block = 4 * width**2 + 2 * width * config.intermediate_size
-    embedding = 2.0 * patches * width * config.num_channels * int(config.patch_size) ** 2
+    stem = getattr(config, "stem_channels", None)
+    if stem:
+        embedding = stem_flops(config.num_channels, stem, width, int(config.patch_size), patches)
+    else:
+        embedding = 2.0 * patches * width * config.num_channels * int(config.patch_size) ** 2
     return views * (layers * (2.0 * block * patches + 4.0 * width * patches**2) + embedding)
 
 

@@ -53,7 +53,11 @@ class SmallModelConfig(Settings):
     width: int = 192
     """Of the vision tower and the language model."""
     heads: int = 3
+    vision_heads: int | None = None
+    """As many as ``heads`` when not given."""
     vision_layers: int = 6
+    stem: tuple[int, ...] = (16, 32)
+    """Channels of the convolutions before the patches; none for a plain patch embedding."""
     language_layers: int = 4
     vision_mlp: int = 512
     language_mlp: int = 512
@@ -62,13 +66,18 @@ class SmallModelConfig(Settings):
     seed: int = 20260101
 
     def __post_init__(self) -> None:
-        for name in ("width", "heads", "language_layers", "vision_mlp", "language_mlp"):
+        object.__setattr__(self, "stem", tuple(self.stem))
+        if self.vision_heads is None:
+            object.__setattr__(self, "vision_heads", self.heads)
+        for name in ("width", "heads", "vision_heads", "language_layers", "vision_mlp", "language_mlp"):
             self.check_count(name, 1)
         self.check_count("vision_layers", 2)
         self.check_count("vocabulary", 300)
         self.check_count("seed", 0)
         if self.width % (4 * self.heads):
             raise ValueError(f"width must be a multiple of 4 * heads, got {self.width} and {self.heads}")
+        if self.width % (self.vision_heads or self.heads):
+            raise ValueError(f"width must be a multiple of vision_heads, got {self.width} and {self.vision_heads}")
         if self.width > 3 * PATCH**2:
             raise ValueError(f"width must be at most {3 * PATCH**2}, the numbers in a patch, got {self.width}")
 
@@ -101,7 +110,8 @@ def create_model(
                     "hidden_size": config.width,
                     "intermediate_size": config.vision_mlp,
                     "num_hidden_layers": config.vision_layers,
-                    "num_attention_heads": config.heads,
+                    "num_attention_heads": config.vision_heads,
+                    "stem_channels": list(config.stem),
                     "image_size": 384,
                     "patch_size": PATCH,
                 },
@@ -120,10 +130,11 @@ def create_model(
         nn.init.normal_(embedding, std=0.3)
         language.head_weight.copy_(0.3 * embedding)
         embeddings = model.get_vision_tower().vision_tower.vision_model.embeddings
-        filters, bias = whitened_filters(torch.cat(list(pages)), config.width)
-        embeddings.patch_embedding.weight.copy_(filters)
-        assert embeddings.patch_embedding.bias is not None
-        embeddings.patch_embedding.bias.copy_(bias)
+        if isinstance(embeddings.patch_embedding, nn.Conv2d):
+            filters, bias = whitened_filters(torch.cat(list(pages)), config.width)
+            embeddings.patch_embedding.weight.copy_(filters)
+            assert embeddings.patch_embedding.bias is not None
+            embeddings.patch_embedding.bias.copy_(bias)
         embeddings.position_embedding.weight.copy_(0.5 * wave_positions(embeddings.grid, config.width))
     return model
 

@@ -24,9 +24,9 @@ from llava.pages import (
     inked_patches,
     lexicon,
 )
+from llava.pages.characters import CHARACTERS, PLAIN
 from llava.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, font_path
-from llava.pages.page import CHARACTERS
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet
 from llava.pages.stream import WILD, page_generator
 from tests.pages_helpers import CASES, mark_at, pages, parts_of
 
@@ -142,8 +142,8 @@ def test_fonts_print_every_character_differently(name):
     from llava.pages.glyphs import load_face
 
     glyphs = load_face(font_path(name), 24).glyphs
-    shown = {(glyphs[c].mask.tobytes(), glyphs[c].top, glyphs[c].left) for c in CHARACTERS if c not in "Il|"}
-    assert len(shown) == len(CHARACTERS) - 3
+    shown = {(glyphs[c].mask.tobytes(), glyphs[c].top, glyphs[c].left) for c in PLAIN if c not in "Il|"}
+    assert len(shown) == len(PLAIN) - 3
 
 
 @pytest.mark.parametrize("words", [lexicon.FULL, lexicon.SMALL], ids=["full", "small"])
@@ -337,7 +337,7 @@ def test_names_below_an_axis_are_typed_with_a_blank_between_them(split):
 
 
 def test_a_typed_sheet_keeps_print_inside_and_has_one_size():
-    sheet = Sheet(np.random.default_rng(1), STYLES["shapes"], pitch=7)
+    sheet = RasterSheet(np.random.default_rng(1), STYLES["shapes"], pitch=7)
     face = sheet.face(30)
     assert face is sheet.face()
     assert face.size == 13

@@ -28,10 +28,10 @@ from llava.pages import (
     wild_plans,
 )
 from llava.pages.blocks import Frame
+from llava.pages.characters import CHARACTERS
 from llava.pages.glyphs import load_face
 from llava.pages.looks import SHIFTED_LOOK, font_path
-from llava.pages.page import CHARACTERS
-from llava.pages.sheet import Sheet
+from llava.pages.sheet import RasterSheet
 from llava.pages.stream import WILD, page_generator
 from llava.pages.style import PageStyle
 from llava.pages.wild_docs import draw_records, prose
@@ -111,7 +111,7 @@ def test_sums_are_left_out_where_one_is_also_a_cell():
     def drawn(cells: list[str]) -> list[int]:
         rows = {label: (cell, "5") for label, cell in zip("ABC", cells, strict=True)}
         records = Records(title="T", label="L", columns=("One", "Two"), rows=rows, summed=True)
-        sheet = Sheet(np.random.default_rng(1), STYLES["full"])
+        sheet = RasterSheet(np.random.default_rng(1), STYLES["full"])
         frame = Frame(sheet=sheet, rng=np.random.default_rng(1), left=5, top=5, right=600, bottom=600)
         table = draw_records(frame, records)
         assert [[cell.words for cell in row] for row in table.cells] == [list(row) for row in rows.values()]

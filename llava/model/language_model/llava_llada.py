@@ -36,6 +36,7 @@ _VISION_FIELDS = (
     "hidden_act",
     "layer_norm_eps",
     "attention_dropout",
+    "stem_channels",
 )
 
 
@@ -114,7 +115,7 @@ class LlavaLladaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         super().__init__(config)
         self.model = LlavaLladaModel(config)
         vision = self.model.vision_tower.config
-        config.mm_vision_config = {name: getattr(vision, name) for name in _VISION_FIELDS}
+        config.mm_vision_config = {name: getattr(vision, name) for name in _VISION_FIELDS if hasattr(vision, name)}
         self.prompt_ids = PromptIds.from_config(config)
         self.post_init()
 

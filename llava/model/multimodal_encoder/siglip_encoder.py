@@ -19,6 +19,7 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, SiglipMultiheadAttentionPoolingHead
 
 from llava.image_processor import SigLipImageProcessor
+from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.coordinates import grid_boxes
 from shirg.scaffold import pool_scaffold
 from shirg.tokens import AttentionLayer, DualScaleTokens
@@ -31,9 +32,14 @@ class SigLipVisionEmbeddings(nn.Module):
         super().__init__()
         self.patch_size = int(config.patch_size)
         self.grid = int(config.image_size) // self.patch_size
-        self.patch_embedding = nn.Conv2d(
-            config.num_channels, config.hidden_size, kernel_size=self.patch_size, stride=self.patch_size
-        )
+        stem = getattr(config, "stem_channels", None)
+        self.patch_embedding: nn.Module
+        if stem:
+            self.patch_embedding = ConvStem(config.num_channels, stem, config.hidden_size, self.patch_size)
+        else:
+            self.patch_embedding = nn.Conv2d(
+                config.num_channels, config.hidden_size, kernel_size=self.patch_size, stride=self.patch_size
+            )
         self.position_embedding = nn.Embedding(self.grid**2, config.hidden_size)
         self._interpolated: tuple[tuple, Tensor] | None = None
 
@@ -61,7 +67,7 @@ class SigLipVisionEmbeddings(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(batch, patches, dim) of square pixel views (batch, 3, size, size)."""
-        patches = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype))
+        patches = self.patch_embedding(pixel_values.to(self.position_embedding.weight.dtype))
         return patches.flatten(2).transpose(1, 2) + self.positions(patches.shape[-1])
 
 
@@ -134,11 +140,11 @@ class SigLipVisionTower(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.transformer.embeddings.patch_embedding.weight.dtype
+        return self.transformer.embeddings.position_embedding.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.embeddings.patch_embedding.weight.device
+        return self.transformer.embeddings.position_embedding.weight.device
 
     @property
     def hidden_size(self) -> int:

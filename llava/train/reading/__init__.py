@@ -1,0 +1,1 @@
+"""A vision tower learns to read on crops of print, before any language model is there."""
