@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from llava.mm_utils import ImageView
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
@@ -61,7 +61,7 @@ class ShirgXHandle:
     """
 
     def __init__(
-        self, model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, tokenizer: PreTrainedTokenizerBase | None
+        self, model: LavidaForMaskedDiffusion, config: ShirgXConfig, tokenizer: PreTrainedTokenizerBase | None
     ) -> None:
         self.model = model
         self.config = config
@@ -294,7 +294,7 @@ class ShirgXHandle:
 
 
 def apply_shirg_x(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     config: ShirgXConfig | None = None,
     *,
     weights: str | Path | Literal[False] | None = None,
@@ -367,7 +367,7 @@ def apply_shirg_x(
     return handle
 
 
-def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> None:
+def _check_tower(model: LavidaForMaskedDiffusion, config: ShirgXConfig) -> None:
     if config.reads_left_out_layers and not model.get_vision_tower().keep_all_layers:
         raise ValueError(
             f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
@@ -375,9 +375,7 @@ def _check_tower(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig) -> N
         )
 
 
-def _find_weights(
-    model: LlavaLladaForMaskedDiffusion, weights: str | Path | Literal[False] | None
-) -> dict[str, Tensor]:
+def _find_weights(model: LavidaForMaskedDiffusion, weights: str | Path | Literal[False] | None) -> dict[str, Tensor]:
     if weights is False:
         return {}
     if weights is not None:
@@ -387,7 +385,7 @@ def _find_weights(
 
 
 def _same_budgets(
-    model: LlavaLladaForMaskedDiffusion, weights: str | Path | Literal[False] | None, config: ShirgXConfig
+    model: LavidaForMaskedDiffusion, weights: str | Path | Literal[False] | None, config: ShirgXConfig
 ) -> bool:
     """Whether the weights' budget head chose among the same shares of a page's patches."""
     values = read_settings(weights) if weights else model.config.shirg_x

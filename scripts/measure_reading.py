@@ -4,12 +4,13 @@
     python -m scripts.measure_reading llava/assets/lavida-small --style typed_full --split shifted --pages 60
 
 A patch is read right if, of all words that name something, the one nearest to the projected patch names what it shows.
-Words count in their role: what is printed or drawn there (figure; second and third character of short numbers), or the
-label of the patch's row, column or chart. No language model runs.
+Words count in their role: the character in each of the patch's slots, the word printed there, the label of its row or
+its column, the shape and color of what is drawn there. No language model runs.
 """
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -17,12 +18,12 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from llava.data.page_truth import patch_targets
+from llava.data.page_truth import Namer, page_truth
 from llava.mm_utils import single_view
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream
 from llava.serve.options import Parser
-from llava.train.losses.reading import WordTable, share_named
+from llava.train.losses.reading import share_named
 from scripts.entry import positive, run
 
 
@@ -30,19 +31,19 @@ from scripts.entry import positive, run
 def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> dict[str, float]:
     """Each role's share of right patches, averaged over the pages that have any."""
     tokenizer, model, processor, _ = loaded
-    tower, words = model.get_vision_tower(), WordTable(tokenizer).to(model.device)
+    tower, namer = model.get_vision_tower(), Namer(tokenizer)
     stream = PageStream(family, split, 0, style=style)
-    vocabulary = model.get_input_embeddings()(words.tokens)
+    side = stream.style.side if stream.style.looks is None else stream.style.looks.side
     shares: dict[str, list[float]] = {}
     for number in track(range(pages), description=family, console=Console(stderr=True), transient=True):
         page = stream[number]
-        view = single_view(page.image, processor, stream.style.side, pad=False)
+        view = single_view(page.image, processor, side, pad=False)
         detail = tower.extract_shirg_x_tokens(view.to(model.device, model.dtype)).detail
-        targets = patch_targets([page], stream.style.side // tower.patch_size)
-        named = words({name: target.to(model.device) for name, target in targets.items()})
-        for role, share in share_named(model.get_model().mm_projector(detail), named, vocabulary).items():
-            if not share.isnan():
-                shares.setdefault(role, []).append(share.item())
+        names = page_truth(page, side // tower.patch_size, tower.patch_size, namer).names.to(model.device).long()
+        projected = model.get_model().mm_projector(detail)[0]
+        for role, share in share_named(projected, names, model.get_input_embeddings().get_parameter("weight")).items():
+            if not math.isnan(share):
+                shares.setdefault(role, []).append(share)
     return {role: sum(found) / len(found) for role, found in shares.items()}
 
 

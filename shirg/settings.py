@@ -29,6 +29,41 @@ def read_yaml(path: str | Path) -> Any:
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
+def read_settings(path: str | Path) -> dict[Any, Any]:
+    """What a YAML file of settings says, on top of the file that it names as ``extends``, beside it or by its path.
+
+    Sections are merged setting by setting; anything else that the file says replaces what it extends.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not YAML, holds no settings, or extends itself.
+    """
+    return _read_settings(Path(path), ())
+
+
+def _read_settings(path: Path, before: tuple[Path, ...]) -> dict[Any, Any]:
+    if path.resolve() in before:
+        raise ValueError(f"{path} extends itself; leave out one 'extends'")
+    values = read_yaml(path)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path}: settings must be 'name: value' lines, got {values!r}")
+    own = dict(values)
+    base = own.pop("extends", None)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise ValueError(f"{path}: extends must name a file, got {base!r}")
+    return _merged(_read_settings(path.parent / base, (*before, path.resolve())), own)
+
+
+def _merged(base: Mapping[Any, Any], own: Mapping[Any, Any]) -> dict[Any, Any]:
+    merged = dict(base)
+    for name, value in own.items():
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def check_keys(values: Iterable[object], known: Iterable[str]) -> None:
     """Refuse a key that is not known.
 
@@ -72,15 +107,13 @@ class Settings:
 
     @classmethod
     def from_yaml(cls: type[AnySettings], path: str | Path) -> AnySettings:
-        """The settings a YAML file describes; those it leaves out keep their defaults.
+        """The settings a YAML file describes, as ``read_settings`` reads it; those it leaves out keep their defaults.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if it is not YAML, or something in it is unknown or wrong.
         """
-        values = read_yaml(path)
-        if not isinstance(values, Mapping):
-            raise ValueError(f"{path}: settings must be 'name: value' lines, got {values!r}")
+        values = read_settings(path)
         try:
             return cls.from_dict(values)
         except (ValueError, TypeError) as error:

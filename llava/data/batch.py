@@ -56,6 +56,8 @@ class Batch:
     """Per entry of ``views``: what a drawn page knows about its patches."""
     page_questions: tuple[PageQuestion | None, ...]
     """Per sample."""
+    pointers: tuple[Tensor | None, ...]
+    """Per sample, as ``Sample.pointers``."""
     skipped: tuple[str, ...]
     """Why records that should be here are not."""
 
@@ -70,25 +72,33 @@ class Batch:
         for name in _TENSORS:
             state[name] = _pack(state[name])
         drawn = [truth for truth in self.truths if truth is not None]
-        state["truths"] = (
-            [truth is not None for truth in self.truths],
-            _pack([truth.shown for truth in drawn]),
-            _pack([truth.labels for truth in drawn]),
-        )
+        packed = {entry.name: _pack([getattr(truth, entry.name) for truth in drawn]) for entry in fields(PageTruth)}
+        state["truths"] = ([truth is not None for truth in self.truths], packed if drawn else {})
+        pointers = [each for each in self.pointers if each is not None]
+        state["pointers"] = ([each is not None for each in self.pointers], _pack(pointers) if pointers else [])
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        is_drawn, shown, labels = state["truths"]
-        drawn = (PageTruth(shown=each[0], labels=each[1]) for each in zip(_unpack(shown), _unpack(labels), strict=True))
-        truths = [next(drawn) if each else None for each in is_drawn]
-        opened = {name: tuple(_unpack(state[name])) for name in _TENSORS}
-        for name, value in {**state, **opened, "truths": tuple(truths)}.items():
+        is_drawn, packed = state["truths"]
+        parts = {name: _unpack(each) for name, each in packed.items()}
+        drawn = iter(range(sum(is_drawn)))
+        truths = [_truth(parts, next(drawn)) if each else None for each in is_drawn]
+        is_known, packed_pointers = state["pointers"]
+        known = iter(_unpack(packed_pointers))
+        pointers = [next(known) if each else None for each in is_known]
+        opened: dict[str, Any] = {name: tuple(_unpack(state[name])) for name in _TENSORS}
+        opened |= {"truths": tuple(truths), "pointers": tuple(pointers)}
+        for name, value in {**state, **opened}.items():
             object.__setattr__(self, name, value)
 
     @property
     def num_labeled(self) -> int:
         """Answer tokens; each is masked once in the two copies of its sample."""
         return sum(int((row != IGNORE_INDEX).sum()) for row in self.labels)
+
+
+def _truth(parts: Mapping[str, Sequence[Tensor]], number: int) -> PageTruth:
+    return PageTruth(**{name: each[number] for name, each in parts.items()})
 
 
 def make_batch(groups: Sequence[Group]) -> Batch:
@@ -130,6 +140,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         image_sizes=tuple(sizes),
         truths=tuple(truths),
         page_questions=tuple(sample.page_question for sample in samples),
+        pointers=tuple(sample.pointers for sample in samples),
         skipped=tuple(reason for sample in samples for reason in sample.skipped),
     )
 

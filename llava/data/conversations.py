@@ -24,7 +24,7 @@ from llava.data.sample import Encoded, Sample, encode_conversation
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import Size, ViewConfig, process_images
 from llava.model.anyres import stock_tokens
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.splice import count_images
 from llava.seeds import stable_seed
 from shirg.config import ShirgXConfig
@@ -292,7 +292,7 @@ def count_text(encoded: Encoded) -> tuple[int, int]:
     return len(encoded.labels) - answer - count_images(encoded.input_ids), answer
 
 
-def image_token_counter(model: LlavaLladaForMaskedDiffusion) -> ImageTokens:
+def image_token_counter(model: LavidaForMaskedDiffusion) -> ImageTokens:
     """How many positions an image takes in this model, as it is now: stock, or with SHIRG-X applied.
 
     With SHIRG-X and an automatic budget it is the largest budget, which training with mixed budgets draws too.

@@ -53,7 +53,7 @@ class CropDataset(Dataset[Mapping[str, Tensor]]):
 
     def __init__(self, config: CropsConfig, *, patch: int, grid: int) -> None:
         self.config, self.patch, self.grid = config, patch, grid
-        self._book = training_faces([Path(folder) for folder in config.fonts])
+        self._book = training_faces(tuple(map(Path, config.fonts)))
 
     def __len__(self) -> int:
         return self.config.crops
@@ -83,9 +83,8 @@ def crop_sample(
     return {
         "pixels": torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()),
         "place": torch.tensor(place),
-        "first": torch.from_numpy(targets.first).short(),
-        "second": torch.from_numpy(targets.second).short(),
-        "shares": torch.from_numpy(targets.shares),
+        "classes": torch.from_numpy(targets.classes).short(),
+        "places": torch.from_numpy(targets.places),
         "asked": torch.from_numpy(targets.asked),
     }
 

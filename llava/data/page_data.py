@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch.utils.data import Dataset
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.data.batch import Group
 from llava.data.infill import WHOLE, InfillConfig, draw_gap
-from llava.data.page_truth import page_truth
+from llava.data.page_truth import Namer, answer_pointers, page_truth
 from llava.data.sample import Sample, encode_conversation
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import process_images
@@ -62,6 +63,7 @@ class PageDataset(Dataset[Group]):
         max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
         infill: gaps opened in answers.
         truth_grid: patches per side of which samples carry the truth; None for samples without.
+        spelled: give each character of an answer a token of its own.
         model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
     """
 
@@ -76,6 +78,7 @@ class PageDataset(Dataset[Group]):
         max_extra_blocks: int = 0,
         infill: InfillConfig = WHOLE,
         truth_grid: int | None = None,
+        spelled: bool = False,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -85,6 +88,8 @@ class PageDataset(Dataset[Group]):
         self.max_extra_blocks = max_extra_blocks
         self.infill = infill
         self.truth_grid = truth_grid
+        self.spelled = spelled
+        self._namer = Namer(tokenizer) if truth_grid is not None else None
 
     def __len__(self) -> int:
         return self.config.pages
@@ -98,7 +103,10 @@ class PageDataset(Dataset[Group]):
         rng = page_generator(family, config.split, config.seed + _QUESTION_STREAM, number)
         asked = draw_sample(rng, range(len(page.questions)), min(config.questions, len(page.questions)))
         views = tuple(process_images([page.image], self.image_processor, self.model_config))
-        truth = None if self.truth_grid is None else page_truth(page, self.truth_grid)
+        truth, grid, patch = None, self.truth_grid or 0, 0
+        if self._namer is not None:
+            patch = views[0].shape[-1] // grid
+            truth = page_truth(page, grid, patch, self._namer)
         samples: list[Sample] = []
         for place in sorted(asked):
             question, name = page.questions[place], f"{family}-{config.split}-{config.seed}-{number}-{place}"
@@ -108,7 +116,9 @@ class PageDataset(Dataset[Group]):
                 answer_block=self.answer_block,
                 extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
                 gap=draw_gap(self.infill, self.model_config.infill_token_id, name),
+                spelled=self.spelled,
             )
+            pointers = answer_pointers(page, question, grid, patch) if truth is not None and self.spelled else []
             samples.append(
                 Sample(
                     id=name,
@@ -119,6 +129,7 @@ class PageDataset(Dataset[Group]):
                     question=encoded.question,
                     truth=truth,
                     page_question=question,
+                    pointers=torch.tensor(pointers, dtype=torch.int16) if pointers else None,
                 )
             )
         return tuple(samples)

@@ -1,127 +1,201 @@
-"""What a drawn page knows about its patches, made where pages are drawn: training steps need not wait for it."""
+"""What a drawn page knows about its patches, made where pages are drawn: training steps need not wait for it.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Everything is in the words of the tokenizer, so that no list of words limits what a page may say.
+
+Axis names: roles (what a word can be to a patch), patches (raster order), most (tokens that name one thing), kinds (of
+labels), rows and across (as in ``print_targets``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from llava.pages import CHARACTERS, COLORS, HUES, NONE, SHAPES, WORDS, Page, patch_labels, patch_words
+from llava.data.print_targets import SLOTS, Placed, PrintTargets, place_characters, print_targets
+from llava.pages import CHARACTERS, COLORS, HUES, NONE, SHAPES, Page, PageQuestion, patch_labels, patch_words, plural
 from shirg.transfer import to_device
 
-LABELS = (*CHARACTERS, *WORDS)
-NAMES: Mapping[str, Sequence[str]] = {
-    "character": CHARACTERS,
-    "second": CHARACTERS,
-    "third": CHARACTERS,
-    "word": WORDS,
-    "shape": SHAPES,
-    "color": COLORS,
-    "row": LABELS,
-    "column": LABELS,
-    "panel": LABELS,
-}
-"""What is asked of a patch, and the classes. A short number or code is spelled out, whatever part of it a patch
-shows; of other print that is no known word, the characters in the patch; of a label, the first word. Only hues are
-named as colors of print."""
-
-ROLES: Mapping[str, Sequence[str]] = {
-    "figure": ("character", "word", "shape", "color"),
-    "second": ("second",),
-    "third": ("third",),
-    "row": ("row",),
-    "column": ("column",),
-    "panel": ("panel",),
-}
-"""What a word can be to a patch: what is drawn there, its second or third character, or the label of its row, its
-column or its chart."""
-
+SLOT_ROLES = tuple(f"slot {number}" for number in range(SLOTS))
+ROLES = (*SLOT_ROLES, "word", "row", "column", "figure")
+"""What a word can be to a patch: the character in one of its slots, the word printed there, the label of its row or its
+column, or the shape and color of what is drawn there."""
+MOST = 6
+"""Tokens that may name one thing; of a longer word the first ones."""
 KINDS = ("row", "column")
 """Of labels; the tower's first head looks for the first kind, its second for the second."""
-
-_SPELLED = 3
-_WORD_IDS = {word: index for index, word in enumerate(WORDS)}
-_LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
-
-PatchTargets = Mapping[str, Tensor]
-"""Per entry of ``NAMES`` (batch, patches) int64; ``NONE`` where there is nothing to name."""
+LONGEST = 24
+"""Characters of a word and words of a run behind these are not counted apart."""
+_PUNCTUATION = ":.,;-=()"
 
 
-def patch_targets(pages: Sequence[Page], grid: int) -> PatchTargets:
-    """What every patch of the pages shows, on the host."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
-    for page in pages:
-        labels = patch_labels(page, grid, slots=_SPELLED)
-        ids, words = patch_words(page, grid)
-        known = np.array([*(_WORD_IDS.get(word, NONE) for word in words), NONE], dtype=np.int64)
-        spelled = np.array([*map(_spell, words), [NONE] * _SPELLED], dtype=np.int64)
-        short = np.array([*(_is_short(word) for word in words), False])
-        word = known[ids]
-        characters = np.where(short[ids][..., None], spelled[ids], labels.characters)
-        characters[word != NONE] = NONE
-        for slot, name in enumerate(("character", "second", "third")):
-            columns[name].append(characters[..., slot])
-        columns["word"].append(word)
-        columns["shape"].append(labels.shapes)
-        columns["color"].append(np.where((labels.shapes == NONE) & (labels.colors >= len(HUES)), NONE, labels.colors))
-        columns["row"].append(_label_classes(labels.row_labels)[labels.rows])
-        columns["column"].append(_label_classes(labels.column_labels)[labels.columns])
-        columns["panel"].append(_label_classes(labels.panel_labels)[labels.panels])
-    return {name: torch.from_numpy(np.stack(values)).flatten(1) for name, values in columns.items()}
+class Namer:
+    """Tokens for what is printed, kept once they are known."""
 
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, tuple[int, ...]] = {}
+        spelled = [tokenizer(character, add_special_tokens=False).input_ids for character in CHARACTERS]
+        # A character of several tokens has no name of its own.
+        self.characters = np.array([ids[0] if len(ids) == 1 else NONE for ids in spelled], dtype=np.int64)
 
-def _is_short(word: str) -> bool:
-    return len(word) <= _SPELLED and word not in _WORD_IDS
+    def word(self, text: str) -> tuple[int, ...]:
+        """The tokens of a word or a label as questions write it: behind a space, as printed and in small letters."""
+        if text not in self._known:
+            words = text.strip(_PUNCTUATION) or text
+            forms = dict.fromkeys((f" {words.lower()}", f" {words}"))
+            ids = [token for form in forms for token in self._tokenizer(form, add_special_tokens=False).input_ids]
+            self._known[text] = tuple(dict.fromkeys(ids))[:MOST]
+        return self._known[text]
 
-
-def _spell(word: str) -> list[int]:
-    """The classes of a short word's characters."""
-    codes = [CHARACTERS.index(character) for character in word[:_SPELLED]]
-    return codes + [NONE] * (_SPELLED - len(codes))
-
-
-def _label_classes(labels: Sequence[str]) -> np.ndarray:
-    """Classes of the labels' first words, or characters of unknown words; NONE, which is the index -1, ends them."""
-    firsts = [label.split()[0] for label in labels]
-    return np.array([*(_LABEL_IDS.get(word, _LABEL_IDS[word[0]]) for word in firsts), NONE], dtype=np.int64)
-
-
-def label_targets(pages: Sequence[Page], grid: int) -> tuple[Tensor, Tensor]:
-    """Which label each patch belongs to, and which label is printed on it: (kinds, batch, patches) int64 each.
-
-    A label's number says the same on one page only; ``NONE`` where there is no label.
-    """
-    labels = [patch_labels(page, grid, slots=1) for page in pages]
-    belongs = [[each.rows for each in labels], [each.columns for each in labels]]
-    printed = [[each.printed_rows for each in labels], [each.printed_columns for each in labels]]
-    own, shown = (torch.from_numpy(np.array(ids)).flatten(2) for ids in (belongs, printed))
-    return own, shown
+    def figure(self, shape: str, color: str) -> tuple[int, ...]:
+        """The tokens of a shape, one of it or many, and of its color."""
+        return tuple(dict.fromkeys(self.word(shape) + self.word(plural(shape)) + self.word(color)))[:MOST]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageTruth:
-    """One page's patches in raster order. On the host, and small: it travels from the data loader's workers."""
+    """One page, or several stacked. On the host it is small: it travels from the data loader's workers."""
 
-    shown: Tensor
-    """(names, patches) int16: what each patch shows, for every entry of ``NAMES``."""
+    classes: Tensor
+    """(rows, across) int16, as ``PrintTargets.classes``."""
+    places: Tensor
+    """(rows, across) float32"""
+    asked: Tensor
+    """(rows, across) bool"""
+    order: Tensor
+    """(patches, SLOTS) int8: which of its word's characters each slot names; ``NONE`` where it names none."""
+    turn: Tensor
+    """(patches, 2) int8: which word of its run a patch begins with, counted from the first and from the last one."""
+    names: Tensor
+    """(roles, patches, most) int32 tokens, ``NONE`` behind the last; the first of them ``NONE`` where nothing is."""
     labels: Tensor
     """(2, kinds, patches) int16: the label that each patch belongs to, and the one printed on it."""
 
-
-def page_truth(page: Page, grid: int) -> PageTruth:
-    """The truth about a page of ``grid`` x ``grid`` patches."""
-    shown = torch.cat([*patch_targets([page], grid).values()])
-    labels = torch.stack(label_targets([page], grid)).squeeze(2)
-    return PageTruth(shown=shown.short(), labels=labels.short())
-
-
-def shown_targets(truths: Sequence[PageTruth], device: torch.device) -> PatchTargets:
-    """As ``patch_targets`` gives them for the same pages, on a device."""
-    stacked = to_device(torch.stack([truth.shown for truth in truths], dim=1), device)
-    return dict(zip(NAMES, stacked.long(), strict=True))
+    @staticmethod
+    def stack(truths: Sequence["PageTruth"], device: torch.device) -> "PageTruth":
+        """Several pages' with a batch in front, on a device; whole numbers become int64."""
+        parts = {}
+        for field in fields(PageTruth):
+            stacked = to_device(torch.stack([getattr(truth, field.name) for truth in truths]), device)
+            keeps = stacked.dtype == torch.bool or stacked.is_floating_point()
+            parts[field.name] = stacked if keeps else stacked.long()
+        return PageTruth(**parts)
 
 
-def stacked_labels(truths: Sequence[PageTruth], device: torch.device) -> Tensor:
-    """(2, kinds, batch, patches) int64: what ``label_targets`` gives for the same pages, on a device."""
-    return to_device(torch.stack([truth.labels for truth in truths], dim=2), device).long()
+def page_truth(page: Page, grid: int, patch: int, namer: Namer) -> PageTruth:
+    """The truth about a page that is squeezed into ``grid`` x ``grid`` patches of ``patch`` pixels."""
+    side = grid * patch
+    printed, owner, place = page.print()
+    printed = printed.scaled(side / page.image.width, side / page.image.height)
+    placed = place_characters(printed, side, side, patch)
+    targets = print_targets(printed, side, side, patch)
+    order, turn = _order(page, placed, owner, place, printed.word, grid)
+    labels = patch_labels(page, grid, slots=1)
+    return PageTruth(
+        classes=torch.from_numpy(targets.classes).short(),
+        places=torch.from_numpy(targets.places),
+        asked=torch.from_numpy(targets.asked),
+        order=torch.from_numpy(order).to(torch.int8),
+        turn=torch.from_numpy(turn).to(torch.int8),
+        names=torch.from_numpy(_names(page, grid, targets, namer)).int(),
+        labels=torch.from_numpy(
+            np.stack(
+                [
+                    np.stack([labels.rows, labels.columns]).reshape(2, -1),
+                    np.stack([labels.printed_rows, labels.printed_columns]).reshape(2, -1),
+                ]
+            )
+        ).short(),
+    )
+
+
+def _order(
+    page: Page,
+    placed: Placed,
+    owner: NDArray[np.int64],
+    place: NDArray[np.int64],
+    word: NDArray[np.int64],
+    grid: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``PageTruth.order`` and ``PageTruth.turn``."""
+    order = np.full((grid * grid, SLOTS), NONE, dtype=np.int64)
+    turn = np.full((grid * grid, 2), NONE, dtype=np.int64)
+    slot = np.floor(placed.place).astype(np.int64)
+    seen = placed.whole & (placed.row >= 0) & (placed.row < grid) & (slot >= 0) & (slot < grid * SLOTS)
+    first_word = {int(mark): int(word[owner == mark].min()) for mark in np.unique(owner)}
+    last_word = {int(mark): int(word[owner == mark].max()) for mark in np.unique(owner)}
+    start = np.zeros(len(word), dtype=np.int64)
+    for index in range(1, len(word)):
+        start[index] = start[index - 1] if word[index] == word[index - 1] else index
+    for index in np.flatnonzero(seen).tolist():
+        patch = placed.row[index] * grid + slot[index] // SLOTS
+        order[patch, slot[index] % SLOTS] = min(index - start[index], LONGEST)
+        mark = page.marks[owner[index]]
+        if turn[patch, 0] == NONE and (mark.row is not None or mark.column is not None):
+            ends = word[index] - first_word[int(owner[index])], last_word[int(owner[index])] - word[index]
+            turn[patch] = np.minimum(ends, LONGEST)
+    return order, turn
+
+
+def _names(page: Page, grid: int, targets: PrintTargets, namer: Namer) -> NDArray[np.int64]:
+    """``PageTruth.names``."""
+    names = np.full((len(ROLES), grid * grid, MOST), NONE, dtype=np.int64)
+    rows, places = np.nonzero(targets.classes != NONE)
+    slot = np.floor(targets.places[rows, places]).astype(np.int64)
+    patches = rows * grid + slot // SLOTS
+    names[slot % SLOTS, patches, 0] = namer.characters[targets.classes[rows, places]]
+    ids, words = patch_words(page, grid)
+    labels = patch_labels(page, grid, slots=1)
+    tables = (
+        ("word", ids, [namer.word(text) for text in words]),
+        ("row", labels.rows, [namer.word(text) for text in labels.row_labels]),
+        ("column", labels.columns, [namer.word(text) for text in labels.column_labels]),
+    )
+    for role, index, tokens in tables:
+        table = np.full((len(tokens) + 1, MOST), NONE, dtype=np.int64)
+        for number, named in enumerate(tokens):
+            table[number, : len(named)] = named
+        names[ROLES.index(role)] = table[index.flatten()]
+    shapes, colors = labels.shapes.flatten(), labels.colors.flatten()
+    for patch in np.flatnonzero((shapes != NONE) & (colors != NONE) & (colors < len(HUES))):
+        drawn = namer.figure(SHAPES[shapes[patch]], COLORS[colors[patch]])
+        names[ROLES.index("figure"), patch, : len(drawn)] = drawn
+    return names
+
+
+def answer_pointers(page: Page, question: PageQuestion, grid: int, patch: int) -> list[tuple[int, int, int, int]]:
+    """Per character of an answer that stands on the page as it is: the patch and the slot to read it from, and another
+    patch and slot where it may be named too. ``NONE`` for blanks; empty for an answer that is no single run of print.
+    """
+    if len(question.answer_boxes) != 1:
+        return []
+    (box,) = question.answer_boxes
+    found = [number for number, mark in enumerate(page.marks) if mark.box == box and mark.text == question.answer]
+    if not found:
+        return []
+    side = grid * patch
+    printed, owner, place = page.print()
+    placed = place_characters(printed.scaled(side / page.image.width, side / page.image.height), side, side, patch)
+    pointers = [(NONE, NONE, NONE, NONE)] * len(question.answer)
+    for index in np.flatnonzero(owner == found[0]):
+        middle = placed.place[index]
+        slot = int(middle)
+        other = slot + (1 if middle - slot > 0.5 else -1)
+        if abs(middle - round(middle)) > _BESIDE:
+            other = slot
+        row = int(placed.row[index])
+        if placed.whole[index] and 0 <= row < grid and min(slot, other) >= 0 and max(slot, other) < grid * SLOTS:
+            pointers[int(place[index])] = (*_at(row, slot, grid), *_at(row, other, grid))
+    return pointers
+
+
+_BESIDE = 0.25
+"""Middles this near to a slot's border, in slots, may be named on either side."""
+
+
+def _at(row: int, slot: int, grid: int) -> tuple[int, int]:
+    return row * grid + slot // SLOTS, slot % SLOTS

@@ -1,11 +1,11 @@
 """What a tower is asked to read in every patch: the characters whose middles fall into each of its slots.
 
 A patch is cut into ``SLOTS`` upright slots, and each names one character or none, so that a line of print is a row of
-slots. A middle near the border of two slots has no one right place: its target is shared between both. A line near the
-border of two rows of patches may be read in either: the further row is asked nothing there, and so is what is cut by
-the picture's edge.
+slots, read from left to right. Where exactly a middle lies is not to be told from a picture to the last pixel, so a
+character may be named one slot further on either side. A line near the border of two rows of patches may be read in
+either: the further row is asked nothing there, and so is what is cut by the picture's edge.
 
-Axis names: rows, columns (of patches), slots (of a patch), characters.
+Axis names: rows, columns (of patches), across (slots of a row), characters, most (characters of a row).
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,6 @@ from llava.pages.print import Print
 SLOTS = 4
 NOTHING = len(CHARACTERS)
 """Class of a slot in which no character has its middle."""
-_SHARED = 0.22
-"""Middles this near to a slot's border, in slots, count for both sides."""
 _EITHER = 0.17
 """Lines this near to a row's border, in patches, may be read on both sides."""
 _LEAST_SIZE = 6.0
@@ -29,15 +27,14 @@ _LEAST_SIZE = 6.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PrintTargets:
-    """The first class of a slot, a second one, and how much of the slot each gets; the rest belongs to ``NOTHING``."""
+    """The characters of every row of patches in their order, and about where each is to be named."""
 
-    first: NDArray[np.int64]
-    """(rows, columns, slots)"""
-    second: NDArray[np.int64]
-    shares: NDArray[np.float32]
-    """(rows, columns, slots, 2), each and their sum from 0 to 1."""
+    classes: NDArray[np.int64]
+    """(rows, most); ``NONE`` behind the last. ``most`` is as many as a row has slots."""
+    places: NDArray[np.float32]
+    """(rows, most), ascending by at least 1: the middle of slot k lies at k + 0.5; 0 behind the last."""
     asked: NDArray[np.bool_]
-    """(rows, columns, slots): False where nothing is asked."""
+    """(rows, across): False where nothing is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,49 +70,20 @@ def place_characters(print_: Print, width: int, height: int, patch: int) -> Plac
 
 def print_targets(print_: Print, width: int, height: int, patch: int) -> PrintTargets:
     """The targets of a picture that ``patch`` pixels tile."""
-    rows, columns = height // patch, width // patch
-    across = columns * SLOTS
-    first, second = (np.full((rows, across), NOTHING, dtype=np.int64) for _ in range(2))
-    shares = np.zeros((rows, across, 2), dtype=np.float32)
+    rows, across = height // patch, width // patch * SLOTS
+    classes = np.full((rows, across), NONE, dtype=np.int64)
+    places = np.zeros((rows, across), dtype=np.float32)
     asked = np.ones((rows, across), dtype=np.bool_)
     placed = place_characters(print_, width, height, patch)
     _leave_out(asked, print_, placed, patch)
-    seen = placed.whole & (placed.row >= 0) & (placed.row < rows)
-    place, row, classes = placed.place[seen], placed.row[seen], print_.classes[seen]
-    slot = np.floor(place).astype(np.int64)
-    inside = place - slot
-    near = np.minimum(inside, 1 - inside)
-    own = np.where(near < _SHARED, 0.5 + 0.5 * near / _SHARED, 1.0)
-    beside = slot + np.where(inside < 0.5, -1, 1)
-    for target, share in ((slot, own), (beside, 1 - own)):
-        _give(first, second, shares, row, target, classes, share)
-    shape = (rows, columns, SLOTS)
-    return PrintTargets(
-        first=first.reshape(shape),
-        second=second.reshape(shape),
-        shares=shares.reshape(*shape, 2),
-        asked=asked.reshape(shape),
-    )
-
-
-def _give(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    shares: NDArray[np.float32],
-    row: NDArray[np.int64],
-    slot: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    share: NDArray[np.float64],
-) -> None:
-    """Write characters into slots; a slot that is taken keeps a second one."""
-    fits = (slot >= 0) & (slot < first.shape[1]) & (share > 0)
-    row, slot, classes, share = row[fits], slot[fits], classes[fits], share[fits]
-    taken = shares[row, slot, 0] > 0
-    for table, number, chosen in ((first, 0, ~taken), (second, 1, taken)):
-        table[row[chosen], slot[chosen]] = classes[chosen]
-        shares[row[chosen], slot[chosen], number] = share[chosen]
-    total = shares.sum(-1, keepdims=True)
-    np.divide(shares, total, out=shares, where=total > 1)
+    slot = np.floor(placed.place).astype(np.int64)
+    seen = placed.whole & (placed.row >= 0) & (placed.row < rows) & (slot >= 0) & (slot < across)
+    for row in np.unique(placed.row[seen]):
+        members = np.flatnonzero(seen & (placed.row == row))
+        members = members[np.argsort(slot[members], kind="stable")]
+        classes[row, : len(members)] = print_.classes[members]
+        places[row, : len(members)] = placed.place[members]
+    return PrintTargets(classes=classes, places=places, asked=asked)
 
 
 def _leave_out(asked: NDArray[np.bool_], print_: Print, placed: Placed, patch: int) -> None:

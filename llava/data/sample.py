@@ -41,6 +41,9 @@ class Sample:
     truth: PageTruth | None = None
     """What the drawn page behind the image knows, for losses on what its patches show."""
     page_question: PageQuestion | None = None
+    pointers: Tensor | None = None
+    """(answer tokens, 4) int16: the patch and the slot that each is read from, twice where there are two places to read
+    it; -1 for what stands nowhere. None for answers that are not read off as they are."""
     skipped: tuple[str, ...] = ()
     """Why records before this one could not be read; this sample takes their place."""
 
@@ -62,6 +65,7 @@ def encode_conversation(
     answer_block: int = 32,
     extra_blocks: int = 0,
     gap: Gap | None = None,
+    spelled: bool = False,
     template: str = "llada",
 ) -> Encoded:
     """Ids and labels of a conversation whose last turn is the answer to learn; earlier answers are history.
@@ -71,6 +75,7 @@ def encode_conversation(
 
     Args:
         gap: opened in the answer.
+        spelled: give each character of the answer a token of its own, so that it can be read off a page as it stands.
 
     Raises:
         ValueError: if the turns do not alternate from a user to an assistant, or a number of blocks is out of range.
@@ -87,7 +92,9 @@ def encode_conversation(
         conversation.append_message(role, text)
     conversation.append_message("assistant", None)
     prompt = tokenizer_image_token(conversation.get_prompt(), tokenizer)
-    answer = tokenizer(turns[-1][1].strip() + END_OF_TURN, add_special_tokens=False).input_ids
+    words = turns[-1][1].strip()
+    answer = spell(words, tokenizer) if spelled else tokenizer(words, add_special_tokens=False).input_ids
+    answer = [*answer, *tokenizer(END_OF_TURN, add_special_tokens=False).input_ids]
     if gap is not None:
         answer = open_gap(answer, gap, pad_id=tokenizer.eos_token_id)
     padding = -len(answer) % answer_block + extra_blocks * answer_block
@@ -98,3 +105,8 @@ def encode_conversation(
         labels=torch.tensor([IGNORE_INDEX] * len(prompt) + target),
         question=Question.from_text(text, tokenizer) if text else None,
     )
+
+
+def spell(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens of a text character by character; one without a token of its own has several."""
+    return [token for character in text for token in tokenizer(character, add_special_tokens=False).input_ids]

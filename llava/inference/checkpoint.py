@@ -9,7 +9,7 @@ from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
 from llava.constants import ASSETS
 from llava.model.builder import Loaded, load_pretrained_model, read_config
 from llava.model.hub import resolve_directory
-from llava.model.language_model.llava_llada import LlavaLladaConfig
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.tuning.adapter import AdapterSettings, load_adapter
 from shirg.config import ShirgXConfig
 
@@ -24,7 +24,7 @@ class Checkpoint:
     """A directory or a name on the hub."""
     revision: str | None
     """Branch, tag or commit on the hub."""
-    config: LlavaLladaConfig
+    config: LavidaConfig
     adapter: AdapterSettings | None
     shirg: ShirgXConfig
     """``mode: stock`` is LaViDa's own encoding."""
@@ -106,7 +106,7 @@ class Checkpoint:
         return loaded, None if self.shirg.mode == "stock" else apply_shirg_x(model, self.shirg, tokenizer=tokenizer)
 
 
-def read_checkpoint_config(model: str | Path, revision: str | None = None) -> LlavaLladaConfig:
+def read_checkpoint_config(model: str | Path, revision: str | None = None) -> LavidaConfig:
     """The config of a checkpoint; of a hub repository, only JSON files are fetched.
 
     Raises:

@@ -24,7 +24,7 @@ from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import DenoisingStep
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from shirg.config import ShirgXConfig
 
@@ -101,7 +101,7 @@ class Session:
     """A model, its tokenizer, and SHIRG-X if it is in use."""
 
     tokenizer: PreTrainedTokenizerBase
-    model: LlavaLladaForMaskedDiffusion
+    model: LavidaForMaskedDiffusion
     image_processor: SigLipImageProcessor
     handle: ShirgXHandle | None
     """None for LaViDa's own encoding of images."""

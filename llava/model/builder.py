@@ -12,14 +12,15 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from llava.image_processor import SigLipImageProcessor
 from llava.model.hub import quiet_loading, resolve_directory
-from llava.model.language_model.llada.configuration_llada import check_special_ids
-from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.lavida_config import LavidaConfig, check_special_ids
+from llava.model.language_model.registry import BACKBONES
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.question import PromptIds, special_ids_of
 
 logger = logging.getLogger("llava")
 
-Loaded = tuple[PreTrainedTokenizerBase, LlavaLladaForMaskedDiffusion, SigLipImageProcessor, int]
+Loaded = tuple[PreTrainedTokenizerBase, LavidaForMaskedDiffusion, SigLipImageProcessor, int]
 
 _VISION_SETTINGS = (
     "mm_vision_tower",
@@ -79,7 +80,7 @@ def load_pretrained_model(
     weight_files(directory)
     with quiet_loading():
         tokenizer = load_tokenizer(directory)
-        model, info = LlavaLladaForMaskedDiffusion.from_pretrained(
+        model, info = BACKBONES[config.model_type].from_pretrained(
             directory,
             config=config,
             dtype=dtype,
@@ -95,7 +96,7 @@ def load_pretrained_model(
     return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
 
 
-def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaConfig:
+def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LavidaConfig:
     """The config of a checkpoint directory, with entries overridden as in ``load_pretrained_model``.
 
     Raises:
@@ -109,9 +110,9 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaCon
         settings = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from error
-    if not isinstance(settings, dict) or settings.get("model_type") != LlavaLladaConfig.model_type:
-        kind = settings.get("model_type") if isinstance(settings, dict) else type(settings).__name__
-        raise ValueError(f"{path} describes {kind!r}, not a LaViDa model (model_type {LlavaLladaConfig.model_type!r})")
+    kind = str(settings.get("model_type")) if isinstance(settings, dict) else type(settings).__name__
+    if not isinstance(settings, dict) or kind not in BACKBONES:
+        raise ValueError(f"{path} describes {kind!r}, not a LaViDa model ({' or '.join(BACKBONES)})")
     overrides = dict(vision_kwargs)
     keep_all_layers = overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False))
     for name in _IGNORED_VISION_SETTINGS:
@@ -121,7 +122,9 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LlavaLladaCon
     if overrides.get("mm_vision_tower", settings.get("mm_vision_tower")) != settings.get("mm_vision_tower"):
         settings.pop("mm_vision_config", None)
     try:
-        config = LlavaLladaConfig.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
+        config = BACKBONES[kind].config_class.from_dict(
+            {**settings, **overrides, "mm_keep_all_layers": keep_all_layers}
+        )
     except (StrictDataclassError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error
     except ValueError as error:
@@ -201,7 +204,7 @@ def _device(device_map: str | torch.device | dict[str, Any]) -> torch.device:
     return device
 
 
-def _complete_tower(model: LlavaLladaForMaskedDiffusion, info: dict[str, Any]) -> None:
+def _complete_tower(model: LavidaForMaskedDiffusion, info: dict[str, Any]) -> None:
     """Read the vision layers that LaViDa's checkpoints leave out from the SigLIP repository."""
     tower = model.get_vision_tower()
     if not tower.keep_all_layers:
@@ -236,22 +239,22 @@ def _refuse_wrong_tensors(directory: Path, info: dict[str, Any]) -> None:
         raise ValueError(f"the tensors in {directory} do not fit its config.json: {'; '.join(problems)}")
 
 
-def fill_special_ids(config: LlavaLladaConfig, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def fill_special_ids(config: LavidaConfig, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Take special ids that ``config.json`` does not give from the tokenizer, and drop a default that cannot exist."""
     given = json.loads((directory / "config.json").read_text())
     for name, value in special_ids_of(tokenizer).items():
         if name not in given:
             setattr(config, name, value)
-    rows = config.embedding_size or config.vocab_size
+    rows = config.vocab_rows
     if "infill_token_id" not in given and (config.infill_token_id or 0) >= rows:
         config.infill_token_id = None
 
 
-def _take_special_ids(model: LlavaLladaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def _take_special_ids(model: LavidaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Settle the ids a loaded model works with, and refuse ids without embedding."""
     fill_special_ids(model.config, tokenizer, directory)
     check_special_ids(model.config)
-    rows = model.config.embedding_size or model.config.vocab_size
+    rows = model.config.vocab_rows
     if len(tokenizer) > rows:
         raise ValueError(
             f"the tokenizer in {directory} has {len(tokenizer)} tokens but the embedding only {rows} rows; "

@@ -8,6 +8,7 @@ from llava.pages import lexicon
 from llava.pages.asking import Asker
 from llava.pages.blocks import Entry, Frame, Table, draw_form, draw_table, draw_text, draw_title
 from llava.pages.chance import between, pick
+from llava.pages.documents.document import draw_document
 from llava.pages.page import Page, PageQuestion
 from llava.pages.sheet import RasterSheet
 from llava.pages.style import PageStyle
@@ -23,6 +24,8 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 
     Its questions are empty if an allowed kind has no single answer on it.
     """
+    if style.looks is not None:
+        return draw_document(rng, style)
     sheet = RasterSheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
     frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)

@@ -126,17 +126,19 @@ class _Grid:
     def _draw_entity(
         self, x: float, y: float, size: int, figure: str, color: str, code: str, row: int, column: int
     ) -> _Entity:
-        sheet, labels = self.sheet, {"row": self.rows[row], "column": self.columns[column]}
+        sheet, row_label, column_label = self.sheet, self.rows[row], self.columns[column]
         code_box = None
         if code:
             small = sheet.face(min(sheet.print_size, int(self.cell * 0.32)))
-            code_box = sheet.text(x, y + self.cell / 2 - 4, code, small, align=0.5, **labels)
+            code_box = sheet.text(x, y + self.cell / 2 - 4, code, small, align=0.5, row=row_label, column=column_label)
             y = y - small.cap_height / 2 - 2
         if figure in FIGURES:
-            box = sheet.figure(x, y, size, figure, color, **labels)
+            box = sheet.figure(x, y, size, figure, color, row=row_label, column=column_label)
         else:
             face = sheet.face(round(size * 1.15))
-            box = sheet.text(x, y + face.cap_height / 2, figure, face, color, align=0.5, **labels)
+            box = sheet.text(
+                x, y + face.cap_height / 2, figure, face, color, align=0.5, row=row_label, column=column_label
+            )
         return _Entity(figure=figure, color=color, code=code, box=box, code_box=code_box)
 
     def questions(self) -> tuple[PageQuestion, ...]:

@@ -4,7 +4,7 @@ Families are held out whole, so that a test on them asks for type that training 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -94,14 +94,16 @@ class FontBook:
         return pick(rng, pick(rng, self._by_family))
 
 
-def training_faces(folders: Sequence[Path] = (SHIPPED, SYSTEM)) -> FontBook:
+@lru_cache(maxsize=8)
+def training_faces(folders: tuple[Path, ...] = (SHIPPED, SYSTEM)) -> FontBook:
     """Every usable face that is installed and not held out."""
-    return FontBook(face for face in installed_faces(tuple(folders)) if not face.held_out)
+    return FontBook(face for face in installed_faces(folders) if not face.held_out)
 
 
-def held_out_faces(folders: Sequence[Path] = (SHIPPED, SYSTEM)) -> FontBook:
+@lru_cache(maxsize=8)
+def held_out_faces(folders: tuple[Path, ...] = (SHIPPED, SYSTEM)) -> FontBook:
     """Every usable face of the families held out."""
-    return FontBook(face for face in installed_faces(tuple(folders)) if face.held_out)
+    return FontBook(face for face in installed_faces(folders) if face.held_out)
 
 
 @lru_cache(maxsize=8)

@@ -202,7 +202,9 @@ def _label_ids(marks: Sequence[Mark], kind: str) -> tuple[tuple[str, ...], NDArr
     index = {label: place for place, label in enumerate(dict.fromkeys(label for label in owned if label is not None))}
     belongs = [NONE if label is None else index[label] for label in owned]
     prints = [
-        index.get((mark.panel, mark.text.rstrip(_PUNCTUATION)), NONE)
+        index[label]
+        if mark.label and label is not None
+        else index.get((mark.panel, mark.text.rstrip(_PUNCTUATION)), NONE)
         if label in (None, (mark.panel, mark.text))
         else NONE
         for mark, label in zip(marks, owned, strict=True)

@@ -52,6 +52,8 @@ class Mark:
     """The same for the column (in a chart: the category)."""
     panel: str | None = None
     """Title of the chart that this belongs to."""
+    label: bool = False
+    """Whether this is the label that ``row`` or ``column`` names, however it is printed."""
 
     def words(self) -> Iterator[tuple[str, Box]]:
         """Each word of the run and its box, which an alignment loss names from the patches under it."""

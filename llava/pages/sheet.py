@@ -79,10 +79,12 @@ class Sheet:
         align: float = 0,
         row: str | None = None,
         column: str | None = None,
+        label: bool = False,
     ) -> Box:
         """Print with the baseline at ``y`` and return the box of the ink.
 
-        ``align`` is the share of the width that lies left of ``x``: 0 starts there, 0.5 centers, 1 ends there.
+        ``align`` is the share of the width that lies left of ``x``: 0 starts there, 0.5 centers, 1 ends there. A
+        ``label`` is the one that ``row`` or ``column`` names.
 
         Raises:
             ValueError: if no character of the words leaves ink.
@@ -208,6 +210,7 @@ class RasterSheet(Sheet):
         align: float = 0,
         row: str | None = None,
         column: str | None = None,
+        label: bool = False,
     ) -> Box:
         assert isinstance(face, Face)
         run, side = set_run(face, words), self.width
@@ -231,6 +234,7 @@ class RasterSheet(Sheet):
                 row=row,
                 column=column,
                 panel=self.panel,
+                label=label,
             )
         )
         return box

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from llava.pages.lexicon import FULL, SHORT, SMALL, Lexicon
 from llava.pages.looks import SHIFTED_LOOK, TRAIN_LOOK, Look
+from llava.pages.theme import Looks
+from llava.pages.wear import USUAL_WEAR, Wear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,10 @@ class PageStyle:
     lexicon: Lexicon = FULL
     """Words of documents and charts."""
     look: Look = TRAIN_LOOK
+    looks: Looks | None = None
+    """What freely printed pages look like; None for pages on a raster of pixels."""
+    wear: Wear = USUAL_WEAR
+    """What happens to freely printed pages."""
 
     def __post_init__(self) -> None:
         if not 6 <= self.print_size[0] <= self.print_size[1] or self.side < 9 * self.print_size[1]:
@@ -57,7 +63,9 @@ class PageStyle:
 
     def for_split(self, split: str) -> "PageStyle":
         """The style with the look of a split: one for ``shifted`` and ``wild``, another for all others."""
-        return replace(self, look=SHIFTED_LOOK if split in ("shifted", "wild") else TRAIN_LOOK)
+        shifted = split in ("shifted", "wild")
+        looks = None if self.looks is None else replace(self.looks, held_out=shifted)
+        return replace(self, look=SHIFTED_LOOK if shifted else TRAIN_LOOK, looks=looks)
 
 
 _SHAPES = PageStyle(
@@ -82,6 +90,8 @@ STYLES: Mapping[str, PageStyle] = {
     "typed": _TYPED,
     "typed_full": replace(_TYPED, name="typed_full", side=672, panels=4),
     "full": PageStyle(name="full"),
+    "print": PageStyle(name="print", looks=Looks()),
+    "print_small": PageStyle(name="print_small", looks=Looks(side=336, sizes=(9.0, 15.0))),
 }
 """From the first rung to the last. Print of ``shapes``, ``typed`` and ``typed_full`` has one size, two characters to a
 patch of 14 pixels."""

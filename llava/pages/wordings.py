@@ -42,6 +42,9 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
     "cell": ("What is the {column} of {row}?", "Which {column} does {row} have?", "What is the {column} for {row}?"),
     "row_with": ("Which row has the {column} {value}?", "What has the {column} {value}?"),
     "total": ("What is the total {column}?", "What does the {column} column sum to?"),
+    "below": ("What comes right after {row}?", "Which entry stands below {row}?", "What is listed next after {row}?"),
+    "most": ("Which row has the highest {column}?", "Which has the most {column}?", "What has the largest {column}?"),
+    "rows": ("How many rows does the table have?", "How many entries are listed?", "Count the rows."),
     "describe": ("What does the page show?", "What kind of page is this?", "Describe the page."),
 }
 
@@ -82,5 +85,8 @@ SHIFTED_WORDINGS: Mapping[str, tuple[str, ...]] = {
     "cell": ("Read the {column} in the row {row}.", "{row}: what {column} is listed?"),
     "row_with": ("Name the row whose {column} reads {value}.", "{value} is the {column} of which row?"),
     "total": ("Give the sum of the column {column}.", "Read the bottom line under {column}."),
+    "below": ("Name what follows {row} in the list.", "{row} is followed by what?"),
+    "most": ("Name the row that tops the column {column}.", "The {column} column: whose is the greatest?"),
+    "rows": ("Tell me the number of rows.", "Of how many lines is the table made?"),
     "describe": ("Say in a few words what you see here.", "Which parts is this page made of?"),
 }

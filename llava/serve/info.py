@@ -22,7 +22,7 @@ from llava.inference.checkpoint import Checkpoint
 from llava.inference.words import one_line
 from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
-from llava.model.language_model.llava_llada import LlavaLladaConfig
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
 from llava.serve.requests import checkpoint_of
@@ -183,18 +183,18 @@ def _describe_adapter(
     }
 
 
-def _directory(config: LlavaLladaConfig) -> Path:
+def _directory(config: LavidaConfig) -> Path:
     return Path(config.name_or_path or ".")
 
 
-def _special_ids(config: LlavaLladaConfig) -> dict[str, int | None]:
+def _special_ids(config: LavidaConfig) -> dict[str, int | None]:
     """As loading settles them: the config's, and the tokenizer's where the config gives none."""
     settled = copy.deepcopy(config)
     fill_special_ids(settled, load_tokenizer(_directory(config)), _directory(config))
     return {name: getattr(settled, name) for name in SPECIAL_IDS}
 
 
-def _fresh_parameters(config: LlavaLladaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
+def _fresh_parameters(config: LavidaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
     with torch.device("meta"):
         module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.d_model)
     return sum(parameter.numel() for parameter in module.parameters())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llava.model.language_model.llava_llada import LlavaLladaConfig
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.speed.plan import PlannedRun, TrainingPlan, plan_training
 from llava.train.config import TrainConfig
 from llava.train.train import read_records
@@ -14,7 +14,7 @@ from llava.train.train import read_records
 
 def plan_run(
     config: TrainConfig,
-    model_config: LlavaLladaConfig,
+    model_config: LavidaConfig,
     *,
     processes: int = 8,
     samples: int | None = None,
@@ -54,7 +54,7 @@ def plan_run(
             zero_stage=zero_stage(trainer),
             gradient_checkpointing=config.gradient_checkpointing,
             answer_tokens=config.answer_block,
-            budget_every=losses.budget_every if losses.budget else 0,
+            budget_every=losses.budget_every if losses.weight("budget") else 0,
             budget_draws=losses.budget_draws,
             samples_per_second=samples_per_second,
         ),

@@ -35,7 +35,7 @@ def peaks_of(device_name: str) -> Peaks | None:
 def language_weights(config: LLaDAConfig) -> int:
     """Matrix weights that one denoising step reads: all blocks and the head; of the embedding it reads single rows."""
     block = 4 * config.d_model**2 + 3 * config.d_model * config.mlp_hidden_size
-    return config.n_layers * block + config.d_model * (config.embedding_size or config.vocab_size)
+    return config.n_layers * block + config.d_model * (config.vocab_rows)
 
 
 def prefill_flops(config: LLaDAConfig, tokens: int) -> float:

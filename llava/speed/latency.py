@@ -19,6 +19,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import denoise
+from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.question import Question
 from llava.speed.floors import language_weights, peaks_of, prefill_flops, projector_flops, vision_flops
@@ -184,13 +185,15 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
         )
         return denoise(model.model, embeds, [prefix_tokens], settings, mask_id=mask_id, stop_ids=(), fill_id=mask_id)
 
+    language = model.get_model()
+    assert isinstance(language, LLaDAModel)
     forms: dict[str, Callable[[], torch.Tensor]] = {
         "cached": cached,
         "rotated_again": lambda: denoise_straightforward(
-            model.model, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id
+            language, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id
         ),
         "recomputed": lambda: denoise_straightforward(
-            model.model, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id, keep_cache=False
+            language, embeds, num_answer=work.num_answer, steps=work.steps, mask_id=mask_id, keep_cache=False
         ),
     }
     if device.type == "cuda":

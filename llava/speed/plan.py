@@ -16,7 +16,8 @@ from lavida_shirg_integration import ShirgX
 from llava.inference.checkpoint import vision_kwargs
 from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.anyres import stock_tokens
-from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.speed.floors import peaks_of, prefill_flops, projector_flops, vision_flops
 from llava.tuning.parameters import TrainableConfig, group_of, num_elements, prepare_trainable
 from shirg.config import ShirgXConfig
@@ -129,7 +130,7 @@ class TrainingPlan:
 
 
 def plan_training(
-    model_config: LlavaLladaConfig, trainable: TrainableConfig, shirg: ShirgXConfig | None, run: PlannedRun
+    model_config: LavidaConfig, trainable: TrainableConfig, shirg: ShirgXConfig | None, run: PlannedRun
 ) -> TrainingPlan:
     """Everything a run takes, from the sizes of a model; ``shirg`` None trains LaViDa's own encoding.
 
@@ -210,7 +211,7 @@ def plan_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
 
 
 def activation_elements(
-    config: LlavaLladaConfig, length: int, *, lora_rank: int = 0, full: bool = False, checkpointing: bool = False
+    config: LavidaConfig, length: int, *, lora_rank: int = 0, full: bool = False, checkpointing: bool = False
 ) -> float:
     """Numbers that the language model keeps of one sequence for its backward pass.
 
@@ -229,9 +230,7 @@ def activation_elements(
     return float(length * (kept + width))
 
 
-def tower_activation_elements(
-    model: LlavaLladaForMaskedDiffusion, patches: int, *, checkpointing: bool = False
-) -> float:
+def tower_activation_elements(model: LavidaForMaskedDiffusion, patches: int, *, checkpointing: bool = False) -> float:
     """The same for one view in a vision tower that trains: 9 w and twice its MLP per layer and patch."""
     tower = model.get_vision_tower()
     layer = 9 * tower.hidden_size + 2 * tower.config.intermediate_size
@@ -240,11 +239,11 @@ def tower_activation_elements(
     return float(patches * kept)
 
 
-def _meta_model(model_config: LlavaLladaConfig, shirg: ShirgXConfig | None) -> LlavaLladaForMaskedDiffusion:
-    config = LlavaLladaConfig.from_dict(model_config.to_dict())
+def _meta_model(model_config: LavidaConfig, shirg: ShirgXConfig | None) -> LavidaForMaskedDiffusion:
+    config = LavidaConfig.from_dict(model_config.to_dict())
     config.mm_keep_all_layers = config.mm_keep_all_layers or bool(vision_kwargs(shirg))
     with torch.device("meta"):
-        model = LlavaLladaForMaskedDiffusion(config)
+        model = LavidaForMaskedDiffusion(config)
         if shirg is not None:
             vision_dim = model.get_vision_tower().hidden_size
             model.add_module("shirg_x", ShirgX(shirg, vision_dim=vision_dim, word_dim=config.d_model))
@@ -252,7 +251,7 @@ def _meta_model(model_config: LlavaLladaConfig, shirg: ShirgXConfig | None) -> L
     return model
 
 
-def _views(model: LlavaLladaForMaskedDiffusion, run: PlannedRun, shirg: ShirgXConfig | None) -> tuple[int, int]:
+def _views(model: LavidaForMaskedDiffusion, run: PlannedRun, shirg: ShirgXConfig | None) -> tuple[int, int]:
     """How many views an image gives, and the patches of each."""
     tower, config = model.get_vision_tower(), model.config
     if shirg is not None:
@@ -264,7 +263,7 @@ def _views(model: LlavaLladaForMaskedDiffusion, run: PlannedRun, shirg: ShirgXCo
 
 
 def _memory(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     trainable: TrainableConfig,
     run: PlannedRun,
     shirg: ShirgXConfig | None,
@@ -297,7 +296,7 @@ def _memory(
 
 
 def _flops(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     trainable: TrainableConfig,
     run: PlannedRun,
     shirg: ShirgXConfig | None,
@@ -335,5 +334,5 @@ def _flops(
     return flops
 
 
-def _vocabulary(config: LlavaLladaConfig) -> int:
-    return config.embedding_size or config.vocab_size
+def _vocabulary(config: LavidaConfig) -> int:
+    return config.vocab_rows

@@ -9,13 +9,12 @@ from lavida_shirg_integration import apply_shirg_x
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.data.batch import Batch, draw_noise, make_batch
 from llava.data.sample import Sample
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from llava.speed.floors import peaks_of
 from llava.speed.latency import now_ms
 from llava.speed.plan import PlannedRun, plan_training
 from llava.train.config import TrainConfig
-from llava.train.losses.config import PAGE_LOSSES
 from llava.train.model import Draws, TrainingModel
 from llava.tuning.parameters import checkpoint_activations, parameter_groups, prepare_trainable
 
@@ -24,7 +23,7 @@ SAMPLES = 100_000
 
 
 def measure_steps(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     config: TrainConfig,
     *,
     batch_size: int,
@@ -49,7 +48,7 @@ def measure_steps(
     Raises:
         ValueError: if the configuration has no SHIRG-X, or asks for losses that need drawn pages.
     """
-    if config.shirg_x is None or any(getattr(config.losses, name) for name in PAGE_LOSSES):
+    if config.shirg_x is None or config.losses.page_losses:
         raise ValueError("a step is measured with SHIRG-X and without losses that need drawn pages; change losses")
     handle = apply_shirg_x(model, config.shirg_x.replace(budget="auto"), weights=False)
     report = prepare_trainable(model, config.trainable)
@@ -86,7 +85,7 @@ def measure_steps(
             "share_of_peak": None if peaks is None else flops / seconds / peaks.flops_per_second,
             "hours": plan.seconds / 3600,
         }
-    if config.losses.budget:
+    if config.losses.weight("budget"):
         draws = config.losses.budget_draws
         seconds, peak = _time_steps(module, optimizer, batch, config.drawn_budgets[-1], steps, measurements=draws)
         rows["measures budgets"] = {"seconds": seconds, "peak_bytes": peak}
@@ -102,7 +101,7 @@ def measure_steps(
     }
 
 
-def _random_sample(model: LlavaLladaForMaskedDiffusion, number: int, prompt_tokens: int, answer_tokens: int) -> Sample:
+def _random_sample(model: LavidaForMaskedDiffusion, number: int, prompt_tokens: int, answer_tokens: int) -> Sample:
     generator = torch.Generator().manual_seed(number)
     config = model.config
     side = config.image_view.size

@@ -7,7 +7,7 @@ from typing import Any, no_type_check
 from llava.data.infill import InfillConfig
 from llava.data.page_data import PagesConfig
 from llava.data.real_sets import REAL_SETS
-from llava.train.losses.config import PAGE_LOSSES, LossConfig
+from llava.train.losses.config import LossConfig
 from llava.tuning.parameters import TrainableConfig
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
@@ -72,6 +72,9 @@ class TrainConfig(Settings):
     """Share of steps in which tokens are chosen at random, so that the model learns to read whatever it is shown."""
     trainable: TrainableConfig = field(default_factory=TrainableConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+    answers: str = "tokens"
+    """How answers are written: in the tokenizer's ``tokens``, or ``spelled``, each character by itself, which a small
+    model can read off a page."""
     answer_block: int = 32
     """Answers are padded with end-of-text to a multiple of this."""
     max_extra_blocks: int = 0
@@ -97,6 +100,7 @@ class TrainConfig(Settings):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise ValueError(f"{name} must be a path or a name, got {getattr(self, name)!r}")
         self.check_choice("dtype", ("auto", "float32", "bfloat16"))
+        self.check_choice("answers", ("tokens", "spelled"))
         self.check_count("seed", 0)
         self.check_count("answer_block", 1)
         self.check_count("max_extra_blocks", 0)
@@ -113,9 +117,12 @@ class TrainConfig(Settings):
         self._check_trainer()
 
     def _check_losses(self) -> None:
-        losses, learns = self.losses, self.shirg_x is not None and self.shirg_x.similarity in ("learned", "auto")
-        asked = [name for name in PAGE_LOSSES if getattr(losses, name)]
-        if learns and losses.relevance and losses.relevance_teacher == "boxes":
+        losses = self.losses
+        learns = self.shirg_x is not None and (
+            self.shirg_x.similarity == "auto" or self.shirg_x.source.weights is not None
+        )
+        asked = [*losses.page_losses]
+        if learns and losses.weight("relevance") and losses.relevance_teacher == "boxes":
             asked.append("relevance_teacher: boxes")
         if asked and self.pages is None:
             raise ValueError(f"losses: {asked[0]} needs drawn pages; a mixture or a real set knows no places")

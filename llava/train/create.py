@@ -20,8 +20,10 @@ from transformers import PreTrainedTokenizerFast
 from llava.conversation import SYSTEM
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
+from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
+from llava.pages.characters import CHARACTERS, PLAIN
 from llava.pages.lexicon import SHORT, TOPICS
 from shirg.settings import Settings
 
@@ -123,6 +125,7 @@ def create_model(
                 # transformers' 0.02 suits widths near 768; at 128 attention would start, and long stay, uniform.
                 nn.init.normal_(module.weight, std=0.7 * module.in_features**-0.5)
         language = model.get_model()
+        assert isinstance(language, LLaDAModel)
         for block in language.blocks:
             nn.init.orthogonal_(block.v_proj.weight)
             block.attn_out.weight.copy_(0.7 * block.v_proj.weight.T)
@@ -189,7 +192,10 @@ def build_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     often = max(1, len(texts) // 50)
-    tokenizer.train_from_iterator([*texts, *([SYSTEM, "user", "assistant", "system", *names] * often)], trainer)
+    # Letters with accents and signs are several bytes, and are spelled as one token each.
+    letters = CHARACTERS[len(PLAIN) :]
+    words = [SYSTEM, "user", "assistant", "system", *names, *letters]
+    tokenizer.train_from_iterator([*texts, *(words * often)], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=SPECIAL["bos_token_id"],

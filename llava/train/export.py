@@ -11,7 +11,7 @@ import yaml
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.provenance import provenance
 from llava.train.config import TrainConfig
 from llava.tuning.adapter import save_adapter
@@ -23,7 +23,7 @@ class Export:
     """Writes models that users load: `lavida ask --adapter DIR` for LoRA, `--model DIR` for everything."""
 
     config: TrainConfig
-    lavida: LlavaLladaForMaskedDiffusion
+    lavida: LavidaForMaskedDiffusion
     tokenizer: PreTrainedTokenizerBase
 
     def write(self, directory: Path, state: Mapping[str, Tensor] | None, results: Mapping[str, Any]) -> None:

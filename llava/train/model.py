@@ -5,28 +5,32 @@ views -> tower -> selection -> projector -> prompts -> two noisy copies -> langu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
+from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import IGNORE_INDEX
 from llava.data.batch import Batch, detail_starts
-from llava.data.page_truth import KINDS
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
 from llava.seeds import stable_seed
 from llava.train.losses.budget import budget_labels, budget_loss
-from llava.train.losses.config import PAGE_LOSSES, LossConfig, Parts
-from llava.train.losses.coordinates import CoordinateProbe
+from llava.train.losses.config import LossConfig
+from llava.train.losses.looking import BlockInput, log_attention, query_places, record_block_inputs
+from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, PagesLoss, PagesSeen, Part
 from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
-from llava.train.losses.pages import PageLosses
-from llava.train.losses.pointing import BlockInput, log_attention, query_places, record_block_inputs
-from llava.train.losses.relevance import noise_gate, relevance_loss
+from llava.train.losses.registry import LOSSES
+from llava.train.losses.relevance import noise_gate, relevance_loss, relevant_patches
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
+
+AnyLoss = TypeVar("AnyLoss", bound=Loss)
+Parts = Mapping[str, Part]
+"""By the losses' names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +53,11 @@ class Draws:
 
 
 class TrainingModel(nn.Module):
-    """LaViDa with the losses of a stage; ``page_losses`` and ``probe`` hold parameters that only losses need.
+    """LaViDa with the losses of a stage; ``losses`` holds parameters that only losses need.
 
     Args:
         handle: the live patch; None, or one in stock mode, for LaViDa's own encoding.
-        page_losses: what drawn pages can teach; None where there are none.
+        drawn: whether the data are drawn pages, which know what their patches show.
 
     Raises:
         ValueError: if a loss needs drawn pages or SHIRG-X and goes without, or layers or heads that do not exist.
@@ -61,45 +65,52 @@ class TrainingModel(nn.Module):
 
     def __init__(
         self,
-        lavida: LlavaLladaForMaskedDiffusion,
+        lavida: LavidaForMaskedDiffusion,
         handle: ShirgXHandle | None,
-        losses: LossConfig,
-        page_losses: PageLosses | None = None,
+        config: LossConfig,
+        *,
+        drawn: bool = False,
     ) -> None:
         super().__init__()
         self.lavida = lavida
         self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
-        self.losses = losses
-        self.page_losses = page_losses
-        self._check()
-        self.probe: CoordinateProbe | None = None
-        if self.handle is not None and losses.coordinate and losses.denoising:
-            self.probe = CoordinateProbe(lavida.config.hidden_size)
+        self.config = config
+        self._check(drawn=drawn)
+        setup = LossSetup(
+            options=config,
+            vision_dim=lavida.get_vision_tower().hidden_size,
+            width=lavida.config.hidden_size,
+        )
+        self.losses = nn.ModuleDict()
+        for name in config.active if self.handle is not None else ():
+            make = LOSSES[name].make
+            if make is not None and (config.denoising or LOSSES[name].needs_pages):
+                self.losses[name] = make(setup)
+        for loss in self._of(Loss).values():
+            loss.check(lavida)
+
+    def _of(self, kind: type[AnyLoss]) -> dict[str, AnyLoss]:
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, kind)}
 
     @property
     def learns_relevance(self) -> bool:
         """Whether the relevance has a teacher here."""
-        return self.handle is not None and self.handle.config.source.weights is not None and self.losses.relevance > 0
+        learned = self.handle is not None and self.handle.config.source.weights is not None
+        return learned and self.config.weight("relevance") > 0
 
-    def _check(self) -> None:
-        losses = self.losses
-        wanted = [name for name in PAGE_LOSSES if getattr(losses, name)]
-        if self.learns_relevance and losses.relevance_teacher == "boxes":
+    def _check(self, *, drawn: bool) -> None:
+        config = self.config
+        wanted = [*config.page_losses]
+        if self.learns_relevance and config.relevance_teacher == "boxes":
             wanted.append("relevance_teacher: boxes")
-        if wanted and (self.handle is None or self.page_losses is None):
+        if wanted and (self.handle is None or not drawn):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
-        heads = self.lavida.get_vision_tower().config.num_attention_heads
-        if losses.labeling and heads < len(KINDS):
-            raise ValueError(f"losses: labeling needs {len(KINDS)} heads in the vision tower, which has {heads}")
-        if losses.looks or (self.learns_relevance and losses.relevance_teacher == "attention"):
-            layers, heads = len(self.lavida.model.blocks), self.lavida.config.n_heads
-            if not all(0 <= layer < layers for layer in (*losses.pointing_layers, *losses.watched_layers)):
-                raise ValueError(
-                    f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got "
-                    f"{losses.pointing_layers}"
-                )
-            if losses.pointing_heads > heads:
-                raise ValueError(f"losses: pointing_heads must be at most {heads}, got {losses.pointing_heads}")
+        layers = len(self.lavida.model.blocks)
+        distills = self.learns_relevance and config.relevance_teacher == "attention"
+        if distills and not all(0 <= layer < layers for layer in config.pointing_layers):
+            raise ValueError(
+                f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got {config.pointing_layers}"
+            )
 
     def forward(self, batch: Batch, draws: Draws) -> Parts:
         """The parts of the loss of a batch; what needs images is missing where there are none.
@@ -108,49 +119,50 @@ class TrainingModel(nn.Module):
             ValueError: if prompts, images and answers exceed the context. A relevance taught by attention or by the
                 gate reads every patch of an image, so there the images must fit whole.
         """
-        parts: Parts = {}
         if self.handle is None or not batch.views:
-            if self.losses.denoising:
-                self._denoise(parts, batch, draws, self._splice(batch, self._lavida_sequences(batch)), None)
-                if not batch.views:
-                    self._hang(parts, self._blank_page())
-            return parts
+            return self._text_alone(batch, draws) if self.config.denoising else {}
         tower = self.lavida.get_vision_tower()
         with record_input(tower.selected_layer) as given:
             pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
-        words: Mapping[str, Tensor] = {}
-        if self.page_losses is not None:
-            words = self.page_losses.read(parts, batch, pages, self.lavida)
-            if self.losses.labeling:
-                (hidden,) = given
-                self.page_losses.label(parts, batch, tower.selected_layer, hidden)
-        if not self.losses.denoising:
+        seen = PagesSeen(batch=batch, pages=pages, layer=tower.selected_layer, layer_input=given[0], lavida=self.lavida)
+        parts = {name: loss(seen) for name, loss in self._of(PagesLoss).items()}
+        if not self.config.denoising:
             return parts
         rows = _rows(pages, batch, draws.budget)
         if draws.gate:
-            self._denoise(parts, batch, draws, self._splice(batch, self._gated(rows, batch, draws)), None)
+            parts["denoising"], _, _ = self._denoise(draws, self._splice(batch, self._gated(rows, batch, draws)))
         else:
-            prefix = self.handle.select_tokens(rows, batch.questions, similarity=_chance(rows, batch, draws))
-            copies, inputs = self._denoise(parts, batch, draws, self._splice(batch, prefix.sequences), prefix)
-            if self.probe is not None:
-                self._probe_coordinates(parts, prefix, self.probe)
-            if self.page_losses is not None and self.losses.looks:
-                self.page_losses.look(parts, batch, prefix, copies, inputs, words, self.lavida.model.head_weight)
-        if self.learns_relevance and not draws.gate and self.losses.relevance_teacher != "gate":
-            self._teach_relevance(parts, batch, draws, pages, rows)
+            parts |= self._answer(seen, rows, draws)
+        if self.learns_relevance and not draws.gate and self.config.relevance_teacher != "gate":
+            parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
         if draws.measurements:
-            self._measure_budgets(parts, batch, draws, pages)
-        self._hang(parts, self._idle(pages, batch.views[0], projected=draws.gate))
-        return parts
+            parts["budget"] = self._measure_budgets(batch, draws, pages)
+        return self._hang(parts, self._idle(pages, batch.views[0], projected=draws.gate))
 
-    def _hang(self, parts: Parts, idle: Tensor) -> None:
-        """Let the denoising loss reach, at zero, what it does not need.
+    def _text_alone(self, batch: Batch, draws: Draws) -> Parts:
+        """What is learned without SHIRG-X's encoding: LaViDa's objective."""
+        part, _, _ = self._denoise(draws, self._splice(batch, self._lavida_sequences(batch)))
+        parts = {"denoising": part}
+        return parts if batch.views else self._hang(parts, self._blank_page())
+
+    def _answer(self, seen: PagesSeen, rows: EncodedPages, draws: Draws) -> Parts:
+        """The denoising loss on selected tokens, and the losses on how it came about."""
+        assert self.handle is not None
+        batch, losses = seen.batch, self._of(AnswersLoss)
+        prefix = self.handle.select_tokens(rows, batch.questions, similarity=_chance(rows, batch, draws))
+        watched = sorted({layer for loss in losses.values() for layer in loss.watched()})
+        part, copies, inputs = self._denoise(draws, self._splice(batch, prefix.sequences), watched)
+        answers = AnswersSeen(pages=seen, prefix=prefix, copies=copies, inputs=inputs)
+        return {"denoising": part, **{name: loss(answers) for name, loss in losses.items()}}
+
+    def _hang(self, parts: Parts, idle: Tensor) -> Parts:
+        """The same parts, whose denoising loss reaches, at zero, what it does not need.
 
         Engines count on a gradient of every parameter in every process and step: data-parallel ones wait for it, and
         ZeRO-3 applies the last one again where there is none.
         """
         loss, count = parts["denoising"]
-        parts["denoising"] = (loss + 0 * idle, count)
+        return {**parts, "denoising": (loss + 0 * idle, count)}
 
     def _blank_page(self) -> Tensor:
         """A number that depends on everything that reads images."""
@@ -177,10 +189,11 @@ class TrainingModel(nn.Module):
         if projected:
             (tokens,), (boxes,) = self.handle.project_tokens(page, _every_token(page, page.dual.detail))
             total = total + tokens.float().sum()
-            if self.probe is not None:
-                # The page's own boxes: detail tokens stand last.
-                count = page.dual.detail.shape[1]
-                total = total + self.probe(tokens[-count:], boxes[-count:]).sum()
+            # The page's own boxes: detail tokens stand last.
+            count = page.dual.detail.shape[1]
+            for loss in self._of(AnswersLoss).values():
+                idle = loss.idle(tokens[-count:], boxes[-count:])
+                total = total if idle is None else total + idle
         return total
 
     def _lavida_sequences(self, batch: Batch) -> list[Tensor]:
@@ -220,7 +233,7 @@ class TrainingModel(nn.Module):
         """One pass over both noisy copies: the copies, their loss, and what each of ``layers`` was given."""
         masked, probability = self._masks(prepared, times, noise)
         language = self.lavida.model
-        copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.losses.prefix_lm)
+        copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.config.prefix_lm)
         with record_block_inputs(language, layers) as inputs:
             hidden = language(copies.embeds, copies.attention_mask, copies.position_ids)
         loss = diffusion_loss(
@@ -228,24 +241,15 @@ class TrainingModel(nn.Module):
             copies,
             hidden,
             num_samples=len(times),
-            probabilities=probability if self.losses.reweight else None,
+            probabilities=probability if self.config.reweight else None,
         )
         return copies, loss, inputs
 
     def _denoise(
-        self, parts: Parts, batch: Batch, draws: Draws, prepared: PromptEmbeds, prefix: ShirgXPrefix | None
-    ) -> tuple[TwoCopies, dict[int, BlockInput]]:
-        layers = () if prefix is None else self.losses.watched_layers
+        self, draws: Draws, prepared: PromptEmbeds, layers: Sequence[int] = ()
+    ) -> tuple[Part, TwoCopies, dict[int, BlockInput]]:
         copies, loss, inputs = self._run(prepared, draws.times, draws.noise, layers)
-        parts["denoising"] = (loss.sample_sums.sum(), loss.num_masked.sum())
-        return copies, inputs
-
-    def _probe_coordinates(self, parts: Parts, prefix: ShirgXPrefix, probe: CoordinateProbe) -> None:
-        count = prefix.tokens.lengths
-        tokens = torch.cat([row[-length:] for row, length in zip(prefix.sequences, count, strict=True)])
-        boxes = torch.cat([row[-length:] for row, length in zip(prefix.boxes, count, strict=True)])
-        errors = probe(tokens, boxes)
-        parts["coordinate"] = (errors.sum(), torch.tensor(len(errors), device=errors.device))
+        return (loss.sample_sums.sum(), loss.num_masked.sum()), copies, inputs
 
     def _relevance(self, rows: EncodedPages, batch: Batch) -> Tensor:
         assert self.handle is not None
@@ -264,16 +268,11 @@ class TrainingModel(nn.Module):
         features = noise_gate(detail, self._relevance(rows, batch), noise, keep=draws.budget)
         return self.handle.project_tokens(rows, _every_token(rows, features))[0]
 
-    def _teach_relevance(
-        self, parts: Parts, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages
-    ) -> None:
+    def _teach_relevance(self, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages) -> Part:
         relevance = self._relevance(rows, batch)
-        if self.losses.relevance_teacher == "boxes":
-            assert self.page_losses is not None
-            wanted = self.page_losses.relevant_patches(batch, rows)
-        else:
-            wanted = self._attention_to_patches(batch, draws, pages)
-        parts["relevance"] = relevance_loss(relevance, wanted)
+        if self.config.relevance_teacher == "boxes":
+            return relevance_loss(relevance, relevant_patches(batch, rows.dual.boxes))
+        return relevance_loss(relevance, self._attention_to_patches(batch, draws, pages))
 
     @torch.no_grad()
     def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
@@ -283,7 +282,7 @@ class TrainingModel(nn.Module):
         rows = pages.gather(batch.image_index, patches)
         sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
         prepared = self._splice(batch, sequences)
-        copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.losses.pointing_layers)
+        copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.config.pointing_layers)
         places, real = query_places(copies.masked)
         heads = self.lavida.config.n_heads
         looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs.values()]).mean(0)
@@ -300,7 +299,7 @@ class TrainingModel(nn.Module):
             ]
         )
 
-    def _measure_budgets(self, parts: Parts, batch: Batch, draws: Draws, pages: EncodedPages) -> None:
+    def _measure_budgets(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Part:
         assert self.handle is not None
         device = self.lavida.device
         owner = to_device(torch.tensor(batch.image_index), device)
@@ -316,8 +315,8 @@ class TrainingModel(nn.Module):
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
         logits = self.handle.budget_logits(torch.cat([to_device(view, device) for view in batch.views]))
-        errors = budget_loss(logits, budget_labels(losses, slack=self.losses.budget_slack))
-        parts["budget"] = (errors.sum(), torch.tensor(len(errors), device=device))
+        errors = budget_loss(logits, budget_labels(losses, slack=self.config.budget_slack))
+        return errors.sum(), torch.tensor(len(errors), device=device)
 
 
 def _rows(pages: EncodedPages, batch: Batch, budget: int | None) -> EncodedPages:

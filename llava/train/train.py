@@ -27,8 +27,7 @@ from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.train.config import TrainConfig
 from llava.train.export import Export
-from llava.train.losses.config import PAGE_LOSSES
-from llava.train.losses.pages import PageLosses
+from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
 from llava.train.stability import StabilityCallback
 from llava.train.trainer import MaskedDiffusionTrainer
@@ -78,7 +77,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     report = prepare_trainable(model, config.trainable)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
-    module = TrainingModel(model, handle, config.losses, _page_losses(config, loaded))
+    module = TrainingModel(model, handle, config.losses, drawn=config.pages is not None)
     trainer = MaskedDiffusionTrainer(
         module,
         args,
@@ -134,8 +133,8 @@ def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
     engine = getattr(args, "hf_deepspeed_config", None)
     if engine is None or not engine.is_zero3():
         return
-    for name in ("alignment", "speaking"):
-        if getattr(config.losses, name):
+    for name in config.losses.active:
+        if LOSSES[name].reads_head:
             raise ValueError(
                 f"losses: {name} reads the language model's head directly, which ZeRO-3 spreads over processes; use "
                 "configs/deepspeed/zero2.json, or leave it out"
@@ -154,12 +153,6 @@ def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
         return loaded, None
     # Training draws its budgets; validation with auto asks the head, as users of the result do.
     return loaded, apply_shirg_x(model, config.shirg_x.replace(budget="auto"), fresh=config.fresh, tokenizer=tokenizer)
-
-
-def _page_losses(config: TrainConfig, loaded: Loaded) -> PageLosses | None:
-    if config.pages is None or config.shirg_x is None:
-        return None
-    return PageLosses(config.losses, loaded[0], vision_dim=loaded[1].get_vision_tower().hidden_size)
 
 
 @contextmanager
@@ -203,6 +196,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
             max_extra_blocks=config.max_extra_blocks,
             infill=config.infill,
             truth_grid=_truth_grid(config),
+            spelled=config.answers == "spelled",
         )
     dataset = ConversationDataset(
         read_records(config),
@@ -229,7 +223,7 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
 
 def _truth_grid(config: TrainConfig) -> int | None:
     """Patches per side whose truth a loss asks for; None where none does."""
-    if config.shirg_x is None or not any(getattr(config.losses, name) for name in PAGE_LOSSES):
+    if config.shirg_x is None or not config.losses.page_losses:
         return None
     return config.shirg_x.grid
 
@@ -247,7 +241,14 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
     if config.validation is None:
         return None
     tokenizer, model, image_processor, _ = loaded
-    pages = PageDataset(config.validation, tokenizer, image_processor, model.config, answer_block=config.answer_block)
+    pages = PageDataset(
+        config.validation,
+        tokenizer,
+        image_processor,
+        model.config,
+        answer_block=config.answer_block,
+        spelled=config.answers == "spelled",
+    )
     budgets = config.validation_budgets if config.shirg_x is not None else ("auto",)
     return Validation(
         pages=pages,

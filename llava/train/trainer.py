@@ -19,8 +19,9 @@ from llava.data.batch import Batch, collate, draw_noise
 from llava.seeds import stable_seed
 from llava.train.config import TrainConfig
 from llava.train.export import Export
-from llava.train.losses.config import PAGE_LOSSES, LossConfig, Parts
-from llava.train.model import Draws, TrainingModel
+from llava.train.losses.config import LossConfig
+from llava.train.losses.registry import LOSSES
+from llava.train.model import Draws, Parts, TrainingModel
 from llava.train.validation import Validation
 from llava.tuning.parameters import parameter_groups
 
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 SCHEDULER_NAME = "scheduler.pt"
 """As transformers names it, which reads it when a run is resumed."""
 TRAINABLE_FILE = "trainable.safetensors"
-LOSS_NAMES = ("denoising", *PAGE_LOSSES, "coordinate", "relevance", "budget")
-"""Every loss there is, in the order in which processes add them up."""
 
 
 class MaskedDiffusionTrainer(Trainer):
@@ -84,7 +83,9 @@ class MaskedDiffusionTrainer(Trainer):
         generator = torch.Generator().manual_seed(stable_seed("budget", seed, step))
         budget = budgets[int(torch.randint(len(budgets), (1,), generator=generator))] if budgets else None
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
-        measures = bool(budgets) and losses.budget > 0 and losses.denoising > 0 and step % losses.budget_every == 0
+        measures = (
+            bool(budgets) and losses.weight("budget") > 0 and losses.denoising and step % losses.budget_every == 0
+        )
         gates = model.learns_relevance and losses.relevance_teacher == "gate" and step % 2 == 1
         generator = torch.Generator().manual_seed(stable_seed("selection", seed, step))
         at_random = torch.rand((), generator=generator).item() < self.config.random_selection
@@ -118,7 +119,7 @@ class MaskedDiffusionTrainer(Trainer):
         counts = self._global_counts(parts)
         total = torch.zeros((), device=self.args.device)
         for name, (value, _) in parts.items():
-            weight = getattr(self.config.losses, name)
+            weight = self.config.losses.weight(name)
             if name == "denoising" and num_items_in_batch is not None:
                 mean = value / num_items_in_batch
             else:
@@ -131,10 +132,10 @@ class MaskedDiffusionTrainer(Trainer):
 
     def _global_counts(self, parts: Parts) -> dict[str, Tensor]:
         zero = torch.zeros((), device=self.args.device)
-        counts = torch.stack([parts[name][1].float() if name in parts else zero for name in LOSS_NAMES])
+        counts = torch.stack([parts[name][1].float() if name in parts else zero for name in LOSSES])
         if self.accelerator.num_processes > 1:
             counts = self.accelerator.reduce(counts, reduction="sum")
-        return dict(zip(LOSS_NAMES, counts, strict=True))
+        return dict(zip(LOSSES, counts, strict=True))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over named groups with learning rates of their own; the schedule scales them all."""
@@ -153,9 +154,9 @@ class MaskedDiffusionTrainer(Trainer):
     def _note(self, parts: Parts, counts: Mapping[str, Tensor]) -> None:
         """Remember this process's share of every mean until it is logged; adding on the device waits for nothing."""
         zero = torch.zeros((), device=self.args.device)
-        shares = [parts[name][0].detach() / counts[name].clamp(min=1) if name in parts else zero for name in LOSS_NAMES]
+        shares = [parts[name][0].detach() / counts[name].clamp(min=1) if name in parts else zero for name in LOSSES]
         # A loss that this process has no part of counts too, since the others may have one.
-        happened = [(counts[name] > 0).float() for name in LOSS_NAMES]
+        happened = [(counts[name] > 0).float() for name in LOSSES]
         noted = torch.stack([torch.stack(shares).float(), torch.stack(happened)])
         self._sums = noted if self._sums is None else self._sums + noted
 
@@ -163,7 +164,7 @@ class MaskedDiffusionTrainer(Trainer):
         if "loss" in logs and self._sums is not None:
             shares, happened = self._sums
             means = self.accelerator.reduce(shares, reduction="sum") / happened.clamp(min=1)
-            for name, mean, times in zip(LOSS_NAMES, means.tolist(), happened.tolist(), strict=True):
+            for name, mean, times in zip(LOSSES, means.tolist(), happened.tolist(), strict=True):
                 if times:
                     logs[f"loss_{name}"] = mean
             self._sums = None

@@ -12,7 +12,7 @@ from llava.constants import IGNORE_INDEX
 from llava.data.batch import Batch, Group, make_batch
 from llava.data.page_data import PageDataset
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Validation:
 
     def count_right(
         self,
-        lavida: LlavaLladaForMaskedDiffusion,
+        lavida: LavidaForMaskedDiffusion,
         handle: ShirgXHandle | None,
         *,
         shard: int = 0,
@@ -64,7 +64,7 @@ class Validation:
 
 @torch.no_grad()
 def answer_groups(
-    lavida: LlavaLladaForMaskedDiffusion,
+    lavida: LavidaForMaskedDiffusion,
     handle: ShirgXHandle | None,
     tokenizer: PreTrainedTokenizerBase,
     groups: Sequence[Group],
@@ -96,7 +96,7 @@ def answer_groups(
 
 
 def _sequences(
-    lavida: LlavaLladaForMaskedDiffusion, handle: ShirgXHandle | None, batch: Batch, budget: int | None
+    lavida: LavidaForMaskedDiffusion, handle: ShirgXHandle | None, batch: Batch, budget: int | None
 ) -> list[torch.Tensor]:
     if not batch.views:
         return []
@@ -107,7 +107,7 @@ def _sequences(
     return handle.select_tokens(pages.gather(batch.image_index, budget), batch.questions).sequences
 
 
-def _text(ids: list[int], lavida: LlavaLladaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase) -> str:
+def _text(ids: list[int], lavida: LavidaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase) -> str:
     end = lavida.config.eot_token_id
     kept = ids[: ids.index(end)] if end in ids else ids
     return str(tokenizer.decode(kept, skip_special_tokens=True)).strip()

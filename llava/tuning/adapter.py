@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 import shirg.weights as shirg_weights
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.tuning.fingerprint import Fingerprint
 from llava.tuning.parameters import TrainableConfig, lora_layers, lora_ranks, prepare_trainable, shirg_applied
 from shirg.config import ShirgXConfig
@@ -111,7 +111,7 @@ class AdapterSettings:
 
 
 def save_adapter(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     directory: str | Path,
     config: TrainableConfig,
     *,
@@ -169,7 +169,7 @@ def save_adapter(
 
 
 def load_adapter(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     directory: str | Path,
     *,
     merge: bool = False,
@@ -221,7 +221,7 @@ def load_adapter(
 
 
 @torch.no_grad()
-def load_adapter_weights(model: LlavaLladaForMaskedDiffusion, directory: str | Path) -> None:
+def load_adapter_weights(model: LavidaForMaskedDiffusion, directory: str | Path) -> None:
     """Read an adapter's tensors into a model that ``prepare_trainable`` has prepared the same way: to resume a run.
 
     Raises:
@@ -268,7 +268,7 @@ def merge_adapter(model: nn.Module) -> int:
     return len(layers)
 
 
-def _merge_tensors(model: LlavaLladaForMaskedDiffusion, tensors: Mapping[str, Tensor], config: TrainableConfig) -> None:
+def _merge_tensors(model: LavidaForMaskedDiffusion, tensors: Mapping[str, Tensor], config: TrainableConfig) -> None:
     for name, tensor in tensors.items():
         module, _, kind = name.partition(".lora_")
         if kind == "A.weight":
@@ -285,14 +285,14 @@ def _add_product(linear: nn.Module, first: Tensor, second: Tensor, scale: float)
     weight.data.copy_(weight.data.float() + change)
 
 
-def _expected_by(model: LlavaLladaForMaskedDiffusion, settings: AdapterSettings) -> dict[str, tuple[int, ...]]:
+def _expected_by(model: LavidaForMaskedDiffusion, settings: AdapterSettings) -> dict[str, tuple[int, ...]]:
     # By the adapter's own settings of SHIRG-X: a caller's may switch its coordinates off.
     coordinates = settings.shirg_x is not None and settings.shirg_x.coordinates
     return _expected(model, settings.trainable, coordinates=coordinates)
 
 
 def _expected(
-    model: LlavaLladaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool
+    model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool
 ) -> dict[str, tuple[int, ...]]:
     """Names and shapes of ``adapter.safetensors`` for a model and what was trained of it."""
     if config.scope == "projector":
@@ -331,7 +331,7 @@ def _shirg_names(state: Mapping[str, Tensor]) -> Iterator[str]:
             yield name
 
 
-def _check_base(model: LlavaLladaForMaskedDiffusion, settings: AdapterSettings) -> None:
+def _check_base(model: LavidaForMaskedDiffusion, settings: AdapterSettings) -> None:
     state = {_plain(name): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name}
     found = Fingerprint.of(
         state,

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, no_type_check
 import torch
 from torch import nn
 
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from shirg.settings import Settings
 
 Scope = Literal["projector", "everything", "shirg_x", "shirg_x_expanded"]
@@ -166,7 +166,7 @@ class TrainableReport:
         return self.trainable / self.total
 
 
-def prepare_trainable(model: LlavaLladaForMaskedDiffusion, config: TrainableConfig) -> TrainableReport:
+def prepare_trainable(model: LavidaForMaskedDiffusion, config: TrainableConfig) -> TrainableReport:
     """Freeze the model, then make trainable in place what the scope names; LoRA starts without effect.
 
     What no loss reaches stays frozen, since data-parallel training waits for the gradient of every trainable tensor:
@@ -215,7 +215,7 @@ def count_trainable(model: nn.Module) -> dict[str, int]:
     return {group: counts[group] for group in GROUPS if group in counts}
 
 
-def checkpoint_activations(model: LlavaLladaForMaskedDiffusion) -> None:
+def checkpoint_activations(model: LavidaForMaskedDiffusion) -> None:
     """Let the backward pass compute activations again instead of keeping them."""
     # Renamed between the versions of transformers that are supported.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -256,15 +256,13 @@ def num_elements(parameter: nn.Parameter) -> int:
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
-def shirg_applied(model: LlavaLladaForMaskedDiffusion) -> bool:
+def shirg_applied(model: LavidaForMaskedDiffusion) -> bool:
     """Whether SHIRG-X encodes this model's images now."""
     settings = model.config.shirg_x or {}
     return "shirg_x" in model._modules and settings.get("mode", "shirg_x") == "shirg_x"
 
 
-def lora_ranks(
-    model: LlavaLladaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool = True
-) -> dict[str, int]:
+def lora_ranks(model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool = True) -> dict[str, int]:
     """The full name of every layer that a scope with LoRA adapts, and its rank.
 
     Raises:
@@ -299,7 +297,7 @@ def _lora_of(layer: nn.Module) -> list[nn.Parameter]:
 
 
 def _trains_in_full(
-    name: str, model: LlavaLladaForMaskedDiffusion, config: TrainableConfig, *, with_coordinates: bool
+    name: str, model: LavidaForMaskedDiffusion, config: TrainableConfig, *, with_coordinates: bool
 ) -> bool:
     group = group_of(name)
     if not config.trains(group):
@@ -318,7 +316,7 @@ def _trains_in_full(
     return group == "language" or (group == "tower" and _is_run(name, model))
 
 
-def _is_run(name: str, model: LlavaLladaForMaskedDiffusion) -> bool:
+def _is_run(name: str, model: LavidaForMaskedDiffusion) -> bool:
     """Whether a parameter of the tower takes part in the features that the projector sees."""
     place = name.removeprefix("model.vision_tower.vision_tower.vision_model.")
     if place.startswith("encoder.layers."):
@@ -326,7 +324,7 @@ def _is_run(name: str, model: LlavaLladaForMaskedDiffusion) -> bool:
     return place.startswith("embeddings.")
 
 
-def _inject_lora(model: LlavaLladaForMaskedDiffusion, ranks: Mapping[str, int], config: TrainableConfig) -> None:
+def _inject_lora(model: LavidaForMaskedDiffusion, ranks: Mapping[str, int], config: TrainableConfig) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
@@ -347,7 +345,7 @@ def _inject_lora(model: LlavaLladaForMaskedDiffusion, ranks: Mapping[str, int], 
             parameter.requires_grad = True
 
 
-def _cast_trainable(model: LlavaLladaForMaskedDiffusion, dtype: torch.dtype) -> None:
+def _cast_trainable(model: LavidaForMaskedDiffusion, dtype: torch.dtype) -> None:
     modules = dict(model.named_children())
     if "shirg_x" in modules:
         for name, part in modules["shirg_x"].named_children():

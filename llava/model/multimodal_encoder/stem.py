@@ -5,10 +5,13 @@ Small convolutions in front of it see the same letter the same way wherever it s
 Convolutions Help Transformers See Better, arXiv 2106.14881). Released towers have none.
 """
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import nn
+
+OV = int(os.environ.get("OV", "0"))
 
 
 class ConvStem(nn.Sequential):
@@ -30,7 +33,8 @@ class ConvStem(nn.Sequential):
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU()]
         side = patch_size // 2
-        super().__init__(*layers, nn.Conv2d(widths[-1], dim, side, stride=side))
+        overlap = OV
+        super().__init__(*layers, nn.Conv2d(widths[-1], dim, side + 2 * overlap, stride=side, padding=overlap))
 
 
 def stem_flops(channels: int, widths: Sequence[int], dim: int, patch_size: int, patches: int) -> float:

@@ -12,7 +12,28 @@ import torch
 from torch import Tensor
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
+from llava.data.page_truth import KINDS
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.pages import NONE
+from llava.train.losses.loss import PagesLoss, PagesSeen, Part
+
+
+class LabelingLoss(PagesLoss):
+    """Asked of the tower's last layer that runs."""
+
+    def __init__(self, _: object) -> None:
+        super().__init__()
+
+    def check(self, lavida: LavidaForMaskedDiffusion) -> None:
+        heads = lavida.get_vision_tower().config.num_attention_heads
+        if heads < len(KINDS):
+            raise ValueError(f"losses: labeling needs {len(KINDS)} heads in the vision tower, which has {heads}")
+
+    def forward(self, seen: PagesSeen) -> Part:
+        """The sum over pages, and their number."""
+        belongs, printed = (part.transpose(0, 1) for part in seen.truth.labels.unbind(1))
+        losses = labeling_loss(seen.layer, seen.layer_input, belongs, printed)
+        return losses.sum(), torch.tensor(len(losses), device=losses.device)
 
 
 def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
@@ -22,7 +43,8 @@ def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, pr
 
     Args:
         hidden: (batch, patches, dim), what the layer was given.
-        belongs: and ``printed``, as ``label_targets`` gives them.
+        belongs: (kinds, batch, patches) int64, the label each patch belongs to, and ``printed``, the one on it: numbers
+            of one page only, ``NONE`` where there is none.
     """
     attention = layer.self_attn
     normed = layer.layer_norm1(hidden)

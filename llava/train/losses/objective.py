@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llava.constants import IGNORE_INDEX
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
 from shirg.transfer import to_device
 
@@ -72,7 +72,7 @@ def mask_probability(time: Tensor) -> Tensor:
 
 
 def masked_diffusion_loss(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     batch: PromptEmbeds,
     masked: Tensor,
     *,
@@ -101,7 +101,7 @@ def masked_diffusion_loss(
 
 
 def two_copies(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     batch: PromptEmbeds,
     masked: Tensor,
     *,
@@ -118,7 +118,7 @@ def two_copies(
 
 
 def diffusion_loss(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     copies: TwoCopies,
     hidden: Tensor,
     *,

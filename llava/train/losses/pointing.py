@@ -1,160 +1,99 @@
-"""Where the language model looks: the attention that answer positions pay to tokens of the page, and how to teach it.
+"""Answers look at what they are read from: each character of an answer at the patch that shows it.
 
-A generator of pages knows what an answer is read from. Asking the attention for it is a shortcut to a skill that the
-denoising loss alone finds late in small models. The same attention is what a relevance can be distilled from.
+A patch shows several characters, so heads share them out: the first head of a layer looks for characters in the first
+slot of their patch, and says them (``speaking``), the second head for those in the second. A head that has nothing to
+say at a position looks at the beginning of the prompt, where nothing is.
 
-Axis names: rows and positions (as in ``TwoCopies``), queries (asking positions of a row, padded), heads.
+Axis names: rows and positions (as in ``TwoCopies``), queries (asking positions of a row), heads.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from llava.model.language_model.llada.modeling_llada import LLaDABlock, LLaDAModel, Rotary, apply_rotary
+from llava.constants import IGNORE_INDEX
+from llava.data.print_targets import SLOTS
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.pages import NONE
+from llava.train.losses.looking import log_attention, query_places
+from llava.train.losses.loss import AnswersLoss, AnswersSeen, LossSetup, Part
 from shirg.transfer import to_device
 
-_TOUCH = 1e-5
-"""Overlaps below this share of a page are what float32 makes of boxes that meet at a border."""
+_NOWHERE = 0
+"""Position that heads without anything to say look at."""
+_REST = 0.1
+"""How much heads without anything to say count, against the one that has."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlockInput:
-    """What one transformer layer was given."""
+class PointingLoss(AnswersLoss):
+    """Asked of masked characters that stand on the page, among the tokens that were kept."""
 
-    block: LLaDABlock
-    hidden: Tensor
-    """(rows, positions, dim)"""
-    rotary: Rotary
-    attention_mask: Tensor | None
-    """Broadcasts to (rows, heads, positions, positions); True where a key may be seen."""
+    def __init__(self, setup: LossSetup) -> None:
+        super().__init__()
+        self.layers = setup.options.pointing_layers
+
+    def watched(self) -> tuple[int, ...]:
+        return self.layers
+
+    def check(self, lavida: LavidaForMaskedDiffusion) -> None:
+        layers, heads = len(lavida.model.blocks), lavida.config.n_heads
+        if not all(0 <= layer < layers for layer in self.layers):
+            raise ValueError(
+                f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got {self.layers}"
+            )
+        if heads < SLOTS:
+            raise ValueError(f"losses: pointing needs {SLOTS} heads in the language model, which has {heads}")
+
+    def forward(self, seen: AnswersSeen) -> Part:
+        """The sum over characters, and their number."""
+        wanted, asking = pointer_targets(seen)
+        count = asking.sum()
+        if not bool(count):
+            return seen.copies.embeds.new_zeros((), dtype=torch.float32), count
+        places, real = query_places(asking)
+        target = wanted.gather(1, places[..., None].expand(-1, -1, SLOTS))
+        named = target >= 0
+        total = torch.zeros((), device=asking.device)
+        for layer in self.layers:
+            looks = log_attention(seen.inputs[layer], places, SLOTS).transpose(1, 2)
+            own = looks.gather(3, target.clamp(min=0)[..., None]).squeeze(3)
+            found = own.masked_fill(~named, -math.inf).logsumexp(2)
+            idle = (looks[..., _NOWHERE] * ~named).sum(2) / (~named).sum(2).clamp(min=1)
+            total = total - (found + _REST * idle)[real].sum()
+        return total / len(self.layers), count
 
 
-@contextmanager
-def record_block_inputs(model: LLaDAModel, layers: Sequence[int]) -> Iterator[dict[int, BlockInput]]:
-    """Fills the dictionary with the inputs of ``layers`` during one forward pass inside the context.
+def pointer_targets(seen: AnswersSeen) -> tuple[Tensor, Tensor]:
+    """Where each head of each position looks, (rows, positions, heads) int64 or ``NONE``, and which positions ask.
 
-    Raises:
-        ValueError: if the model has no such layer.
+    (rows, positions) is True where a masked character stands on the page and its patch was kept.
     """
-    blocks, found = model.blocks, {}
-    if not all(0 <= layer < len(blocks) for layer in layers):
-        raise ValueError(f"layers must lie from 0 to {len(blocks) - 1} in this model, got {list(layers)}")
-
-    def record(layer: int, block: nn.Module, inputs: tuple) -> None:
-        hidden, rotary, mask = inputs
-        assert isinstance(block, LLaDABlock)
-        found[layer] = BlockInput(block=block, hidden=hidden, rotary=rotary, attention_mask=mask)
-
-    hooks = [
-        blocks[layer].register_forward_pre_hook(lambda block, inputs, layer=layer: record(layer, block, inputs))
-        for layer in layers
-    ]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def query_places(asking: Tensor) -> tuple[Tensor, Tensor]:
-    """Asking positions of each row, left-aligned: (rows, queries) int64, and (rows, queries) True on real ones."""
-    counts = asking.sum(1)
-    width = int(counts.max())
-    order = asking.byte().argsort(dim=1, descending=True, stable=True)[:, :width]
-    return order, torch.arange(width, device=asking.device) < counts[:, None]
-
-
-def log_attention(given: BlockInput, places: Tensor, heads: int) -> Tensor:
-    """Log attention (rows, heads, queries, positions) float32 that the first ``heads`` pay from ``places``."""
-    block = given.block
-    normed = block.attn_norm(given.hidden)
-    head_dim = given.hidden.shape[-1] // block.num_heads
-    keys, _ = block.keys_values(normed, given.rotary)
-    index = places[..., None]
-    queries = block.q_proj(normed.gather(1, index.expand(-1, -1, normed.shape[-1])))
-    queries = queries.unflatten(-1, (block.num_heads, -1)).transpose(1, 2)
-    angles = [
-        part.expand(len(places), -1, -1, -1).gather(2, index[:, None].expand(-1, -1, -1, head_dim))
-        for part in given.rotary
-    ]
-    queries = apply_rotary(queries, (angles[0], angles[1]))[:, :heads].float()
-    # Autocast would round the scores to 8 bits of mantissa.
-    with torch.autocast(queries.device.type, enabled=False):
-        scores = queries @ keys[:, :heads].float().transpose(-1, -2) / math.sqrt(head_dim)
-    if given.attention_mask is not None:
-        mask = given.attention_mask
-        if mask.shape[-2] > 1:
-            mask = mask.gather(2, index[:, None].expand(-1, -1, -1, mask.shape[-1]))
-        scores = scores.masked_fill(~mask, -math.inf)
-    return scores.log_softmax(-1)
-
-
-def pointing_loss(
-    inputs: Sequence[BlockInput], asking: Tensor, targets: Tensor, *, heads: int, own_head: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """-log of the attention that falls on the targets, averaged over layers, heads and asking positions.
-
-    Each asking position may have targets of its own.
-
-    Returns its sum over asking positions, float32, and how many there are.
-
-    Args:
-        asking: (rows, positions) bool, positions that ask.
-        targets: (rows, positions) bool, where all of a row should look, or (rows, asking, positions) bool, where
-            each position should; positions without targets ask nothing.
-        heads: how many heads of each layer are taught; the others stay free.
-        own_head: (rows, positions) int64 below ``heads``: the one head that each asking position is taught, in place
-            of all.
-    """
-    asking = asking & (targets.any(1, keepdim=True) if targets.ndim == 2 else targets.any(2))
-    count = asking.sum()
-    if not bool(count):
-        return targets.new_zeros((), dtype=torch.float32), count
-    places, real = query_places(asking)
-    if targets.ndim == 2:
-        wanted = targets[:, None]
-    else:
-        wanted = targets.gather(1, places[..., None].expand(-1, -1, targets.shape[2]))
-    own = None if own_head is None else own_head.gather(1, places).clamp(min=0)[:, None]
-    total = torch.zeros((), device=targets.device)
-    for given in inputs:
-        looks = log_attention(given, places, heads).masked_fill(~wanted[:, None], -math.inf)
-        found = looks.logsumexp(-1)
-        found = found.mean(1) if own is None else found.gather(1, own).squeeze(1)
-        total = total - found[real].sum()
-    return total / len(inputs), count
-
-
-def tokens_under(token_boxes: Tensor, page_boxes: Sequence[Sequence[tuple[float, float, float, float]]]) -> Tensor:
-    """(rows, tokens) bool: which tokens share an area with one of their row's boxes.
-
-    Args:
-        token_boxes: (rows, tokens, 4) of (x, y, h, w): centroid and extent.
-        page_boxes: per row, (x0, y0, x1, y1) in [0, 1] of the page.
-    """
-    most = max(1, *map(len, page_boxes))
-    nowhere = (1.0, 1.0, 0.0, 0.0)
-    boxes = torch.tensor([[*row, *[nowhere] * (most - len(row))] for row in page_boxes])
-    x, y, h, w = token_boxes.float()[:, None].unbind(-1)
-    x0, y0, x1, y1 = to_device(boxes, token_boxes.device)[..., None, :].unbind(-1)
-    wide = torch.minimum(x + w / 2, x1) - torch.maximum(x - w / 2, x0)
-    high = torch.minimum(y + h / 2, y1) - torch.maximum(y - h / 2, y0)
-    return ((wide > _TOUCH) & (high > _TOUCH)).any(1)
-
-
-def place_in_rows(masks: Tensor, rows: Tensor, places: Tensor, *, shape: tuple[int, int]) -> Tensor:
-    """(rows, width) bool with every token's mask put at its place in a row; a row may hold several images, or none.
-
-    Args:
-        masks: (images, tokens) bool.
-        rows: (images,) int64.
-        places: (images, tokens) int64; what is padding stands at ``width``, outside of every row.
-        shape: (rows, width).
-    """
-    placed = masks.new_zeros(shape[0], shape[1] + 1)
-    placed[rows[:, None], places] = masks
-    return placed[:, :-1]
+    copies, at, batch = seen.copies, seen.places, seen.batch
+    device = copies.labels.device
+    lengths = [max(1, int((labels != IGNORE_INDEX).sum())) for labels in batch.labels]
+    pointers = [torch.zeros(0, 4) if each is None else each for each in batch.pointers]
+    most = max(1, *map(len, pointers))
+    table = torch.full((len(pointers), most, 4), NONE)
+    for sample, each in enumerate(pointers):
+        table[sample, : len(each)] = each
+    table = to_device(table, device)[copies.samples]
+    labeled = copies.labels != IGNORE_INDEX
+    # Both copies of an answer may stand in one row, one behind the other.
+    rank = (labeled.cumsum(1) - 1) % to_device(torch.tensor(lengths), device)[copies.samples][:, None]
+    known = labeled & (rank < most)
+    rank = rank.clamp(0, most - 1)
+    holder = torch.full((len(batch.ids), at.holder.shape[1]), NONE, device=device)
+    for image, sample in reversed([*enumerate(batch.sample_index)]):
+        held = at.holder[image]
+        holder[sample] = torch.where(held >= 0, at.detail[image].gather(0, held.clamp(min=0)), NONE)
+    holder = holder[copies.samples]
+    targets = torch.full((*copies.labels.shape, SLOTS), NONE, device=device)
+    for patch, slot in ((2, 3), (0, 1)):
+        patches, slots = (table[..., part].gather(1, rank) for part in (patch, slot))
+        place = torch.where(known & (patches >= 0), holder.gather(1, patches.clamp(min=0)), NONE)
+        slots = slots.clamp(min=0)[..., None]
+        # Where nothing is known, what stands there stays.
+        place = torch.where(place >= 0, place, targets.gather(2, slots).squeeze(2))
+        targets = targets.scatter(2, slots, place[..., None])
+    return targets, copies.masked & (targets >= 0).any(2)

@@ -6,9 +6,14 @@ the question: the answer decides what is right, never what is seen.
 Axis names: batch (images), patches (raster order), dim (vision width).
 """
 
+from operator import attrgetter
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from llava.data.batch import Batch
+from llava.train.losses.looking import tokens_under
 
 
 def relevance_loss(relevance: Tensor, wanted: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
@@ -53,3 +58,17 @@ def noise_gate(features: Tensor, relevance: Tensor, noise: Tensor, *, keep: int,
     center = features.mean(1, keepdim=True).detach()
     spread = features.std(1, keepdim=True).detach()
     return center + signal * (features - center) + drowned * spread * noise.to(features.dtype)
+
+
+def relevant_patches(batch: Batch, boxes: Tensor) -> Tensor:
+    """(images, patches) float32: where to look, half of it at the answer, half at what the question names.
+
+    Args:
+        boxes: (images, patches, 4), one row for each image of every sample.
+    """
+    kinds = []
+    for boxes_of in (attrgetter("answer_boxes"), attrgetter("evidence")):
+        questions = [batch.page_questions[sample] for sample in batch.sample_index]
+        under = tokens_under(boxes, [() if question is None else boxes_of(question) for question in questions]).float()
+        kinds.append(under / under.sum(1, keepdim=True).clamp(min=1))
+    return torch.stack(kinds).mean(0)

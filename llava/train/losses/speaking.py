@@ -2,86 +2,73 @@
 
 A small model soon looks at the right patches and for long does not say what it sees: what attention passes on has to
 survive in the head's words, and answers alone teach that one word at a time. Here every selected patch is asked what
-each head would write of it into the residual stream, and that must be the word for what the patch shows: head 0 its
-word or first character, head 1 its second and head 2 its third character. Short numbers and codes are printed in fewer
-patches than they have characters, so the head decides which of them is said, and an answer's position which head looks.
+each head would write of it into the residual stream: head 0 the character in the patch's first slot, head 1 that in the
+second, and so on.
 
 That copying heads are an attention pattern and a value path apart is from Elhage et al., A Mathematical Framework for
 Transformer Circuits (2021).
 
-Axis names: tokens (selected patches of all rows), words (of ``WordTable``), rows and positions (as in ``TwoCopies``).
+Axis names: tokens (selected patches of all images), vocab.
 """
 
-from collections.abc import Mapping
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
-from llava.constants import IGNORE_INDEX
+from llava.data.page_truth import SLOT_ROLES
+from llava.data.print_targets import SLOTS
 from llava.model.language_model.llada.modeling_llada import LLaDABlock
-from llava.train.losses.reading import alignment_cosines
+from llava.pages import NONE
+from llava.train.losses.alignment import role_cosines
+from llava.train.losses.loss import AnswersLoss, AnswersSeen, LossSetup, Part
 
-SPOKEN = ("figure", "second", "third")
-"""The role that each head says."""
+
+class SpeakingLoss(AnswersLoss):
+    """Asked of the layers whose attention points."""
+
+    def __init__(self, setup: LossSetup) -> None:
+        super().__init__()
+        self.layers = setup.options.pointing_layers
+
+    def watched(self) -> tuple[int, ...]:
+        return self.layers
+
+    def forward(self, seen: AnswersSeen) -> Part:
+        """The sum over layers, heads and tokens that show something for them, and the number of these."""
+        at = seen.places
+        rows, tokens = at.real
+        samples, places = at.samples[rows], at.detail[rows, tokens]
+        named = seen.pages.truth.names[at.images[rows], : len(SLOT_ROLES), at.kept[rows, tokens], 0]
+        head = seen.pages.lavida.model.head_weight
+        said = [
+            speaking_loss(given.block, given.hidden[samples, places], named, head)
+            for given in (seen.inputs[layer] for layer in self.layers)
+        ]
+        totals, counts = zip(*said, strict=True)
+        return torch.stack(totals).sum(), torch.stack(counts).sum()
 
 
 def speaking_loss(
-    block: LLaDABlock, hidden: Tensor, words: Mapping[str, Tensor], vocabulary: Tensor, *, scale: float = 12.0
+    block: LLaDABlock, hidden: Tensor, named: Tensor, vocabulary: Tensor, *, scale: float = 12.0
 ) -> tuple[Tensor, Tensor]:
-    """How far what each head passes on is from the words for what a token shows.
+    """How far what each head passes on is from the characters that a token shows.
 
     Returns the sum of cross-entropies over heads and the tokens that show something for them, float32, and their count.
 
     Args:
         hidden: (tokens, dim) what the layer is given at the tokens.
-        words: per role of ``SPOKEN`` (tokens, words), distributions or zeros.
-        vocabulary: (words, dim) the head's rows for these words.
+        named: (tokens, SLOTS) the character in each slot, as a token of the vocabulary, or ``NONE``.
+        vocabulary: (vocab, dim) the head's rows; characters are told from those that are shown here.
         scale: the cosines' inverse temperature.
     """
     values = block.v_proj(block.attn_norm(hidden)).unflatten(-1, (block.num_heads, -1))
     total, count = hidden.new_zeros((), dtype=torch.float32), torch.zeros((), dtype=torch.int64, device=hidden.device)
-    for head, role in enumerate(SPOKEN[: block.num_heads]):
-        named = words[role].sum(-1) > 0
+    for head in range(min(SLOTS, block.num_heads)):
+        shown = named[:, head] != NONE
         alone = torch.zeros_like(values)
         alone[:, head] = values[:, head]
-        said = block.attn_out(alone.flatten(1))[named]
-        scores = scale * alignment_cosines(said, vocabulary)
-        total = total - (words[role][named] * scores.log_softmax(-1)).sum()
-        count = count + named.sum()
+        said = block.attn_out(alone.flatten(1))[shown]
+        tokens, place = named[shown, head].unique(return_inverse=True)
+        scores = (scale * role_cosines(said, vocabulary[tokens], SLOT_ROLES[0])).log_softmax(-1)
+        total = total - scores.gather(-1, place[:, None]).sum()
+        count = count + shown.sum()
     return total, count
-
-
-class WordPlaces(nn.Module):
-    """Where in its word a token of an answer stands, which decides the head that should look for it."""
-
-    begins: Tensor
-    """(vocab,) bool: the token starts a word."""
-    blank: Tensor
-    """(vocab,) bool: the token is nothing but space, as in front of digits."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        super().__init__()
-        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-        self.register_buffer("begins", torch.tensor([text.startswith(" ") for text in texts]), persistent=False)
-        self.register_buffer("blank", torch.tensor([text.isspace() for text in texts]), persistent=False)
-
-    def forward(self, labels: Tensor, content: Tensor) -> Tensor:
-        """(rows, positions) int64 from 0 to len(SPOKEN) - 1, -1 where no head is asked.
-
-        The first token behind an answer has a place, too: whoever ends a number must look whether a digit is left.
-
-        Args:
-            labels: (rows, positions) int64.
-            content: (rows, positions) bool: answer tokens that say something.
-        """
-        known = labels.clamp(min=0, max=len(self.begins) - 1)
-        blank = content & self.blank[known]
-        content = content & ~blank
-        behind = F.pad(content, (1, 0))[:, :-1]
-        places = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
-        starts = content & (~behind | self.begins[known])
-        place = places - torch.where(starts, places, 0).cummax(1).values
-        asked = (content | (behind & (labels != IGNORE_INDEX))) & ~blank & (place < len(SPOKEN))
-        return torch.where(asked, place, -1)

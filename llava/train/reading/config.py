@@ -26,6 +26,8 @@ class ReadingConfig(Settings):
     """Patches along the side of the pages that the tower will see; crops get position embeddings of any part of it."""
     layers: tuple[int, ...] = (2, 5)
     """After which layers, counted from 1, heads name the characters."""
+    exact: float = 0.5
+    """Share of the loss that asks for no exact place (``line_loss``)."""
     muon: float = 0.02
     """Learning rate of hidden matrices, by Muon."""
     rate: float = 1.5e-3
@@ -49,7 +51,7 @@ class ReadingConfig(Settings):
         for name in ("grid", "probe_every"):
             self.check_count(name, 1)
         self.check_count("seed", 0)
-        for name in ("muon", "rate", "weight_decay"):
+        for name in ("muon", "rate", "weight_decay", "exact"):
             self.check_number(name)
         if self.crops.cells > self.grid:
             raise ValueError(f"crops of {self.crops.cells} patches do not fit into pages of {self.grid}")

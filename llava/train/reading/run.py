@@ -43,8 +43,8 @@ def run_reading(config: ReadingConfig, *, resume: bool = False) -> Path:
     torch.manual_seed(config.seed)
     tokenizer, model, _, _ = load_pretrained_model(config.model, device_map="cpu", torch_dtype="float32")
     tower = model.get_vision_tower()
-    reader = CropReader(tower, config.layers, config.grid)
-    folders = [Path(folder) for folder in config.crops.fonts]
+    reader = CropReader(tower, config.layers, config.grid, exact=config.exact)
+    folders = tuple(map(Path, config.crops.fonts))
     probe = ReadingProbe(
         training_faces(folders), held_out_faces(folders), cells=config.crops.cells, patch=tower.patch_size
     )

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from llava.model.language_model.llada.modeling_llada import LLaDAModel
+from llava.model.language_model.backbone import Backbone
 
 
-def check_capturable(model: LLaDAModel) -> None:
+def check_capturable(model: Backbone) -> None:
     """Refuse a model whose step cannot be recorded.
 
     Raises:

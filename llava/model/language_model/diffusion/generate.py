@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llava.model.language_model.backbone import Backbone
 from llava.model.language_model.diffusion.cuda_graph import CapturedStep, check_capturable
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.sampling import confidence, sample_tokens
 from llava.model.language_model.diffusion.schedule import num_transfer_tokens
-from llava.model.language_model.llada.modeling_llada import LLaDAModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class _Ending:
 
 @torch.no_grad()
 def denoise(
-    model: LLaDAModel,
+    model: Backbone,
     prefix_embeds: Tensor,
     prefix_lengths: Sequence[int],
     config: DecodingConfig,
@@ -159,7 +159,7 @@ def denoise(
 
 
 def _predictor(
-    model: LLaDAModel, prefix_embeds: Tensor, prefix_lengths: Sequence[int], config: DecodingConfig
+    model: Backbone, prefix_embeds: Tensor, prefix_lengths: Sequence[int], config: DecodingConfig
 ) -> Callable[[Tensor, int, int], Tensor]:
     """A function from answer ids and a window to float32 logits (batch, window, vocab)."""
     length = config.max_new_tokens

@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
+from llava.model.language_model.lavida_config import check_count
+
 
 class LLaDAConfig(PretrainedConfig):
     """Sizes, special ids and fixed choices of a LLaDA model; the defaults are LLaDA-8B's.
@@ -58,6 +60,11 @@ class LLaDAConfig(PretrainedConfig):
     eot_token_id: int = 126348
     infill_token_id: int | None = 126085
 
+    @property
+    def vocab_rows(self) -> int:
+        """Rows of the embedding, of which the last may stand for no word."""
+        return self.embedding_size or self.vocab_size
+
     def __post_init__(self, **kwargs: Any) -> None:
         if self.embedding_size is None:
             self.embedding_size = self.vocab_size
@@ -77,34 +84,6 @@ _ONLY_CHOICE = {
     "scale_logits": (False,),
     "input_emb_norm": (False,),
 }
-
-
-def check_count(config: PretrainedConfig, name: str) -> None:
-    """Refuse a setting that is not a positive whole number.
-
-    Raises:
-        ValueError: naming the setting and its value.
-    """
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"config: {name} must be a positive whole number, got {value!r}")
-
-
-def check_special_ids(config: LLaDAConfig) -> None:
-    """Refuse special ids that are missing or have no embedding; called once the tokenizer's ids are filled in.
-
-    Raises:
-        ValueError: naming the id and the range.
-    """
-    rows = config.embedding_size or config.vocab_size
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    for name, value in [
-        ("mask_token_id", config.mask_token_id),
-        ("eot_token_id", config.eot_token_id),
-        *(("eos_token_id", end) for end in ends),
-    ]:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < rows:
-            raise ValueError(f"config: {name} must be an id from 0 to {rows - 1}, got {value!r}")
 
 
 def _check_architecture(config: LLaDAConfig) -> None:

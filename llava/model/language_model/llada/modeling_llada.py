@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from llava.model.language_model.backbone import Backbone, Rotary
 from llava.model.language_model.diffusion.kv_cache import KVCache
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
-
-Rotary = tuple[Tensor, Tensor]
-"""Cosine and sine, each float32 (batch or 1, 1, length, head_dim)."""
 
 
 def rotary_embedding(positions: Tensor, head_dim: int, theta: float) -> Rotary:
@@ -93,13 +91,15 @@ class LLaDABlock(GradientCheckpointingLayer):
         return hidden + self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed))
 
 
-class LLaDAModel(nn.Module):
+class LLaDAModel(Backbone):
     """Embedding, blocks, final norm and output head, without a task."""
+
+    config: LLaDAConfig
 
     def __init__(self, config: LLaDAConfig) -> None:
         super().__init__()
         self.config = config
-        rows = config.embedding_size or config.vocab_size
+        rows = config.vocab_rows
         self.transformer = nn.ModuleDict(
             {
                 "wte": nn.Embedding(rows, config.d_model),
@@ -114,6 +114,14 @@ class LLaDAModel(nn.Module):
     def blocks(self) -> list[LLaDABlock]:
         """The transformer layers in order."""
         return list(cast(nn.ModuleList, self.transformer["blocks"]))  # type: ignore[arg-type]
+
+    @property
+    def embedding(self) -> nn.Module:
+        return self.transformer["wte"]
+
+    @embedding.setter
+    def embedding(self, value: nn.Module) -> None:
+        self.transformer["wte"] = value
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Word embeddings (batch, length, dim) of token ids (batch, length)."""

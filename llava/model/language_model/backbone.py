@@ -1,0 +1,64 @@
+"""What LaViDa and diffusion decoding ask of a language model, whichever it is.
+
+Axis names: batch, length (positions), prefix (prompt positions), answer (positions to fill), dim, vocab.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from transformers import PretrainedConfig
+
+from llava.model.language_model.diffusion.kv_cache import KVCache
+
+Rotary = tuple[Tensor, Tensor]
+"""Cosines and sines of rotary angles."""
+
+
+class Backbone(nn.Module):
+    """A masked-diffusion language model without a task: embedding, layers, final norm and output head."""
+
+    config: PretrainedConfig
+    embedding: nn.Module
+    """Looked up by token ids."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The transformer layers in order."""
+
+    @property
+    @abstractmethod
+    def head_weight(self) -> Tensor:
+        """What turns hidden states into scores, (vocab, dim)."""
+
+    @abstractmethod
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Word embeddings (batch, length, dim) of token ids (batch, length)."""
+
+    @abstractmethod
+    def compute_logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary, (..., vocab), for final hidden states (..., dim)."""
+
+    @abstractmethod
+    def forward(
+        self, inputs_embeds: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (batch, length, dim) with attention between all real positions.
+
+        Args:
+            attention_mask: True where a key may be seen, (batch, length) or (batch, length, length); None for all.
+            position_ids: (batch, length) rotary positions; counted from the row's start when not given.
+        """
+
+    @abstractmethod
+    def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
+        """The prefix's keys and values, with ``num_answer`` free slots behind them."""
+
+    @abstractmethod
+    def answer_rotary(self, cache: KVCache, num_answer: int) -> Rotary:
+        """Rotary angles of the answer behind each sample's own prefix."""
+
+    @abstractmethod
+    def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
+        """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself."""

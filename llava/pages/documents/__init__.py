@@ -1,0 +1,1 @@
+"""Documents printed freely: forms, bills, letters, lists and tables in an open vocabulary."""

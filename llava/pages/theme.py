@@ -1,0 +1,104 @@
+"""How a freely printed page looks: its paper and inks, its faces of type, its sizes."""
+
+from dataclasses import dataclass
+from math import exp, log
+
+import numpy as np
+
+from llava.pages.chance import happens
+from llava.pages.faces import FontBook, FontFace, held_out_faces, training_faces
+from llava.pages.looks import Palette
+from llava.pages.page import RGB
+
+_HUES: dict[str, RGB] = {
+    "red": (214, 39, 40), "orange": (255, 127, 14), "yellow": (240, 200, 20), "green": (44, 160, 44),
+    "blue": (31, 100, 190), "purple": (128, 60, 170), "pink": (240, 110, 180), "brown": (130, 82, 60),
+}  # fmt: skip
+"""The middle of what each name of a color may look like."""
+_SHAPES = ((1.0, 1.0), (0.707, 1.0), (0.773, 1.0), (1.414, 1.0), (1.3, 1.0), (0.6, 1.0))
+"""Widths and heights of paper: squares, A4 and letter, both ways up, and narrow slips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Theme:
+    """One page's look."""
+
+    width: int
+    height: int
+    """Of the page, in pixels."""
+    palette: Palette
+    plain: FontFace
+    strong: FontFace
+    """For headings and whatever stands out; the plain face where its family has no bold."""
+    size: float
+    """Of plain print, in pixels per em."""
+    leading: float
+    """Distance of baselines, in ems."""
+
+    @property
+    def line(self) -> float:
+        """Distance of baselines in pixels."""
+        return self.size * self.leading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What themes are drawn from.
+
+    ``side`` is that of the square view that the page is squeezed into before it is read: print is as large, there, as
+    ``sizes`` says, whatever the page's own pixels.
+    """
+
+    side: int = 672
+    sizes: tuple[float, float] = (9.0, 20.0)
+    dark: float = 0.1
+    tinted: float = 0.25
+    held_out: bool = False
+    """Set in families of type that are kept for the test, not in those that are trained on."""
+
+    @property
+    def book(self) -> FontBook:
+        """What is installed of them."""
+        return held_out_faces() if self.held_out else training_faces()
+
+
+def draw_theme(rng: np.random.Generator, looks: Looks) -> Theme:
+    """A look at random."""
+    shape = _SHAPES[int(rng.integers(len(_SHAPES)))] if happens(rng, 0.7) else (rng.uniform(0.6, 1.6), 1.0)
+    scale = looks.side * rng.uniform(1.0, 1.6) / (shape[0] * shape[1]) ** 0.5
+    width, height = round(shape[0] * scale), round(shape[1] * scale)
+    low, high = looks.sizes
+    size = exp(rng.uniform(log(low), log(high))) * height / looks.side
+    # A wide page is squeezed until its letters are narrow: they must stay wide enough to be told apart.
+    size = max(size, 0.75 * low * width / looks.side)
+    plain = looks.book.draw(rng)
+    bold = [face for face in looks.book.faces if face.family == plain.family and "Bold" in face.style]
+    bold = [face for face in bold if "Italic" not in face.style and "Oblique" not in face.style] or [plain]
+    return Theme(
+        width=width,
+        height=height,
+        palette=draw_palette(rng, dark=looks.dark, tinted=looks.tinted),
+        plain=plain,
+        strong=bold[0],
+        size=size,
+        leading=rng.uniform(1.2, 1.7),
+    )
+
+
+def draw_palette(rng: np.random.Generator, *, dark: float, tinted: float) -> Palette:
+    """Paper and ink that can be told apart, and every named color as someone might mean it."""
+    paper = np.full(3, float(rng.integers(240, 256)))
+    ink = np.full(3, float(rng.integers(0, 70)))
+    if happens(rng, tinted):
+        paper, ink = rng.uniform(215, 256, 3), rng.uniform(0, 90, 3)
+    if happens(rng, dark):
+        paper, ink = ink, paper
+    gray, rule, tint = (ink * (1 - share) + paper * share for share in (0.35, 0.6, rng.uniform(0.88, 0.95)))
+    colors = {name: _rgb(np.array(color) + rng.normal(0, 14, 3)) for name, color in _HUES.items()}
+    plain = {"black": _rgb(ink), "gray": _rgb(gray), "white": _rgb(paper)}
+    return Palette(paper=_rgb(paper), tint=_rgb(tint), rule=_rgb(rule), colors={**colors, **plain})
+
+
+def _rgb(color: np.ndarray) -> RGB:
+    red, green, blue = (int(level) for level in np.clip(color, 0, 255))
+    return red, green, blue

@@ -1,0 +1,51 @@
+"""What losses leave open beside their weights."""
+
+from dataclasses import dataclass
+
+from shirg.settings import Settings
+
+TEACHERS = ("boxes", "attention", "gate")
+"""Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(Settings):
+    """Choices of single losses.
+
+    Raises:
+        ValueError: if a number is out of range, or a choice does not exist.
+    """
+
+    prefix_lm: bool = False
+    """Hide the answer from the prompt, as decoding from a cache does. Released weights were trained without."""
+    reweight: bool = False
+    """Weigh tokens by 1 / p (LLaDA) instead of all alike (LaViDa)."""
+    budget_every: int = 50
+    """Steps between measurements of the budgets."""
+    budget_draws: int = 4
+    """Noise draws that a measurement averages over."""
+    budget_slack: float = 0.02
+    """A budget will do when its loss is within this share of the best one's. More of it weighs tokens higher, and keeps
+    small losses from deciding by their last digits."""
+    relevance_teacher: str = "attention"
+    """One of ``TEACHERS``."""
+    grounding_layers: tuple[int, ...] = (0,)
+    """Layers of the language model whose attention is taught where questions look."""
+    grounding_heads: int = 2
+    """Heads of each that are taught."""
+    pointing_layers: tuple[int, ...] = (1, 2)
+    """Layers whose attention is taught where answers look, or distilled from. Their heads look for the characters of
+    the slots of patches, the first head for those of the first slot."""
+
+    def __post_init__(self) -> None:
+        self.check_number("budget_slack")
+        for name, least in (("budget_every", 1), ("budget_draws", 4), ("grounding_heads", 1)):
+            self.check_count(name, least)
+        for name in ("prefix_lm", "reweight"):
+            self.check_switch(name)
+        self.check_choice("relevance_teacher", TEACHERS)
+        for name in ("pointing_layers", "grounding_layers"):
+            layers = getattr(self, name)
+            if not isinstance(layers, list | tuple) or not layers or any(type(layer) is not int for layer in layers):
+                raise ValueError(f"{name} must be a list of at least one layer's number, got {layers!r}")
+            object.__setattr__(self, name, tuple(layers))
