@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from llava.data.print_targets import print_targets
-from llava.pages.crops import CropStyle, draw_crop
-from llava.pages.faces import SHIPPED, SYSTEM, FontBook, training_faces
+from llava.pages.crops import draw_crop
+from llava.pages.faces import SHIPPED, SYSTEM, training_faces
+from llava.pages.pdf_crops import PdfPages
+from llava.pages.print import Print
 from shirg.settings import Settings
 
 
@@ -30,17 +33,21 @@ class CropsConfig(Settings):
     """Patches along a side."""
     ramp: float = 0.25
     """Share of the run over which everything opens up, from common type near one size to all that crops vary."""
+    pdfs: tuple[str, ...] = ()
+    """PDF files, and folders that hold some: your own documents, if the model is to read their print."""
+    pdf_share: float = 0.25
+    """Share of crops that are taken from them, if there are any."""
     fonts: tuple[str, ...] = (str(SHIPPED), str(SYSTEM))
     """Folders with faces of type; families held out are left out."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fonts", tuple(self.fonts))
+        for name in ("fonts", "pdfs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, least in (("crops", 1), ("cells", 2), ("seed", 0)):
             self.check_count(name, least)
-        self.check_number("ramp")
-        if self.ramp > 1:
-            raise ValueError(f"ramp is a share of the run, from 0 to 1, got {self.ramp!r}")
+        for name in ("ramp", "pdf_share"):
+            self.check_number(name, 0.0, 1.0)
 
 
 class CropDataset(Dataset[Mapping[str, Tensor]]):
@@ -54,6 +61,7 @@ class CropDataset(Dataset[Mapping[str, Tensor]]):
     def __init__(self, config: CropsConfig, *, patch: int, grid: int) -> None:
         self.config, self.patch, self.grid = config, patch, grid
         self._book = training_faces(tuple(map(Path, config.fonts)))
+        self._pdfs = PdfPages(find_pdfs(config.pdfs)) if config.pdfs and config.pdf_share else None
 
     def __len__(self) -> int:
         return self.config.crops
@@ -63,22 +71,36 @@ class CropDataset(Dataset[Mapping[str, Tensor]]):
         rng = np.random.default_rng([config.seed, index])
         ease = max(0.0, 1 - index / (config.ramp * config.crops)) if config.ramp else 0.0
         place = rng.integers(0, self.grid - config.cells + 1, 2)
-        return crop_sample(rng, self._book, config.cells, self.patch, tuple(place.tolist()), ease=ease)
+        side = config.cells * self.patch
+        # By its number and not by chance: neighbors share a page.
+        count = int((index + 1) * config.pdf_share) - int(index * config.pdf_share)
+        if self._pdfs is not None and count:
+            image, printed = self._pdfs.crop(config.seed, int(index * config.pdf_share), side, ease=ease)
+        else:
+            image, printed = draw_crop(rng, self._book, side, ease=ease)
+        return crop_sample(image, printed, self.patch, tuple(place.tolist()), ease=ease)
+
+
+def find_pdfs(names: Sequence[str]) -> list[Path]:
+    """The PDF files among some paths and in the folders among them.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file or folder {name} with PDFs")
+        found += sorted(path.rglob("*.pdf")) if path.is_dir() else [path]
+    return found
 
 
 def crop_sample(
-    rng: np.random.Generator,
-    book: FontBook,
-    cells: int,
-    patch: int,
-    place: tuple[int, int],
-    *,
-    style: CropStyle | None = None,
-    ease: float = 0.0,
+    image: Image.Image, printed: Print, patch: int, place: tuple[int, ...], *, ease: float = 0.0
 ) -> dict[str, Tensor]:
-    """One crop: ``pixels`` (3, side, side) uint8, ``place`` (2,) of its first patch on the page, and its targets."""
-    side = cells * patch
-    image, printed = draw_crop(rng, book, side, style=style, ease=ease)
+    """One crop: ``pixels`` (3, side, side) uint8, ``place`` (2,) of its first patch on the page, its targets and ease."""
+    side = image.width
     targets = print_targets(printed, side, side, patch)
     return {
         "pixels": torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()),
@@ -86,6 +108,7 @@ def crop_sample(
         "classes": torch.from_numpy(targets.classes).short(),
         "places": torch.from_numpy(targets.places),
         "asked": torch.from_numpy(targets.asked),
+        "ease": torch.tensor(ease),
     }
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from llava.pages import lexicon
+from llava.pages import lexicon, names
 from llava.pages.asking import Asker
 from llava.pages.blocks import Frame, draw_text
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.charts import Chart, draw_chart
 from llava.pages.page import Box, Page, PageQuestion
-from llava.pages.sheet import RasterSheet, Sheet
+from llava.pages.print_sheet import open_sheet
+from llava.pages.sheet import Sheet
 from llava.pages.style import PageStyle
 
 _KINDS = ("bar", "grouped", "line", "pie")
@@ -20,33 +21,52 @@ _CAPTIONS["lying"] = "a bar chart"
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     """A page of charts; its questions are empty if an allowed kind has no single answer on it."""
-    sheet = RasterSheet(rng, style, pitch=style.pitch)
+    sheet = open_sheet(rng, style, pitch=style.pitch)
     layout = pick(rng, style.look.chart_layouts)
-    edge = between(rng, 3, 4 + style.side // 40)
-    if style.panels == 1:
-        title = pick(rng, lexicon.TOPICS) if happens(rng, 0.4) else ""
-        rectangle = (edge, edge, style.side - edge, style.side - edge)
-        size = min(sheet.print_size, style.side // 11)
-        charts = [draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=pick(rng, _KINDS), size=size)]
+    edge = between(rng, 3, 4 + sheet.width // 40)
+    free = style.looks is not None
+    if (free and happens(rng, 0.6)) or (not free and style.panels == 1):
+        charts = [_draw_alone(sheet, rng, style, layout, edge)]
     else:
         charts = _draw_panels(sheet, rng, style, layout, edge)
     return sheet.finish(ChartQuestions(rng, style, charts).collect())
 
 
+def _draw_alone(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout: str, edge: int) -> Chart:
+    """One chart over most of the page."""
+    right, bottom, size = float(sheet.width - edge), float(sheet.height - edge), sheet.print_size
+    if style.looks is None:
+        title = pick(rng, lexicon.TOPICS) if happens(rng, 0.4) else ""
+        size = min(size, style.side // 11)
+    else:
+        title = names.title(rng) if happens(rng, 0.7) else ""
+        if happens(rng, 0.5):
+            bottom = edge + (bottom - edge) * rng.uniform(0.45, 1.0)
+    rectangle = (edge, edge, right, bottom)
+    return draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=pick(rng, _KINDS), size=size)
+
+
 def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout: str, edge: int) -> list[Chart]:
-    """Four titled charts, and text in the space below them."""
-    side, gap = style.side, 14
-    width, height = (side - 2 * edge - gap) / 2, side * rng.uniform(0.27, 0.34)
+    """Titled charts side by side, and text in the space below them."""
+    gap, across = 14, 2
+    if style.looks is not None and sheet.width < 26 * sheet.print_size:
+        across = 1
+    width = (sheet.width - 2 * edge - gap * (across - 1)) / across
+    height = sheet.height * rng.uniform(0.27, 0.34)
     charts = []
     kinds = [*sample(rng, _KINDS, 2), "grouped", pick(rng, ("grouped", "line", "bar"))]
-    for index, title in enumerate(sample(rng, lexicon.TOPICS, 4)):
-        x, y = edge + (width + gap) * (index % 2), edge + (height + gap) * (index // 2)
+    titles = sample(rng, lexicon.TOPICS, 4)
+    if style.looks is not None:
+        titles = list(dict.fromkeys(names.title(rng) for _ in range(between(rng, 2, 4))))
+        titles = titles[: 2 * across]
+    for index, title in enumerate(titles):
+        x, y = edge + (width + gap) * (index % across), edge + (height + gap) * (index // across)
         rectangle = (x, y, x + width, y + height)
         kind = kinds[index]
         charts.append(draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=kind, size=sheet.print_size))
-    top = edge + 2 * (height + gap)
-    frame = Frame(sheet=sheet, rng=rng, left=edge, top=top, right=side - edge, bottom=side - edge)
-    draw_text(frame)
+    if style.looks is None:
+        top = edge + 2 * (height + gap)
+        draw_text(Frame(sheet=sheet, rng=rng, left=edge, top=top, right=sheet.width - edge, bottom=sheet.height - edge))
     return charts
 
 

@@ -48,7 +48,7 @@ def draw_crop(
     low = exp(variety * log(style.least_size) + ease * log(style.first_size * 0.95))
     high = exp(variety * log(style.most_size) + ease * log(style.first_size * 1.1))
     size = exp(rng.uniform(log(low), log(high)) * 0.6 + 0.4 * rng.uniform(log(low), log(min(high, max(low * 1.1, 24)))))
-    across, down = _scales(rng, style, variety)
+    across, down = draw_scales(rng, style, variety)
     width, height = ceil(side / across), ceil(side / down)
     painter = _Painter(rng, book, style, variety, width, height, size / down)
     painter.fill_with_print()
@@ -60,7 +60,7 @@ def draw_crop(
     return wear_down(rng, image, style.wear.scaled(variety)), print_
 
 
-def _scales(rng: np.random.Generator, style: CropStyle, variety: float) -> tuple[float, float]:
+def draw_scales(rng: np.random.Generator, style: CropStyle, variety: float) -> tuple[float, float]:
     """How much smaller the crop is than what is drawn, across and down: print set at its final size is hinted to the
     raster, print that was set larger is not."""
     if happens(rng, 1 - 0.6 * variety):

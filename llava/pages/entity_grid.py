@@ -8,7 +8,8 @@ import numpy as np
 from llava.pages.asking import Asker
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.page import FIGURES, HUES, Box, Page, PageQuestion, plural
-from llava.pages.sheet import RasterSheet, Sheet
+from llava.pages.print_sheet import open_sheet
+from llava.pages.sheet import Sheet
 from llava.pages.style import PageStyle
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -39,7 +40,7 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 
     With ``style.codes`` every entity has a printed code of its own; with ``style.filled`` the grid fills the page.
     """
-    sheet = RasterSheet(rng, style)
+    sheet = open_sheet(rng, style)
     grid = _Grid(rng, style, sheet)
     return sheet.finish(grid.questions())
 
@@ -51,8 +52,10 @@ class _Grid:
         label = sheet.face()
         strip = round(label.size + 6)
         cell = between(rng, *style.cell)
-        most = min(_MOST_LINES, (style.side - strip) // cell)
-        fewest = most - 1 if style.filled else 2
+        if style.looks is not None:
+            cell = round(label.size * rng.uniform(3.0, 5.5))
+        most = min(_MOST_LINES, (min(sheet.width, sheet.height) - strip) // cell)
+        fewest = most - 1 if style.filled and style.looks is None else min(2, most)
         num_rows, num_columns = between(rng, fewest, most), between(rng, fewest, most)
         numbers, letters = [str(number + 1) for number in range(most)], list(_LETTERS[:most])
         rows_numbered = happens(rng, 0.5)
@@ -60,7 +63,7 @@ class _Grid:
         self.columns = (letters if rows_numbered else numbers)[:num_columns]
         self.left = strip if "left" in corner else 0
         self.top = strip if "top" in corner else 0
-        slack = style.side - strip - cell * num_columns, style.side - strip - cell * num_rows
+        slack = sheet.width - strip - cell * num_columns, sheet.height - strip - cell * num_rows
         self.left += between(rng, 0, slack[0])
         self.top += between(rng, 0, slack[1])
         self.cell = cell

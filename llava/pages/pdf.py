@@ -7,20 +7,21 @@ printed.texts()
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import atan2, degrees, hypot
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pypdfium2
+from numpy.typing import NDArray
 from PIL import Image
 
 from llava.pages.characters import NONE, character_class
-from llava.pages.print import Print
+from llava.pages.print import Floats, Print
 
-_FINE = 64
-"""PDFium gives places as whole pixels; they are asked for on a page so many times larger."""
+Bools = NDArray[np.bool_]
+
+_FINE, _FAR = 64, 500.0
+"""PDFium gives places as whole pixels; they are asked for on a page so many times larger, and so many points apart."""
 _LEVEL = 3.0
 """Print that leans more than so many degrees is not read."""
 
@@ -85,64 +86,72 @@ def read_page(
 
 def _page_print(page: pypdfium2.PdfPage, width: int, height: int) -> Print:
     """The print of a page that is drawn ``width`` x ``height`` pixels large."""
-    raw = pypdfium2.raw
-    text = page.get_textpage()
-    rows: list[tuple[int, float, float, float, float, int]] = []
-    word, before = 0, (0.0, 0.0, 0.0)
-    for index in range(raw.FPDFText_CountChars(text)):
-        code = raw.FPDFText_GetUnicode(text, index)
-        character = chr(code) if 32 < code < 0x110000 and not 0xD800 <= code < 0xE000 else " "
-        if character.isspace() or raw.FPDFText_IsGenerated(text, index) == 1:
-            word += 1
-            continue
-        place = _character(page, text, index, width, height)
-        if place is None:
-            continue
-        left, right, base, size, level = place
-        last_right, last_base, last_size = before
-        if abs(base - last_base) > 0.3 * last_size or not -0.3 * last_size < left - last_right < 0.22 * last_size:
-            word += 1
-        before = (right, base, size)
-        rows.append((character_class(character) if level else NONE, left, right, base, size, word))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
-    _, words = np.unique(table[:, 5], return_inverse=True)
+    characters, places = _read_characters(page)
+    matrix, offset = _to_pixels(page, width, height)
+    corners = [places[:, columns] @ matrix + offset for columns in ([0, 1], [2, 3], [4, 5])]
+    (x0, y0), (x1, y1), (_, base) = (corner.T for corner in corners)
+    left, right = np.minimum(x0, x1), np.maximum(x0, x1)
+    # Where a text's own matrix puts an em's height, in pixels.
+    rise = places[:, 8:10] * places[:, 10:] @ matrix
+    run = places[:, 6:8] @ matrix
+    size = np.hypot(*rise.T)
+    level = (np.abs(np.degrees(np.arctan2(run[:, 1], run[:, 0]))) < _LEVEL) & (rise[:, 1] < 0)
+    # What stands another way has its whole box left out.
+    base = np.where(level, base, np.maximum(y0, y1))
+    size = np.where(level, size, np.maximum(np.abs(y1 - y0), 1.0))
+    shown = (characters != " ") & (right > left) & (size > 0)
     return Print(
-        classes=table[:, 0].astype(np.int64),
-        left=table[:, 1],
-        right=table[:, 2],
-        base=table[:, 3],
-        size=table[:, 4],
-        word=words.astype(np.int64),
+        classes=np.where(level, [character_class(each) for each in characters], NONE)[shown].astype(np.int64),
+        left=left[shown],
+        right=right[shown],
+        base=base[shown],
+        size=size[shown],
+        word=_words(characters == " ", left, right, base, size)[shown],
     )
 
 
-def _character(
-    page: pypdfium2.PdfPage, text: Any, index: int, width: int, height: int
-) -> tuple[float, float, float, float, bool] | None:
-    """Left, right, baseline and em of a character in pixels, and whether it stands upright; None if it is nowhere."""
+def _words(blank: Bools, left: Floats, right: Floats, base: Floats, size: Floats) -> NDArray[np.int64]:
+    """Which word each character belongs to: another one begins behind a blank or a gap, and on another line."""
+    last = np.maximum(np.arange(len(blank)) - 1, 0)
+    gap = left - right[last]
+    begins = blank | blank[last] | (np.abs(base - base[last]) > 0.3 * size[last])
+    begins |= (gap < -0.3 * size[last]) | (gap > 0.22 * size[last])
+    return np.cumsum(begins)
+
+
+def _read_characters(page: pypdfium2.PdfPage) -> tuple[NDArray[np.str_], Floats]:
+    """Every character of a page, blanks for what is none, and in points of the page two corners of its box, its origin,
+    the x and y directions of its text and the size of its font: (characters, 11)."""
     raw = pypdfium2.raw
+    text = page.get_textpage()
+    count = raw.FPDFText_CountChars(text)
+    characters = np.full(count, " ")
+    places = np.zeros((count, 11))
     x, y, matrix, box = ctypes.c_double(), ctypes.c_double(), raw.FS_MATRIX(), raw.FS_RECTF()
-    if not raw.FPDFText_GetCharOrigin(text, index, x, y) or not raw.FPDFText_GetLooseCharBox(text, index, box):
-        return None
-    raw.FPDFText_GetMatrix(text, index, matrix)
-    em = raw.FPDFText_GetFontSize(text, index) * (hypot(matrix.c, matrix.d) or 1.0)
-    x0, y0 = _to_pixels(page, width, height, box.left, box.bottom)
-    x1, y1 = _to_pixels(page, width, height, box.right, box.top)
-    origin = _to_pixels(page, width, height, x.value, y.value)
-    above = _to_pixels(page, width, height, x.value, y.value + em)
-    size = hypot(above[0] - origin[0], above[1] - origin[1])
-    upright = abs(degrees(atan2(matrix.b, matrix.a or 1e-9))) < _LEVEL and above[1] < origin[1]
-    left, right = min(x0, x1), max(x0, x1)
-    if size <= 0 or right <= left:
-        return None
-    if not upright:
-        # Its whole box is left out, whatever way it stands.
-        return left, right, max(y0, y1), max(abs(y1 - y0), 1.0), False
-    return left, right, origin[1], size, True
+    for index in range(count):
+        code = raw.FPDFText_GetUnicode(text, index)
+        if not 32 < code < 0x110000 or 0xD800 <= code < 0xE000 or raw.FPDFText_IsGenerated(text, index) == 1:
+            continue
+        if chr(code).isspace() or not raw.FPDFText_GetLooseCharBox(text, index, box):
+            continue
+        raw.FPDFText_GetCharOrigin(text, index, x, y)
+        raw.FPDFText_GetMatrix(text, index, matrix)
+        characters[index] = chr(code)
+        size = raw.FPDFText_GetFontSize(text, index)
+        places[index] = (
+            *(box.left, box.bottom, box.right, box.top, x.value, y.value),
+            *(matrix.a, matrix.b, matrix.c, matrix.d, size),
+        )
+    return characters, places
 
 
-def _to_pixels(page: pypdfium2.PdfPage, width: int, height: int, x: float, y: float) -> tuple[float, float]:
+def _to_pixels(page: pypdfium2.PdfPage, width: int, height: int) -> tuple[Floats, Floats]:
+    """(2, 2) and (2,): points of the page times the one plus the other are pixels of its picture."""
     raw = pypdfium2.raw
     across, down = ctypes.c_int(), ctypes.c_int()
-    raw.FPDF_PageToDevice(page, 0, 0, width * _FINE, height * _FINE, 0, x, y, across, down)
-    return across.value / _FINE, down.value / _FINE
+    found = []
+    for x, y in ((0.0, 0.0), (_FAR, 0.0), (0.0, _FAR)):
+        raw.FPDF_PageToDevice(page, 0, 0, width * _FINE, height * _FINE, 0, x, y, across, down)
+        found.append((across.value / _FINE, down.value / _FINE))
+    origin, right, up = np.array(found)
+    return np.stack([right - origin, up - origin]) / _FAR, origin

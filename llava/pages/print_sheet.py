@@ -3,10 +3,11 @@
 import numpy as np
 
 from llava.pages.faces import load_font
-from llava.pages.lexicon import FULL
+from llava.pages.names import open_lexicon
 from llava.pages.page import Box, Mark, Page, PageQuestion
-from llava.pages.sheet import AnyFace, Sheet
-from llava.pages.theme import Theme
+from llava.pages.sheet import AnyFace, RasterSheet, Sheet
+from llava.pages.style import PageStyle
+from llava.pages.theme import Theme, draw_theme
 from llava.pages.typesetting import Type
 from llava.pages.wear import Wear, wear_down
 
@@ -21,7 +22,9 @@ class PrintSheet(Sheet):
     def __init__(self, rng: np.random.Generator, theme: Theme, wear: Wear) -> None:
         self.theme = theme
         self._wear = wear
-        super().__init__(rng, (theme.width, theme.height), theme.palette, print_size=theme.size, lexicon=FULL)
+        super().__init__(
+            rng, (theme.width, theme.height), theme.palette, print_size=theme.size, lexicon=open_lexicon(rng)
+        )
 
     def face(self, size: float | None = None, *, strong: bool = False) -> Type:
         """The page's plain face at a size, or the one for what stands out."""
@@ -69,3 +72,10 @@ class PrintSheet(Sheet):
         """The page as it arrives."""
         image = wear_down(self._rng, self._image, self._wear)
         return Page(image=image, paper=self.palette.paper, questions=questions, marks=tuple(self._marks))
+
+
+def open_sheet(rng: np.random.Generator, style: PageStyle, *, pitch: int = 0) -> Sheet:
+    """A sheet of the kind that a style asks for: freely printed, or on a raster, typed if it has a pitch."""
+    if style.looks is not None:
+        return PrintSheet(rng, draw_theme(rng, style.looks), style.wear)
+    return RasterSheet(rng, style, pitch=pitch)

@@ -50,7 +50,9 @@ def vision_flops(config: SiglipVisionConfig, layers: int, patches: int, views: i
     block = 4 * width**2 + 2 * width * config.intermediate_size
     stem = getattr(config, "stem_channels", None)
     if stem:
-        embedding = stem_flops(config.num_channels, stem, width, int(config.patch_size), patches)
+        embedding = stem_flops(
+            config.num_channels, stem, width, int(config.patch_size), patches, getattr(config, "stem_overlap", 0)
+        )
     else:
         embedding = 2.0 * patches * width * config.num_channels * int(config.patch_size) ** 2
     return views * (layers * (2.0 * block * patches + 4.0 * width * patches**2) + embedding)

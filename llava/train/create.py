@@ -60,6 +60,8 @@ class SmallModelConfig(Settings):
     vision_layers: int = 6
     stem: tuple[int, ...] = (16, 32)
     """Channels of the convolutions before the patches; none for a plain patch embedding."""
+    stem_overlap: int = 3
+    """Pixels of the halved picture that a patch sees beyond its border."""
     language_layers: int = 4
     vision_mlp: int = 512
     language_mlp: int = 512
@@ -74,6 +76,7 @@ class SmallModelConfig(Settings):
         for name in ("width", "heads", "vision_heads", "language_layers", "vision_mlp", "language_mlp"):
             self.check_count(name, 1)
         self.check_count("vision_layers", 2)
+        self.check_count("stem_overlap", 0)
         self.check_count("vocabulary", 300)
         self.check_count("seed", 0)
         if self.width % (4 * self.heads):
@@ -114,6 +117,7 @@ def create_model(
                     "num_hidden_layers": config.vision_layers,
                     "num_attention_heads": config.vision_heads,
                     "stem_channels": list(config.stem),
+                    "stem_overlap": config.stem_overlap,
                     "image_size": 384,
                     "patch_size": PATCH,
                 },

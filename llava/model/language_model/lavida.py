@@ -35,6 +35,7 @@ _VISION_FIELDS = (
     "layer_norm_eps",
     "attention_dropout",
     "stem_channels",
+    "stem_overlap",
 )
 
 

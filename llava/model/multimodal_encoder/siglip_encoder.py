@@ -35,7 +35,9 @@ class SigLipVisionEmbeddings(nn.Module):
         stem = getattr(config, "stem_channels", None)
         self.patch_embedding: nn.Module
         if stem:
-            self.patch_embedding = ConvStem(config.num_channels, stem, config.hidden_size, self.patch_size)
+            self.patch_embedding = ConvStem(
+                config.num_channels, stem, config.hidden_size, self.patch_size, getattr(config, "stem_overlap", 0)
+            )
         else:
             self.patch_embedding = nn.Conv2d(
                 config.num_channels, config.hidden_size, kernel_size=self.patch_size, stride=self.patch_size

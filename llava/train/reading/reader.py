@@ -16,7 +16,7 @@ from llava.data.print_targets import NONE, NOTHING, SLOTS
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 
 NOTHING_WEIGHT = 0.1
-"""Weight of slots far from any character: most of a page is paper, but print must not be seen there either."""
+"""Weight of slots without a character: most of a page is paper, and a tower that is asked for it sees nothing else."""
 
 
 class SlotHead(nn.Module):
@@ -66,10 +66,13 @@ class CropReader(nn.Module):
                 found[str(number)] = self.heads[str(number)](hidden)
         return found
 
-    def forward(self, pixels: Tensor, place: Tensor, classes: Tensor, places: Tensor, asked: Tensor) -> Tensor:
-        """The mean over heads of ``line_loss``, scalar."""
+    def forward(
+        self, pixels: Tensor, place: Tensor, classes: Tensor, places: Tensor, asked: Tensor, ease: Tensor
+    ) -> Tensor:
+        """The mean over heads of ``line_loss``, scalar; as crops lose their ease, it asks more exactly."""
         found = self.logits(pixels, place).values()
-        return torch.stack([line_loss(logits, classes, places, asked, exact=self.exact) for logits in found]).mean()
+        exact = self.exact * (1 - float(ease.mean()))
+        return torch.stack([line_loss(logits, classes, places, asked, exact=exact) for logits in found]).mean()
 
 
 def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *, exact: float = 0.5) -> Tensor:
@@ -78,8 +81,8 @@ def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *,
     Two losses are mixed. One names every slot: a character its own, and near a border also the one beside it. The
     other sums the probability of the row over all ways to name each character in its own slot or in one beside it, one
     behind the other, and nothing elsewhere: connectionist temporal classification (Graves and others, 2006) with every
-    character kept near its place, and without the rule that joins equal neighbors. The first one learns faster at
-    first; the second asks for no place that cannot be told.
+    character kept near its place, and without the rule that joins equal neighbors. The first one learns faster, since
+    slots that hold nothing weigh little in it; the second asks for no place that cannot be told.
 
     Args:
         logits: (batch, patches, slots, classes) of a square of patches.
@@ -102,14 +105,15 @@ def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *,
     named = named.gather(2, classes.repeat_interleave(3, dim=1)[..., None]).squeeze(-1)
     gain = (named - empty.gather(1, index)).unflatten(1, (most, 3))
     near = torch.zeros_like(empty).scatter_reduce(1, index, inside.flatten(1).float(), "amax") > 0
-    blank = (empty * torch.where(near, 1.0, NOTHING_WEIGHT)).sum()
-    count = real.sum().clamp(min=1)
-    total = torch.zeros((), device=lines.device)
+    total = NOTHING_WEIGHT * (empty * ~near).sum()
     if exact < 1:
-        total = total + (1 - exact) * (gain * _shares(places) * inside).sum()
+        shares = _shares(places) * inside
+        named_alone = gain + (1 - NOTHING_WEIGHT) * empty.gather(1, index).unflatten(1, (most, 3))
+        total = total + (1 - exact) * ((named_alone * shares).sum() + NOTHING_WEIGHT * (empty * near).sum())
     if exact > 0:
-        total = total + exact * _any_order(gain.masked_fill(~inside, _NEVER), slots, real)
-    return -(total + blank) / count
+        written = _any_order(gain.masked_fill(~inside, _NEVER), slots, real)
+        total = total + exact * (written + (empty * near).sum())
+    return -total / real.sum().clamp(min=1)
 
 
 def _shares(places: Tensor) -> Tensor:
