@@ -16,9 +16,8 @@ from llava.mm_utils import process_images
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.pages import STYLES, Page, draw_page
 from llava.train.create import SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
-from llava.train.losses.config import LossConfig, Parts
-from llava.train.losses.pages import PageLosses
-from llava.train.model import Draws, TrainingModel
+from llava.train.losses.config import LossConfig
+from llava.train.model import Draws, Parts, TrainingModel
 from shirg.config import ShirgXConfig
 from tests.model.test_parity import block_image
 
@@ -31,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "pointing_layers": (0, 2),
 }
 SIZES = SmallModelConfig(
-    width=32, heads=2, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=1536
+    width=32, heads=4, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=1536
 )
 
 
@@ -63,9 +62,9 @@ def patched_model(similarity: str = "projected", **changes: Any) -> tuple[LlavaL
 def training_model(similarity: str = "projected", **losses: Any) -> TrainingModel:
     """A ``TrainingModel`` with all losses on, except as ``losses`` says."""
     model, handle = patched_model(similarity)
-    config = LossConfig(**{**EVERYTHING, **losses})
+    config = LossConfig.from_dict({**EVERYTHING, **losses})
     torch.manual_seed(13)
-    return TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=SIZES.width))
+    return TrainingModel(model, handle, config, drawn=True)
 
 
 def page_groups(model: LlavaLladaForMaskedDiffusion, pages: int, *, first: int = 0) -> list[Group]:
