@@ -23,7 +23,7 @@ from llava.mm_utils import single_view
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream
 from llava.serve.options import Parser
-from llava.train.losses.reading import share_named
+from llava.train.losses.alignment import share_named
 from scripts.entry import positive, run
 
 

@@ -71,7 +71,9 @@ def page_groups(model: LlavaLladaForMaskedDiffusion, pages: int, *, first: int =
     """Two questions about each of some drawn pages."""
     config = PagesConfig(families=("entity_grid",), style="shapes", pages=100, first=first)
     processor = model.get_vision_tower().image_processor
-    dataset = PageDataset(config, tokenizer(), processor, model.config, answer_block=4, truth_grid=SHIRG_X.grid)
+    dataset = PageDataset(
+        config, tokenizer(), processor, model.config, answer_block=4, truth_grid=SHIRG_X.grid, spelled=True
+    )
     return [dataset[index] for index in range(pages)]
 
 

@@ -110,15 +110,18 @@ class PageDataset(Dataset[Group]):
         samples: list[Sample] = []
         for place in sorted(asked):
             question, name = page.questions[place], f"{family}-{config.split}-{config.seed}-{number}-{place}"
+            gap = draw_gap(self.infill, self.model_config.infill_token_id, name)
             encoded = encode_conversation(
                 [("user", f"{DEFAULT_IMAGE_TOKEN}\n{question.question}"), ("assistant", question.answer)],
                 self.tokenizer,
                 answer_block=self.answer_block,
                 extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
-                gap=draw_gap(self.infill, self.model_config.infill_token_id, name),
+                gap=gap,
                 spelled=self.spelled,
             )
-            pointers = answer_pointers(page, question, grid, patch) if truth is not None and self.spelled else []
+            # Behind a gap's padding, characters no longer stand where they are counted.
+            points = truth is not None and self.spelled and gap is None
+            pointers = answer_pointers(page, question, grid, patch) if points else []
             samples.append(
                 Sample(
                     id=name,

@@ -52,8 +52,8 @@ class Namer:
         return self._known[text]
 
     def figure(self, shape: str, color: str) -> tuple[int, ...]:
-        """The tokens of a shape, one of it or many, and of its color."""
-        return tuple(dict.fromkeys(self.word(shape) + self.word(plural(shape)) + self.word(color)))[:MOST]
+        """The tokens of a shape, of its color, and of many such shapes."""
+        return tuple(dict.fromkeys(self.word(shape) + self.word(color) + self.word(plural(shape))))[:MOST]
 
 
 @dataclass(frozen=True, kw_only=True)

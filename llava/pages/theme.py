@@ -6,9 +6,10 @@ from math import exp, log
 import numpy as np
 
 from llava.pages.chance import happens
-from llava.pages.faces import FontBook, FontFace, held_out_faces, training_faces
+from llava.pages.faces import FontBook, FontFace, held_out_faces, shows, training_faces
 from llava.pages.looks import Palette
 from llava.pages.page import RGB
+from llava.pages.vocabulary import BEYOND_ASCII
 
 _HUES: dict[str, RGB] = {
     "red": (214, 39, 40), "orange": (255, 127, 14), "yellow": (240, 200, 20), "green": (44, 160, 44),
@@ -71,18 +72,34 @@ def draw_theme(rng: np.random.Generator, looks: Looks) -> Theme:
     size = exp(rng.uniform(log(low), log(high))) * height / looks.side
     # A wide page is squeezed until its letters are narrow: they must stay wide enough to be told apart.
     size = max(size, 0.75 * low * width / looks.side)
-    plain = looks.book.draw(rng)
+    plain = _draw_face(rng, looks.book)
     bold = [face for face in looks.book.faces if face.family == plain.family and "Bold" in face.style]
-    bold = [face for face in bold if "Italic" not in face.style and "Oblique" not in face.style] or [plain]
+    bold = [face for face in bold if "Italic" not in face.style and "Oblique" not in face.style and _is_complete(face)]
     return Theme(
         width=width,
         height=height,
         palette=draw_palette(rng, dark=looks.dark, tinted=looks.tinted),
         plain=plain,
-        strong=bold[0],
+        strong=bold[0] if bold else plain,
         size=size,
         leading=rng.uniform(1.2, 1.7),
     )
+
+
+def _draw_face(rng: np.random.Generator, book: FontBook) -> FontFace:
+    """A face that has every character that pages print."""
+    for _ in range(_DRAWS):
+        face = book.draw(rng)
+        if _is_complete(face):
+            return face
+    raise ValueError(f"none of {_DRAWS} faces of type has all of {BEYOND_ASCII}; install some that do, as DejaVu")
+
+
+def _is_complete(face: FontFace) -> bool:
+    return all(shows(face.path, character) for character in BEYOND_ASCII)
+
+
+_DRAWS = 500
 
 
 def draw_palette(rng: np.random.Generator, *, dark: float, tinted: float) -> Palette:

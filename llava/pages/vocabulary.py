@@ -22,6 +22,9 @@ _ACCENTS = {
     "a": "áàâäãåāą", "e": "éèêëēęě", "i": "íìîïī", "o": "óòôöõøōő", "u": "úùûüūůű", "c": "çćč", "n": "ñńň", "s": "śšş",
     "z": "źżž", "l": "ł", "y": "ýÿ", "r": "ř", "t": "ť", "d": "ďđ", "g": "ğ",
 }  # fmt: skip
+_SMALL = "".join(_ACCENTS.values())
+BEYOND_ASCII = "£€·ß" + "".join(dict.fromkeys(_SMALL + _SMALL.upper()))
+"""What pages print beside ASCII; a face without these would print empty boxes in their place."""
 _ENDINGS = ("", "", "", "er", "ing", "tion", "ment", "berg", "ville", "ová", "ski", "sson", "elli", "ez", "ford", "ham")
 _CURRENCIES = ("$", "€", "£", "USD ", "EUR ", "CHF ", "kr ", "")
 _MONTHS = (

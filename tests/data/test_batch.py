@@ -31,14 +31,29 @@ GROUPS = [
 ]
 TRUTHS = [
     PageTruth(
-        shown=torch.full((9, 4), number, dtype=torch.int16), labels=torch.full((2, 2, 4), -number, dtype=torch.int16)
+        classes=torch.full((2, 8), number, dtype=torch.int16),
+        places=torch.full((2, 8), number + 0.5),
+        asked=torch.arange(16).view(2, 8) % number > 0,
+        order=torch.full((4, 4), number, dtype=torch.int8),
+        turn=torch.full((4, 2), -1, dtype=torch.int8),
+        names=torch.full((8, 4, 6), number, dtype=torch.int32),
+        labels=torch.full((2, 2, 4), -number, dtype=torch.int16),
     )
     for number in (5, 6)
 ]
 
 
 def with_truths(*truths):
-    return [tuple(replace(each, truth=truth) for each in group) for group, truth in zip(GROUPS, truths, strict=True)]
+    """Each page's samples with its truth, and of those that have one the first with a place for each character."""
+    return [
+        tuple(
+            replace(each, truth=truth, pointers=torch.arange(12, dtype=torch.int16).view(3, 4) if row == 0 else None)
+            if truth
+            else each
+            for row, each in enumerate(group)
+        )
+        for group, truth in zip(GROUPS, truths, strict=True)
+    ]
 
 
 def test_every_placeholder_knows_its_image_and_its_sample():
@@ -59,6 +74,13 @@ def test_every_view_has_its_page_s_truth():
     assert make_batch(GROUPS).truths == (None, None, None)
 
 
+def test_every_sample_has_its_answer_s_pointers():
+    found = make_batch(with_truths(TRUTHS[0], None, TRUTHS[1])).pointers
+    assert [each is None for each in found] == [False, True, True, False, True]
+    assert found[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert make_batch(GROUPS).pointers == (None,) * 5
+
+
 @pytest.mark.parametrize("groups", [GROUPS, with_truths(TRUTHS[0], None, TRUTHS[1]), GROUPS[1:2]])
 def test_a_batch_comes_whole_out_of_a_data_loader_s_worker(groups):
     batch = make_batch(groups)
@@ -67,7 +89,9 @@ def test_a_batch_comes_whole_out_of_a_data_loader_s_worker(groups):
         assert_close(getattr(found, name), getattr(batch, name), rtol=0, atol=0)
     assert_close(*([vars(truth) for truth in each.truths if truth] for each in (found, batch)), rtol=0, atol=0)
     assert [truth is None for truth in found.truths] == [truth is None for truth in batch.truths]
-    tensors = {name: getattr(batch, name) for name in ("prompts", "labels", "views", "truths")}
+    assert_close([each for each in found.pointers if each is not None], [p for p in batch.pointers if p is not None])
+    assert [each is None for each in found.pointers] == [each is None for each in batch.pointers]
+    tensors = {name: getattr(batch, name) for name in ("prompts", "labels", "views", "truths", "pointers")}
     assert replace(found, **tensors) == batch
 
 

@@ -6,7 +6,7 @@ import torch
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.data.infill import WHOLE, InfillConfig
 from llava.data.page_data import PageDataset, PagesConfig
-from llava.data.page_truth import page_truth
+from llava.data.page_truth import Namer, answer_pointers, page_truth
 from llava.mm_utils import process_images
 from llava.pages import FAMILIES, STYLES, draw_page
 from llava.train.create import page_texts
@@ -62,12 +62,36 @@ def test_the_same_page_is_drawn_again_and_seeds_and_splits_differ(model):
 
 
 def test_samples_know_what_their_page_shows_where_a_grid_is_given(model):
+    namer = Namer(tokenizer())
     for index in range(3):
-        for sample in dataset(model, truth_grid=11)[index]:
-            expected = page_truth(page_of(sample.id), 11)
-            assert torch.equal(sample.truth.shown, expected.shown)
-            assert torch.equal(sample.truth.labels, expected.labels)
+        for sample in dataset(model, truth_grid=12)[index]:
+            expected = page_truth(page_of(sample.id), 12, 14, namer)
+            assert all(torch.equal(getattr(sample.truth, name), part) for name, part in vars(expected).items())
+            assert sample.pointers is None, "answers of whole tokens have no token for a character"
     assert [sample.truth for sample in dataset(model)[0]] == [None, None]
+
+
+def test_spelled_answers_have_a_token_and_a_pointer_for_every_character(model):
+    processor = model.get_vision_tower().image_processor
+    config = PagesConfig(families=("doc_page",), style="shapes", pages=9, questions=1000)
+
+    def read(**settings):
+        data = PageDataset(config, tokenizer(), processor, model.config, truth_grid=12, **settings)
+        return [sample for index in range(9) for sample in data[index]]
+
+    pointed = 0
+    for sample in read(spelled=True):
+        answer = sample.page_question.answer
+        ids = sample.input_ids[sample.labels != IGNORE_INDEX][: len(answer)]
+        assert [tokenizer().decode([token]) for token in ids] == list(answer)
+        expected = answer_pointers(page_of(sample.id), sample.page_question, 12, 14)
+        assert (sample.pointers is None) == (not expected)
+        if expected:
+            assert sample.pointers.tolist() == [list(each) for each in expected]
+            pointed += 1
+    assert pointed > 3
+    gaps = read(spelled=True, infill=InfillConfig(share=1.0))
+    assert [sample.pointers for sample in gaps] == [None] * len(gaps), "a gap moves what stands behind it"
 
 
 def test_at_most_as_many_questions_as_a_page_has(model):

@@ -8,15 +8,14 @@ from torch.testing import assert_close
 
 from llava.constants import IGNORE_INDEX
 from llava.data.batch import make_batch
-from llava.pages import patches_under
+from llava.pages import NONE, patches_under
 from llava.train import model as training
 from llava.train.losses.config import LossConfig
-from llava.train.losses.pages import PageLosses
+from llava.train.losses.relevance import relevant_patches
 from llava.train.model import TrainingModel
 from tests.losses_helpers import (
     EVERYTHING,
     SHIRG_X,
-    SIZES,
     draw_all,
     fresh_model,
     image_group,
@@ -24,13 +23,13 @@ from tests.losses_helpers import (
     page_groups,
     patched_model,
     text_group,
-    tokenizer,
     total_of,
     training_model,
 )
 from tests.model.test_parity import block_image
 
-ALL_PARTS = {"denoising", "reading", "alignment", "pointing", "grounding", "coordinate", "relevance", "budget"}
+ALL_PARTS = {"denoising", "reading", "pointing", "grounding", "coordinate", "relevance", "budget"}
+"""But alignment and speaking, which tell a token's words from those that its batch mates show."""
 
 
 def gradients(module, loss):
@@ -52,7 +51,7 @@ def moved_by(module, loss):
     ],
 )
 def test_no_group_depends_on_its_batch_mates_in_any_loss(settings, gate):
-    module = training_model("learned", **settings)
+    module = training_model("learned", alignment=0.0, **settings)
     groups = [*page_groups(module.lavida, 2), text_group(module.lavida)]
     together = module(make_batch(groups), draw_all(make_batch(groups), gate=gate))
     expected_parts = ALL_PARTS - ({"pointing", "grounding", "coordinate", "relevance"} if gate else set())
@@ -69,21 +68,22 @@ def test_no_group_depends_on_its_batch_mates_in_any_loss(settings, gate):
 
 def test_losses_of_a_page_do_not_depend_on_how_much_longer_its_batch_mates_are():
     model, handle = patched_model(resize="pad")
-    config = LossConfig(**EVERYTHING, speaking=1.0)
-    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=SIZES.width))
+    config = LossConfig.from_dict({**EVERYTHING, "alignment": 0.0})
+    module = TrainingModel(model, handle, config, drawn=True)
     whole, (page, _) = page_groups(model, 2)
     words = "<image> " + "Is the red circle left of A? " * 9
     narrow = replace(
         make_sample(model, "narrow", words, "A", [block_image(64, 160, 1)]),
         # Words for the first patch, which is what padding of the kept patches would be taken for.
-        truth=replace(page.truth, shown=page.truth.shown.index_fill(1, torch.tensor([0]), 0)),
+        truth=replace(page.truth, names=page.truth.names.index_fill(1, torch.tensor([0]), 300)),
         page_question=replace(page.page_question, answer_boxes=((0.2, 0.2, 0.8, 0.8),)),
+        pointers=torch.tensor([[66, 1, 66, 1]]),
     )
     batches = [make_batch(groups) for groups in ([(narrow,), whole], [(narrow,)], [whole])]
     pages = handle.encode_pages(batches[0].views, batches[0].image_sizes, budget=1)
     assert pages.candidate_counts[0] < 120 < pages.candidate_counts[1]
     together, *alone = [module(batch, draw_all(batch, budget=120, measured=False)) for batch in batches]
-    assert {"pointing", "grounding", "speaking"} < set(together)
+    assert {"pointing", "grounding"} < set(together)
     for name, (value, count) in together.items():
         values, counts = zip(*(parts[name] for parts in alone), strict=True)
         assert_close(value, sum(values), rtol=2e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
@@ -103,26 +103,12 @@ def test_several_images_and_text_train_beside_each_other():
     assert int(together["budget"][1]) == 2
 
 
-def test_pointing_reaches_the_right_rows_where_samples_have_no_image(monkeypatch):
-    module = training_model(grounding=0.0)
-    groups = [text_group(module.lavida), *page_groups(module.lavida, 1)]
-    seen = {}
-    monkeypatch.setattr(
-        "llava.train.losses.pages.pointing_loss",
-        lambda inputs, asking, targets, heads: seen.update(targets=targets) or (torch.zeros(()), torch.tensor(0)),
-    )
-    batch = make_batch(groups)
-    # All patches, so that what the answer is read from is there whatever the fresh similarity prefers.
-    module(batch, draw_all(batch, budget=144, measured=False))
-    assert seen["targets"].any(1).tolist() == [False, True, True] * 2
-
-
 @pytest.mark.parametrize("mode", [None, "stock"])
 def test_lavida_s_own_encoding_trains_without_shirg_x(mode):
     model, handle = fresh_model(), None
     if mode == "stock":
         model, handle = patched_model(mode="stock")
-    module = TrainingModel(model, handle, LossConfig(budget=1.0))
+    module = TrainingModel(model, handle, LossConfig.from_dict({"budget": 1.0}))
     groups = [image_group(model), text_group(model)]
     batch = make_batch(groups)
     parts = module(batch, draw_all(batch, budget=None, measured=False))
@@ -137,7 +123,7 @@ def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
     batch = make_batch(page_groups(module.lavida, 2))
     parts = module(batch, draw_all(batch))
     assert set(parts) == {"reading", "alignment"}
-    assert module.probe is None
+    assert set(module.losses) == {"reading", "alignment"}
 
 
 def test_patches_are_put_into_the_words_that_are_read_and_those_that_are_said():
@@ -145,7 +131,7 @@ def test_patches_are_put_into_the_words_that_are_read_and_those_that_are_said():
     batch = make_batch(page_groups(module.lavida, 2))
     value, _ = module(batch, draw_all(batch))["alignment"]
     grads = gradients(module, value)
-    named = set(module.page_losses.words.tokens.tolist())
+    named = {token for truth in batch.truths for token in truth.names.flatten().tolist() if token != NONE}
     for name in ("wte", "ff_out"):
         (grad,) = (grad for key, grad in grads.items() if key.endswith(f"model.transformer.{name}.weight"))
         assert set(grad.abs().sum(1).nonzero().flatten().tolist()) == named
@@ -178,7 +164,7 @@ def test_true_boxes_want_the_answer_and_what_the_question_names_alike():
     module = training_model("learned", relevance_teacher="boxes")
     batch = make_batch(page_groups(module.lavida, 3, first=4))
     pages = module.handle.encode_pages(batch.views, batch.image_sizes)
-    wanted = module.page_losses.relevant_patches(batch, pages.gather(batch.image_index))
+    wanted = relevant_patches(batch, pages.gather(batch.image_index).dual.boxes)
     named = 0
     for question, row in zip(batch.page_questions, wanted, strict=True):
         expected = torch.zeros(144)
@@ -381,8 +367,7 @@ def test_everything_runs_under_bf16_autocast_and_returns_float32(teacher):
 def test_a_narrow_padded_image_keeps_what_it_has_instead_of_ending_the_run():
     """It has 144 / 3 patches at most, fewer than most budgets that are drawn."""
     model, handle = patched_model(resize="pad")
-    config = LossConfig(**{**EVERYTHING, "reading": 0, "alignment": 0, "pointing": 0, "grounding": 0})
-    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=SIZES.width))
+    module = TrainingModel(model, handle, LossConfig())
     group = (make_sample(model, "narrow", "What is <image>?", "yes", [block_image(40, 130, 1)]),)
     batch = make_batch([group])
     (count,) = handle.encode_pages(batch.views, batch.image_sizes, budget=1).candidate_counts

@@ -5,9 +5,8 @@ import pytest
 from llava.constants import IGNORE_INDEX
 from llava.data.batch import make_batch
 from llava.train.losses.config import LossConfig
-from llava.train.losses.pages import PageLosses
 from llava.train.model import TrainingModel
-from tests.losses_helpers import EVERYTHING, draw_all, image_group, make_sample, patched_model, tokenizer
+from tests.losses_helpers import EVERYTHING, draw_all, image_group, make_sample, patched_model
 from tests.model.test_parity import block_image
 
 
@@ -37,16 +36,26 @@ def test_too_long_a_sample_names_three_lengths():
 def test_losses_without_what_they_need_are_refused_before_the_first_step(losses, similarity, match):
     model, handle = patched_model(similarity)
     with pytest.raises(ValueError, match=match):
-        TrainingModel(model, handle, LossConfig(**losses))
+        TrainingModel(model, handle, LossConfig.from_dict(losses))
 
 
-def test_pointing_heads_and_foreign_images_are_refused():
+@pytest.mark.parametrize(
+    ("losses", "match"),
+    [
+        ({"grounding_heads": 5}, "grounding_heads must be at most 4"),
+        ({"grounding_layers": (3,)}, "grounding_layers must lie from 0 to 2"),
+        ({"pointing_layers": (0, 7)}, "pointing_layers must lie from 0 to 2"),
+    ],
+)
+def test_layers_and_heads_that_do_not_exist_are_refused(losses, match):
     model, handle = patched_model()
-    config = LossConfig(**{**EVERYTHING, "pointing_heads": 3})
-    with pytest.raises(ValueError, match="pointing_heads must be at most 2"):
-        TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
-    config = LossConfig(pointing=1.0, pointing_layers=(0,))
-    module = TrainingModel(model, handle, config, PageLosses(config, tokenizer(), vision_dim=32))
+    with pytest.raises(ValueError, match=match):
+        TrainingModel(model, handle, LossConfig.from_dict({**EVERYTHING, **losses}), drawn=True)
+
+
+def test_foreign_images_among_drawn_pages_are_refused():
+    model, handle = patched_model()
+    module = TrainingModel(model, handle, LossConfig.from_dict({"reading": 1.0}), drawn=True)
     batch = make_batch([image_group(model)])
     with pytest.raises(ValueError, match="need drawn pages"):
         module(batch, draw_all(batch))

@@ -55,7 +55,8 @@ def alignment_loss(projected: Tensor, names: Tensor, embeddings: Tensor, *, scal
         wanted = tokens[shown]
         known = wanted != NONE
         # The tokens that name something here are enough to be told apart, and far fewer than all.
-        vocabulary, place = wanted.clamp(min=0).unique(return_inverse=True)
+        vocabulary = wanted[known].unique()
+        place = torch.searchsorted(vocabulary, wanted).clamp(max=len(vocabulary) - 1)
         scores = (scale * role_cosines(projected[shown], embeddings[vocabulary], role)).log_softmax(-1)
         said = scores.gather(-1, place).masked_fill(~known, 0)
         losses.append(-(said.sum(-1) / known.sum(-1)).mean())
@@ -69,3 +70,20 @@ def role_cosines(projected: Tensor, embeddings: Tensor, role: str) -> Tensor:
     # Autocast would round the cosines to 8 bits of mantissa.
     with torch.autocast(projected.device.type, enabled=False):
         return F.normalize(projected.float(), dim=-1) @ vocabulary.T
+
+
+def share_named(projected: Tensor, names: Tensor, embeddings: Tensor) -> dict[str, float]:
+    """Per role, the share of the patches that show something whose nearest token is one for it; NaN where none does.
+
+    Args:
+        projected: (patches, width).
+        names: (roles, patches, most), as ``PageTruth.names``.
+        embeddings: (vocab, width).
+    """
+    shares = {}
+    for role, tokens in zip(ROLES, names, strict=True):
+        shown = tokens[:, 0] != NONE
+        nearest = role_cosines(projected[shown], embeddings, role).argmax(-1)
+        right = (tokens[shown] == nearest[:, None]).any(-1)
+        shares[role] = float(right.float().mean())
+    return shares

@@ -132,17 +132,3 @@ def tokens_under(token_boxes: Tensor, page_boxes: Sequence[Sequence[tuple[float,
     wide = torch.minimum(x + w / 2, x1) - torch.maximum(x - w / 2, x0)
     high = torch.minimum(y + h / 2, y1) - torch.maximum(y - h / 2, y0)
     return ((wide > _TOUCH) & (high > _TOUCH)).any(1)
-
-
-def place_in_rows(masks: Tensor, rows: Tensor, places: Tensor, *, shape: tuple[int, int]) -> Tensor:
-    """(rows, width) bool with every token's mask put at its place in a row; a row may hold several images, or none.
-
-    Args:
-        masks: (images, tokens) bool.
-        rows: (images,) int64.
-        places: (images, tokens) int64; what is padding stands at ``width``, outside of every row.
-        shape: (rows, width).
-    """
-    placed = masks.new_zeros(shape[0], shape[1] + 1)
-    placed[rows[:, None], places] = masks
-    return placed[:, :-1]

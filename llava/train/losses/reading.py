@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llava.data.page_truth import LONGEST, ROLES
+from llava.data.page_truth import LONGEST
 from llava.data.print_targets import SLOTS
 from llava.pages import NONE
 from llava.train.losses.loss import LossSetup, PagesLoss, PagesSeen, Part
@@ -20,7 +20,7 @@ from llava.train.reading.reader import SlotHead, line_loss
 
 
 class ReadingLoss(PagesLoss):
-    """Per page, the mean of three: lines of characters, order within words, order of words."""
+    """Per page, the weighted sum of three: lines of characters, order within words, order of words."""
 
     def __init__(self, setup: LossSetup) -> None:
         super().__init__()
@@ -33,35 +33,24 @@ class ReadingLoss(PagesLoss):
         """The sum over pages, and their number."""
         detail, truth = seen.pages.dual.detail, seen.truth
         lines = line_loss(self.slots(detail), truth.classes, truth.places, truth.asked)
+        lines = lines / (truth.classes != NONE).sum((1, 2)).clamp(min=1)
         normed = self.norm(detail)
         order = _named(self.order(normed).unflatten(-1, (SLOTS, -1)), truth.order)
         turn = _named(self.turn(normed).unflatten(-1, (2, -1)), truth.turn)
-        count = torch.tensor(len(detail), device=detail.device)
-        return (lines + 0.3 * order + 0.3 * turn) * count, count
+        total = (lines + _ORDER_WEIGHT * (order + turn)).sum()
+        return total, torch.tensor(len(detail), device=detail.device)
 
 
 def _named(logits: Tensor, classes: Tensor) -> Tensor:
-    """The mean cross-entropy where there is something to name; logits (..., classes), classes (...)."""
-    known = classes != NONE
-    if not bool(known.any()):
-        return logits.sum() * 0
-    return F.cross_entropy(logits[known].float(), classes[known])
-
-
-def share_named(projected: Tensor, names: Tensor, embeddings: Tensor) -> dict[str, float]:
-    """Per role, the share of the patches that show something whose nearest token is one for it; NaN where none does.
+    """(pages,) float32: the mean cross-entropy where there is something to name.
 
     Args:
-        projected: (patches, width).
-        names: (roles, patches, most), as ``PageTruth.names``.
-        embeddings: (vocab, width).
+        logits: (pages, ..., classes).
+        classes: (pages, ...) int64 or ``NONE``.
     """
-    from llava.train.losses.alignment import role_cosines
+    errors = F.cross_entropy(logits.float().flatten(0, -2), classes.flatten(), ignore_index=NONE, reduction="none")
+    return errors.view(len(classes), -1).sum(1) / (classes != NONE).flatten(1).sum(1).clamp(min=1)
 
-    shares = {}
-    for role, tokens in zip(ROLES, names, strict=True):
-        shown = tokens[:, 0] != NONE
-        nearest = role_cosines(projected[shown], embeddings, role).argmax(-1)
-        right = (tokens[shown] == nearest[:, None]).any(-1)
-        shares[role] = float(right.float().mean())
-    return shares
+
+_ORDER_WEIGHT = 0.3
+"""Of each order against the characters."""

@@ -69,14 +69,15 @@ class CropReader(nn.Module):
     def forward(
         self, pixels: Tensor, place: Tensor, classes: Tensor, places: Tensor, asked: Tensor, ease: Tensor
     ) -> Tensor:
-        """The mean over heads of ``line_loss``, scalar; as crops lose their ease, it asks more exactly."""
+        """The mean over heads and characters of ``line_loss``, scalar; as crops lose their ease, it asks more exactly."""
         found = self.logits(pixels, place).values()
         exact = self.exact * (1 - float(ease.mean()))
-        return torch.stack([line_loss(logits, classes, places, asked, exact=exact) for logits in found]).mean()
+        sums = torch.stack([line_loss(logits, classes, places, asked, exact=exact).sum() for logits in found])
+        return sums.mean() / (classes != NONE).sum().clamp(min=1)
 
 
 def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *, exact: float = 0.5) -> Tensor:
-    """How far the slots of every row are from its characters, per character: scalar float32.
+    """How far the slots of every row are from its characters: (batch,) float32, each crop's sum over characters.
 
     Two losses are mixed. One names every slot: a character its own, and near a border also the one beside it. The
     other sums the probability of the row over all ways to name each character in its own slot or in one beside it, one
@@ -105,15 +106,15 @@ def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *,
     named = named.gather(2, classes.repeat_interleave(3, dim=1)[..., None]).squeeze(-1)
     gain = (named - empty.gather(1, index)).unflatten(1, (most, 3))
     near = torch.zeros_like(empty).scatter_reduce(1, index, inside.flatten(1).float(), "amax") > 0
-    total = NOTHING_WEIGHT * (empty * ~near).sum()
+    total = NOTHING_WEIGHT * (empty * ~near).sum(1)
     if exact < 1:
         shares = _shares(places) * inside
         named_alone = gain + (1 - NOTHING_WEIGHT) * empty.gather(1, index).unflatten(1, (most, 3))
-        total = total + (1 - exact) * ((named_alone * shares).sum() + NOTHING_WEIGHT * (empty * near).sum())
+        total = total + (1 - exact) * ((named_alone * shares).sum((1, 2)) + NOTHING_WEIGHT * (empty * near).sum(1))
     if exact > 0:
         written = _any_order(gain.masked_fill(~inside, _NEVER), slots, real)
-        total = total + exact * (written + (empty * near).sum())
-    return -total / real.sum().clamp(min=1)
+        total = total + exact * (written + (empty * near).sum(1))
+    return -total.view(batch, rows).sum(1)
 
 
 def _shares(places: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ def _shares(places: Tensor) -> Tensor:
 
 
 def _any_order(gain: Tensor, slots: Tensor, real: Tensor) -> Tensor:
-    """The log of the sum over all ways to place the characters of a line, over that of naming none; summed over lines.
+    """The log of the sum over all ways to place the characters of a line, over that of naming none: (lines,).
 
     Args:
         gain: (lines, most, 3) log odds of a character in a slot against nothing there.
@@ -137,7 +138,7 @@ def _any_order(gain: Tensor, slots: Tensor, real: Tensor) -> Tensor:
         allowed = slots[:, number, :, None] > slots[:, number - 1, None]
         reached = total[:, None].masked_fill(~allowed, _NEVER).logsumexp(-1)
         total = torch.where(real[:, number, None], gain[:, number] + reached, total)
-    return torch.where(real[:, 0], total.logsumexp(-1), 0).sum()
+    return torch.where(real[:, 0], total.logsumexp(-1), 0)
 
 
 _BORDER = 0.22

@@ -8,11 +8,11 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from llava.data.batch import make_batch
-from llava.data.page_truth import KINDS, label_targets
+from llava.data.page_truth import KINDS, Namer, page_truth
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.pages import FAMILIES, NONE, STYLES, Page, draw_page, patch_labels
 from llava.train.losses.labeling import labeling_loss
-from tests.losses_helpers import draw_all, page_groups, training_model
+from tests.losses_helpers import draw_all, page_groups, tokenizer, training_model
 
 HEADS, HEAD_DIM = 3, 5
 
@@ -93,8 +93,10 @@ def printed_by_loops(page: Page, grid: int, kind: str, place: tuple[int, int]) -
 def test_patches_are_pointed_at_the_labels_that_they_belong_to(family):
     style, grid = STYLES["typed"], 24
     pages = [draw_page(family, "train", 4, index, style) for index in range(3)]
-    belongs, printed = label_targets(pages, grid)
-    assert belongs.shape == printed.shape == (2, 3, grid**2)
+    namer = Namer(tokenizer())
+    stacked = torch.stack([page_truth(page, grid, 14, namer).labels for page in pages])
+    assert stacked.shape == (3, 2, 2, grid**2)
+    belongs, printed = (part.transpose(0, 1) for part in stacked.unbind(1))
     asked = 0
     for number, page in enumerate(pages):
         labels = patch_labels(page, grid, slots=1)

@@ -1,209 +1,134 @@
-"""Attention of the language model against a slow twin, and a loss that teaches where it looks."""
+"""Characters of answers look at the patches that show them: where each head looks by loops, and what that costs."""
 
-import math
+from dataclasses import replace
 
-import hypothesis
 import pytest
 import torch
-from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from llava.train.losses.pointing import (
-    log_attention,
-    place_in_rows,
-    pointing_loss,
-    query_places,
-    record_block_inputs,
-    tokens_under,
-)
-from tests.losses_helpers import SIZES, fresh_model
+from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
+from llava.data.batch import make_batch
+from llava.data.print_targets import SLOTS
+from llava.pages import NONE
+from llava.train.losses.looking import log_attention
+from llava.train.losses.loss import AnswersSeen, LossSetup
+from llava.train.losses.options import LossOptions
+from llava.train.losses.pointing import PointingLoss, pointer_targets
+from llava.train.model import TrainingModel
+from tests.losses_helpers import draw_all, page_groups, text_group, training_model
 
-ROWS, POSITIONS = 3, 11
-ASKING = torch.zeros(ROWS, POSITIONS, dtype=torch.bool)
-ASKING[0, [8, 10]] = True
-ASKING[1, 9] = True
-ASKING[2, [5, 7, 8]] = True
-TARGETS = torch.zeros(ROWS, POSITIONS, dtype=torch.bool)
-TARGETS[0, 2:5] = True
-TARGETS[2, 3] = True
-
-
-def recorded(mask, positions=None):
-    torch.manual_seed(5)
-    language = fresh_model().model
-    embeds = torch.randn(ROWS, POSITIONS, SIZES.width)
-    with record_block_inputs(language, (0, 2)) as inputs:
-        language(embeds, mask, positions)
-    return inputs
+SCAFFOLD, BUDGET = 9, 97
+POINTERS = [
+    # The same character by two places, one place only, a blank, one that cannot be pointed at, and a place beyond.
+    torch.tensor([[5, 1, 6, 0], [70, 3, NONE, NONE], [NONE] * 4, [8, 2, 8, 2]]),
+    torch.tensor([[143, 0, 142, 3]]),
+    None,
+    torch.zeros(0, 4, dtype=torch.int64),
+]
 
 
-def attention_by_loops(given, mask, positions, row, query, head):
-    """Softmax of rotated products, one pair of positions at a time."""
-    block, width = given.block, SIZES.width // SIZES.heads
-    normed = block.attn_norm(given.hidden[row])
-    part = slice(head * width, (head + 1) * width)
-
-    def rotated(states, place):
-        angle = int(positions[row, place])
-        out = states.clone()
-        for index in range(width // 2):
-            turn = angle * 500000.0 ** (-2 * index / width)
-            a, b = states[index], states[index + width // 2]
-            out[index] = a * math.cos(turn) - b * math.sin(turn)
-            out[index + width // 2] = b * math.cos(turn) + a * math.sin(turn)
-        return out
-
-    asked = rotated(block.q_proj(normed[query])[part], query)
-    scores = []
-    for key in range(POSITIONS):
-        seen = mask is None or bool((mask[row] if mask.ndim == 2 else mask[row, query])[key])
-        product = asked @ rotated(block.k_proj(normed[key])[part], key) / math.sqrt(width)
-        scores.append(product.detach() if seen else torch.tensor(-math.inf))
-    return torch.stack(scores).softmax(0)
+def planted(module: TrainingModel, budget: int = BUDGET, *, prefix_lm: bool = False) -> AnswersSeen:
+    """A step on two pages whose answers point where ``POINTERS`` says."""
+    module.config = replace(module.config, prefix_lm=prefix_lm)
+    groups = [text_group(module.lavida), *page_groups(module.lavida, 2)]
+    batch = make_batch(groups)
+    pointers = (None, *(each if each is None else each.long() for each in POINTERS))
+    batch = replace(batch, pointers=pointers)
+    seen = []
+    loss = module.losses["pointing"]
+    handle = loss.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    module(batch, draw_all(batch, budget=budget, measured=False))
+    handle.remove()
+    return seen[0]
 
 
-def padding_mask():
-    return torch.arange(POSITIONS) < torch.tensor([11, 10, 9])[:, None]
+def expected_targets(seen: AnswersSeen, row: int, position: int) -> list[int]:
+    """The definition, written slowly: where each head of a position looks."""
+    found = [NONE] * SLOTS
+    copies, batch = seen.copies, seen.batch
+    sample = int(copies.samples[row])
+    pointers = batch.pointers[sample]
+    if copies.labels[row, position] == IGNORE_INDEX or pointers is None:
+        return found
+    labeled = (copies.labels[row] != IGNORE_INDEX).nonzero().flatten().tolist()
+    length = int((batch.labels[sample] != IGNORE_INDEX).sum())
+    character = labeled.index(position) % length
+    if character >= len(pointers):
+        return found
+    image = batch.sample_index.index(sample)
+    start = batch.prompts[sample].tolist().index(IMAGE_TOKEN_INDEX) + SCAFFOLD
+    kept = seen.prefix.selection.kept[image].tolist()
+    assignment = seen.prefix.selection.assignment[image].tolist()
+    patch, slot, other_patch, other_slot = pointers[character].tolist()
+    for where, head in ((other_patch, other_slot), (patch, slot)):
+        if where != NONE:
+            holder = assignment[where]
+            if holder in kept:
+                found[head] = start + kept.index(holder)
+    return found
 
 
-def pair_mask():
-    mask = torch.rand(ROWS, POSITIONS, POSITIONS, generator=torch.Generator().manual_seed(3)) < 0.7
-    return mask | torch.eye(POSITIONS, dtype=torch.bool)
+@pytest.mark.parametrize("prefix_lm", [False, True])
+def test_heads_look_where_their_slot_s_character_stands(prefix_lm):
+    module = training_model(grounding=0.0)
+    # All patches in one case, so that everything that can be pointed at is.
+    for budget in (BUDGET, 144):
+        seen = planted(module, budget, prefix_lm=prefix_lm)
+        wanted, asking = pointer_targets(seen)
+        pointed = 0
+        for row in range(wanted.shape[0]):
+            for position in range(wanted.shape[1]):
+                expected = expected_targets(seen, row, position)
+                assert wanted[row, position].tolist() == expected, (row, position)
+                masked = bool(seen.copies.masked[row, position])
+                assert bool(asking[row, position]) == (masked and any(place != NONE for place in expected))
+                pointed += sum(place != NONE for place in expected)
+        # Every answer is there twice: seven places in all.
+        assert 0 < pointed <= 2 * 7
+        if budget == 144:
+            assert pointed == 2 * 6, "two slots of the fourth character are one"
 
 
-@pytest.mark.parametrize("make_mask", [lambda: None, padding_mask, pair_mask])
-@pytest.mark.parametrize("shifted", [False, True])
-def test_log_attention_is_the_softmax_of_rotated_products(make_mask, shifted):
-    mask = make_mask()
-    positions = torch.arange(POSITIONS).expand(ROWS, -1)
-    if shifted:
-        positions = positions + torch.tensor([0, 7, 3])[:, None]
-    given = recorded(mask, positions if shifted else None)[2]
-    assert given.block.attn_norm.eps == 1e-5
-    places, real = query_places(ASKING)
-    found = log_attention(given, places, SIZES.heads).exp()
-    for row, query in ASKING.nonzero().tolist():
-        (place,) = ((places[row] == query) & real[row]).nonzero().flatten().tolist()
-        for head in range(SIZES.heads):
-            expected = attention_by_loops(given, mask, positions, row, query, head)
-            assert_close(found[row, head, place], expected, atol=1e-5, rtol=1e-4)
+def test_the_loss_is_the_attention_of_heads_with_something_to_say_and_of_idle_ones():
+    module = training_model(grounding=0.0)
+    seen = planted(module, 144)
+    value, count = module.losses["pointing"](seen)
+    wanted, asking = pointer_targets(seen)
+    expected = torch.zeros(())
+    for row, position in asking.nonzero().tolist():
+        for layer in (0, 2):
+            looks = log_attention(seen.inputs[layer], torch.tensor([[position]] * len(wanted)), SLOTS)[row, :, 0]
+            named = [head for head in range(SLOTS) if wanted[row, position, head] >= 0]
+            found = torch.stack([looks[head, wanted[row, position, head]] for head in named]).logsumexp(0)
+            idle = torch.stack([looks[head, 0] for head in range(SLOTS) if head not in named]).mean()
+            expected = expected - (found + 0.1 * idle) / 2
+    assert int(count) == int(asking.sum()) > 0
+    assert_close(value, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_query_places_are_the_asking_positions_from_the_left():
-    places, real = query_places(ASKING)
-    assert real.sum(1).tolist() == [2, 1, 3]
-    assert [row[mask].tolist() for row, mask in zip(places, real, strict=True)] == [[8, 10], [9], [5, 7, 8]]
+def test_nothing_to_point_at_costs_nothing():
+    module = training_model(grounding=0.0)
+    seen = planted(module)
+    batch = replace(seen.batch, pointers=(None,) * len(seen.batch.pointers))
+    value, count = module.losses["pointing"](replace(seen, pages=replace(seen.pages, batch=batch)))
+    assert (value.item(), int(count), value.dtype) == (0.0, 0, torch.float32)
 
 
-def test_pointing_loss_is_minus_the_log_of_the_mass_on_the_targets():
-    mask = padding_mask()
-    inputs = recorded(mask)
-    value, count = pointing_loss(list(inputs.values()), ASKING, TARGETS, heads=1)
-    positions = torch.arange(POSITIONS).expand(ROWS, -1)
-    expected = []
-    for row, query in ASKING.nonzero().tolist():
-        if row == 1:
-            continue  # it has no target
-        for given in inputs.values():
-            attention = attention_by_loops(given, mask, positions, row, query, 0)
-            expected.append(-attention[TARGETS[row]].sum().log() / 2)
-    assert int(count) == 5
-    assert_close(value, torch.stack(expected).sum(), rtol=1e-4, atol=1e-4)
-
-
-def test_its_gradient_reaches_queries_and_keys_of_the_taught_heads_only():
-    inputs = recorded(None)
-    block = inputs[2].block
-    value, _ = pointing_loss([inputs[2]], ASKING, TARGETS, heads=1)
+def test_its_gradient_reaches_queries_and_keys_of_its_layers():
+    module = training_model(grounding=0.0, pointing_layers=(1,))
+    batch = make_batch(page_groups(module.lavida, 3, first=4))
+    value, count = module(batch, draw_all(batch, budget=144, measured=False))["pointing"]
+    assert int(count) > 0, "some answer is spelled on its page"
     value.backward()
-    for projection in (block.q_proj, block.k_proj):
-        taught, free = projection.weight.grad.split(SIZES.width // SIZES.heads)
-        assert taught.abs().sum() > 0
-        assert free.abs().sum() == 0
-        assert bool(projection.weight.grad.isfinite().all())
+    block = module.lavida.model.blocks[1]
+    assert block.q_proj.weight.grad.abs().sum() > 0
+    assert block.k_proj.weight.grad.abs().sum() > 0
     assert block.v_proj.weight.grad is None
-    assert inputs[0].block.q_proj.weight.grad.abs().sum() > 0, "through the layers below"
+    assert module.lavida.model.blocks[2].q_proj.weight.grad is None
 
 
-def test_following_the_gradient_moves_attention_to_the_targets():
-    given = recorded(None)[2]
-    given = type(given)(
-        block=given.block, hidden=given.hidden.detach(), rotary=given.rotary, attention_mask=given.attention_mask
-    )
-    optimizer = torch.optim.Adam(given.block.parameters(), lr=0.01)
-    losses = []
-    for _ in range(30):
-        value, count = pointing_loss([given], ASKING, TARGETS, heads=2)
-        losses.append(value.item() / int(count))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-    assert losses[-1] < 0.3 * losses[0]
-
-
-def test_nothing_asked_costs_nothing():
-    value, count = pointing_loss([recorded(None)[0]], ASKING, torch.zeros_like(TARGETS), heads=2)
-    assert (value.item(), int(count)) == (0.0, 0)
-    assert value.dtype == torch.float32
-
-
-def test_tokens_under_share_an_area_with_a_box_of_their_row():
-    boxes = torch.tensor([[0.25, 0.25, 0.5, 0.5], [0.75, 0.25, 0.5, 0.5], [0.25, 0.75, 0.5, 0.5], [0.5, 0.5, 0.0, 0.0]])
-    rows = [
-        [(0.1, 0.1, 0.2, 0.2)],
-        [(0.1, 0.1, 0.5, 0.5)],  # touching is no area
-        [(0.4, 0.1, 0.6, 0.2), (0.0, 0.9, 0.1, 1.0)],
-        [],
-    ]
-    assert tokens_under(boxes.expand(4, -1, -1), rows).int().tolist() == [
-        [1, 0, 0, 0],
-        [1, 0, 0, 0],
-        [1, 1, 1, 0],
-        [0, 0, 0, 0],
-    ]
-    assert not tokens_under(boxes[None], [[]]).any()
-
-
-SPANS = st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted)
-RECTANGLES = st.tuples(SPANS, SPANS)
-
-
-def squares(across, down):
-    """The squares of an 8 x 8 page that a rectangle covers."""
-    return {(x, y) for x in range(*across) for y in range(*down)}
-
-
-@hypothesis.settings(deadline=None)
-@hypothesis.given(
-    st.lists(st.tuples(st.lists(RECTANGLES, min_size=3, max_size=3), st.lists(RECTANGLES, max_size=3)), min_size=1)
-)
-def test_tokens_under_a_box_cover_a_square_of_it(rows):
-    tokens = [
-        [((x0 + x1) / 16, (y0 + y1) / 16, (y1 - y0) / 8, (x1 - x0) / 8) for (x0, x1), (y0, y1) in row]
-        for row, _ in rows
-    ]
-    boxes = [[(x0 / 8, y0 / 8, x1 / 8, y1 / 8) for (x0, x1), (y0, y1) in row] for _, row in rows]
-    expected = [[any(squares(*token) & squares(*box) for box in row) for token in shown] for shown, row in rows]
-    assert tokens_under(torch.tensor(tokens), boxes).tolist() == expected
-
-
-def test_token_masks_land_in_their_rows_and_padding_nowhere():
-    masks = torch.tensor([[True, False, True], [False, True, True], [True, True, True]])
-    places = torch.tensor([[1, 2, 5], [0, 1, 2], [4, 5, 5]])
-    placed = place_in_rows(masks, torch.tensor([2, 0, 2]), places, shape=(3, 5))
-    assert placed.int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]]
-
-
-def test_recording_leaves_no_hook_behind_and_refuses_a_layer_that_is_not_there():
-    language = fresh_model().model
-    embeds = torch.randn(2, 5, 32)
-    with record_block_inputs(language, (0, 2)) as inputs:
-        language(embeds)
-    assert sorted(inputs) == [0, 2]
-    assert_close(inputs[0].hidden, embeds)
-    assert not any(block._forward_pre_hooks for block in language.blocks)
-    with pytest.raises(RuntimeError), record_block_inputs(language, (0, 2)):
-        language(embeds[..., 1:])
-    assert not any(block._forward_pre_hooks for block in language.blocks)
-    with pytest.raises(ValueError, match="from 0 to 2"), record_block_inputs(language, (3,)):
-        pass
+def test_a_model_with_fewer_heads_than_slots_is_refused():
+    module = training_model()
+    module.lavida.config.n_heads = SLOTS - 1
+    with pytest.raises(ValueError, match=f"pointing needs {SLOTS} heads in the language model, which has {SLOTS - 1}"):
+        PointingLoss(LossSetup(options=LossOptions(pointing_layers=(0,)), vision_dim=3, width=5)).check(module.lavida)

@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from lavida_shirg_integration import CoordinateEmbedding
-from llava.train.losses.coordinates import CoordinateProbe
+from llava.train.losses.coordinate import CoordinateProbe
 
 TOKENS, WIDTH = 17, 11
 
