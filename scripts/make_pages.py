@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from llava.eval.benchmarks.wild import drawers_of
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
 from llava.serve.options import Parser
 from scripts.entry import positive, run
@@ -35,7 +36,8 @@ def build_parser() -> Parser:
 
 
 def make(args: argparse.Namespace) -> None:
-    stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style)
+    drawers = drawers_of(args.split)
+    stream = PageStream(args.family, args.split, args.seed, args.start, style=args.style, drawers=drawers)
     if args.time:
         time_pages(stream, args.time)
     else:

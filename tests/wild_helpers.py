@@ -6,6 +6,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from llava.eval.benchmarks.wild import WILD
 from llava.pages import Mark, Page, PageQuestion, PageStream
 
 PAGES = {("chart_page", "large_print"): 40, ("chart_page", "full"): 12, ("chart_page", "shapes"): 20}
@@ -14,7 +15,7 @@ PAGES |= {("doc_page", "large_print"): 20, ("doc_page", "full"): 40, ("doc_page"
 
 @cache
 def wild(family: str, style: str) -> list[Page]:
-    stream = PageStream(family, "wild", seed=3, style=style)
+    stream = PageStream(family, "wild", seed=3, style=style, drawers=WILD)
     return [stream[index] for index in range(PAGES[family, style])]
 
 

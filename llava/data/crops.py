@@ -99,7 +99,7 @@ def find_pdfs(names: Sequence[str]) -> list[Path]:
 def crop_sample(
     image: Image.Image, printed: Print, patch: int, place: tuple[int, ...], *, ease: float = 0.0
 ) -> dict[str, Tensor]:
-    """One crop: ``pixels`` (3, side, side) uint8, ``place`` (2,) of its first patch on the page, its targets and ease."""
+    """One crop: ``pixels`` (3, side, side) uint8, ``place`` (2,) of its first patch, its targets and its ease."""
     side = image.width
     targets = print_targets(printed, side, side, patch)
     return {

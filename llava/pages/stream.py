@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from llava.pages import chart_page, doc_page, entity_grid, wild_charts, wild_docs
+from llava.pages import chart_page, doc_page, entity_grid
 from llava.pages.page import Page
 from llava.pages.style import STYLES, PageStyle
 
@@ -13,16 +13,14 @@ Drawer = Callable[[np.random.Generator, PageStyle], Page]
 SPLITS = ("train", "validation", "test", "shifted", "wild")
 """``validation`` and ``test`` look like ``train`` and have other seeds; ``shifted`` looks like none of them.
 
-``wild`` shows real tables and prose, its charts as matplotlib draws them, for the families of ``WILD``. A split's place
-here decides its random numbers: another one goes to the end.
+``wild`` has drawers of its own, which the benchmarks bring along (``llava.eval.benchmarks.wild``). A split's place here
+decides its random numbers: another one goes to the end.
 """
 FAMILIES: Mapping[str, Drawer] = {
     "entity_grid": entity_grid.draw,
     "chart_page": chart_page.draw,
     "doc_page": doc_page.draw,
 }
-WILD: Mapping[str, Drawer] = {"chart_page": wild_charts.draw, "doc_page": wild_docs.draw}
-"""What draws the wild pages of a family. They need the package vega_datasets (the ``eval`` extra)."""
 _ATTEMPTS = 50
 
 
@@ -42,16 +40,27 @@ def page_generator(family: str, split: str, seed: int, index: int) -> np.random.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def draw_page(family: str, split: str, seed: int, index: int, style: PageStyle = STYLES["full"]) -> Page:
+def draw_page(
+    family: str,
+    split: str,
+    seed: int,
+    index: int,
+    style: PageStyle = STYLES["full"],
+    *,
+    drawers: Mapping[str, Drawer] = FAMILIES,
+) -> Page:
     """The page with this number, drawn anew if chance made one without a question of an allowed kind.
 
     The pixels also depend on the version of Pillow, whose FreeType draws the print, and wild ones on matplotlib's.
 
+    Args:
+        drawers: what draws the pages of each family in this split.
+
     Raises:
-        ValueError: as ``page_generator``, if the family has no wild pages or vega_datasets is not there to draw them,
-            and if no question of ``style.kinds`` belongs to the family.
+        ValueError: as ``page_generator``, if nothing draws pages of the family in this split, and if no question of
+            ``style.kinds`` belongs to the family.
     """
-    rng, draw = page_generator(family, split, seed, index), _drawer(family, split)
+    rng, draw = page_generator(family, split, seed, index), _drawer(family, split, drawers)
     style = style.for_split(split)
     for _ in range(_ATTEMPTS):
         page = draw(rng, style)
@@ -60,11 +69,13 @@ def draw_page(family: str, split: str, seed: int, index: int, style: PageStyle =
     raise ValueError(f"{family} found nothing to ask of the kinds {sorted(style.kinds or ())}; allow others")
 
 
-def _drawer(family: str, split: str) -> Drawer:
+def _drawer(family: str, split: str, drawers: Mapping[str, Drawer]) -> Drawer:
     """What draws the pages of a known family and split."""
-    if split == "wild" and family not in WILD:
-        raise ValueError(f"{family} has no wild pages; {' and '.join(WILD)} have")
-    return (WILD if split == "wild" else FAMILIES)[family]
+    if split == "wild" and drawers is FAMILIES:
+        raise ValueError("wild pages have drawers of their own: pass those of llava.eval.benchmarks.wild")
+    if family not in drawers:
+        raise ValueError(f"{family} has no {split} pages; {' and '.join(drawers)} have")
+    return drawers[family]
 
 
 class PageStream:
@@ -72,22 +83,32 @@ class PageStream:
 
     Args:
         style: a ``PageStyle`` or the name of one of ``STYLES``; the split decides its look.
+        drawers: as for ``draw_page``.
 
     Raises:
-        ValueError: as ``page_generator``, if the family has no wild pages, and if no style has this name.
+        ValueError: as ``draw_page``, and if no style has this name.
     """
 
-    def __init__(self, family: str, split: str, seed: int, start: int = 0, *, style: PageStyle | str = "full") -> None:
+    def __init__(
+        self,
+        family: str,
+        split: str,
+        seed: int,
+        start: int = 0,
+        *,
+        style: PageStyle | str = "full",
+        drawers: Mapping[str, Drawer] = FAMILIES,
+    ) -> None:
         if isinstance(style, str) and style not in STYLES:
             raise ValueError(f"there is no style {style!r}; use one of {', '.join(STYLES)}")
         page_generator(family, split, seed, start)
-        _drawer(family, split)
-        self.family, self.split, self.seed, self.start = family, split, seed, start
+        _drawer(family, split, drawers)
+        self.family, self.split, self.seed, self.start, self.drawers = family, split, seed, start, drawers
         self.style = STYLES[style] if isinstance(style, str) else style
 
     def __getitem__(self, index: int) -> Page:
         """Page number ``index``, counted from the beginning of the split and not from ``start``."""
-        return draw_page(self.family, self.split, self.seed, index, self.style)
+        return draw_page(self.family, self.split, self.seed, index, self.style, drawers=self.drawers)
 
     def __iter__(self) -> Iterator[Page]:
         index = self.start

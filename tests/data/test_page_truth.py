@@ -1,5 +1,7 @@
 """What pages know about their patches, against slow twins that ask the page's marks themselves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -98,7 +100,7 @@ def test_slots_name_the_characters_and_their_order(pages, namer):
                 assert tokenizer().decode([name]).strip() == character
             numbers = [int(order[row, place]) for place in places]
             assert all(-1 <= number <= LONGEST for number in numbers)
-            spelled += sum(later == before + 1 for before, later in zip(numbers, numbers[1:], strict=False))
+            spelled += sum(later == before + 1 for before, later in pairwise(numbers))
     assert spelled > 30 or all(STYLES["shapes"].side == page.image.width for page in pages)
 
 
@@ -112,7 +114,7 @@ def test_a_batch_of_truths_has_whole_numbers_of_64_bits(pages, namer):
 
 
 def test_pointers_lead_to_the_characters_of_the_answer(namer):
-    """What stands in the patch and the slot that a pointer names is that character of the answer, or a neighbor slot."""
+    """What stands in the patch and the slot that a pointer names is that character of the answer."""
     pointed = characters = 0
     for index in range(12):
         page = draw_page("doc_page", "train", 9, index, STYLES["print_small"])

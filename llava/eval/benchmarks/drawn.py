@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from llava.eval.benchmarks.benchmark import Benchmark, Sample
+from llava.eval.benchmarks.wild import WILD, drawers_of
 from llava.pages import STYLES, draw_page
-from llava.pages.stream import WILD
 from llava.pages.wordings import DETAILS
 
 PAGE_SEED = 0
@@ -32,7 +32,7 @@ class DrawnSamples:
         style = replace(STYLES[self.style], kinds=self.kinds)
         for turn in count():
             number, family = turn // len(self.families), self.families[turn % len(self.families)]
-            page = draw_page(family, self.split, PAGE_SEED, number, style)
+            page = draw_page(family, self.split, PAGE_SEED, number, style, drawers=drawers_of(self.split))
             name = f"{family}-{self.style}-{self.split}-{PAGE_SEED}-{number}"
             for place, asked in enumerate(page.questions):
                 yield Sample(

@@ -69,7 +69,7 @@ class CropReader(nn.Module):
     def forward(
         self, pixels: Tensor, place: Tensor, classes: Tensor, places: Tensor, asked: Tensor, ease: Tensor
     ) -> Tensor:
-        """The mean over heads and characters of ``line_loss``, scalar; as crops lose their ease, it asks more exactly."""
+        """The mean of ``line_loss`` over heads and characters, scalar; asked more exactly as crops lose their ease."""
         found = self.logits(pixels, place).values()
         exact = self.exact * (1 - float(ease.mean()))
         sums = torch.stack([line_loss(logits, classes, places, asked, exact=exact).sum() for logits in found])

@@ -18,7 +18,7 @@ def pieces_by_patch(page, grid: int) -> list[set[int]]:
         word = "" if number == NONE else printed[number].strip(":.,;-=()") or printed[number]
         forms = [f" {word.lower()}", f" {word}"] if word else []
         found = [tokenizer()(form, add_special_tokens=False).input_ids for form in forms]
-        pieces.append({*dict.fromkeys(sum(found, []))} if found else set())
+        pieces.append({token for form in found for token in form})
     return pieces
 
 

@@ -15,6 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llava.eval.benchmarks.registry import find_benchmark
+from llava.eval.benchmarks.wild import WILD, charts, plans
+from llava.eval.benchmarks.wild.docs import draw_records, prose
+from llava.eval.benchmarks.wild.tables import Records, local_data, read_rows, real_records
 from llava.pages import (
     COLORS,
     DETAILS,
@@ -24,18 +27,14 @@ from llava.pages import (
     Page,
     PageStream,
     draw_page,
-    wild_charts,
-    wild_plans,
 )
 from llava.pages.blocks import Frame
 from llava.pages.characters import CHARACTERS
 from llava.pages.glyphs import load_face
 from llava.pages.looks import SHIFTED_LOOK, font_path
 from llava.pages.sheet import RasterSheet
-from llava.pages.stream import WILD, page_generator
+from llava.pages.stream import page_generator
 from llava.pages.style import PageStyle
-from llava.pages.wild_docs import draw_records, prose
-from llava.pages.wild_tables import Records, local_data, read_rows, real_records
 from tests.pages_helpers import mark_at, parts_of
 from tests.wild_helpers import PAGES, asked, overlap, wild
 
@@ -52,9 +51,10 @@ DOC_KINDS = {"field", "date", "cell", "row_with", "total", "describe"}
 
 DIGEST = """
 import hashlib, sys
+from llava.eval.benchmarks.wild import WILD
 from llava.pages import STYLES, draw_page
 for family in ("chart_page", "doc_page"):
-    page = draw_page(family, "wild", 3, 1, STYLES["shapes"])
+    page = draw_page(family, "wild", 3, 1, STYLES["shapes"], drawers=WILD)
     print(hashlib.sha256(page.image.tobytes() + repr((page.questions, page.marks)).encode()).hexdigest())
 print("matplotlib.pyplot" in sys.modules)
 """
@@ -62,7 +62,7 @@ print("matplotlib.pyplot" in sys.modules)
 
 def test_another_process_draws_the_same_pages_and_nothing_global_changes():
     before = dict(matplotlib.rcParams)
-    drawn = [draw_page(family, "wild", 3, 1, STYLES["shapes"]) for family in WILD]
+    drawn = [draw_page(family, "wild", 3, 1, STYLES["shapes"], drawers=WILD) for family in WILD]
     assert dict(matplotlib.rcParams) == before
     told = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True).stdout.split()
     facts = [page.image.tobytes() + repr((page.questions, page.marks)).encode() for page in drawn]
@@ -71,17 +71,17 @@ def test_another_process_draws_the_same_pages_and_nothing_global_changes():
 
 def test_print_is_in_fonts_that_training_never_saw(monkeypatch):
     used: set[str] = set()
-    for module in ("sheet", "wild_plans"):
-        monkeypatch.setattr(f"llava.pages.{module}.font_path", lambda name: used.add(name) or font_path(name))
+    for module in ("llava.pages.sheet", "llava.eval.benchmarks.wild.plans"):
+        monkeypatch.setattr(f"{module}.font_path", lambda name: used.add(name) or font_path(name))
     for family in WILD:
         for index in range(6):
-            draw_page(family, "wild", 5, index, STYLES["shapes"])
+            draw_page(family, "wild", 5, index, STYLES["shapes"], drawers=WILD)
     assert used == set(SHIFTED_LOOK.fonts)
 
 
 def test_the_settings_of_a_user_do_not_reach_a_page():
     with matplotlib.rc_context({"axes.titlepad": 40, "xtick.major.pad": 20, "font.size": 30}):
-        again = [draw_page("chart_page", "wild", 3, index, STYLES["shapes"]) for index in range(5)]
+        again = [draw_page("chart_page", "wild", 3, index, STYLES["shapes"], drawers=WILD) for index in range(5)]
     drawn = wild("chart_page", "shapes")[:5]
     assert [page.image.tobytes() for page in again] == [page.image.tobytes() for page in drawn]
 
@@ -95,14 +95,14 @@ def is_clear(page: Page) -> bool:
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_a_chart_whose_print_collides_is_asked_nothing_about(monkeypatch):
-    def plan_wide(rng: np.random.Generator, style: PageStyle) -> wild_plans.Plan:
-        plan = wild_plans.plan_chart(rng, style)
+    def plan_wide(rng: np.random.Generator, style: PageStyle) -> plans.Plan:
+        plan = plans.plan_chart(rng, style)
         return replace(plan, face=load_face(plan.font, 2 * plan.face.size))
 
     assert all(is_clear(page) for key in PAGES if key[0] == "chart_page" for page in wild(*key))
-    monkeypatch.setattr(wild_charts, "plan_chart", plan_wide)
+    monkeypatch.setattr(charts, "plan_chart", plan_wide)
     style = STYLES["large_print"].for_split("wild")
-    drawn = [wild_charts.draw(np.random.default_rng(seed), style) for seed in range(8)]
+    drawn = [charts.draw(np.random.default_rng(seed), style) for seed in range(8)]
     assert not any(is_clear(page) for page in drawn)
     assert not any(page.questions for page in drawn)
 
@@ -207,7 +207,7 @@ def test_prose_is_clean_and_leaves_the_dead_alone():
 def test_any_size_of_page_and_print_can_be_drawn(side, size, seed):
     style = PageStyle(name="any", side=side, print_size=(size, size), panels=1)
     for family in WILD:
-        page = draw_page(family, "wild", seed, 0, style)
+        page = draw_page(family, "wild", seed, 0, style, drawers=WILD)
         assert page.image.size == (side, side)
         assert page.questions
 
@@ -215,7 +215,9 @@ def test_any_size_of_page_and_print_can_be_drawn(side, size, seed):
 def test_entity_grids_and_a_missing_package_are_refused(monkeypatch):
     for call in (draw_page, PageStream):
         with pytest.raises(ValueError, match="entity_grid has no wild pages; chart_page and doc_page have"):
-            call("entity_grid", "wild", 0, 0)
+            call("entity_grid", "wild", 0, 0, drawers=WILD)
+        with pytest.raises(ValueError, match="pass those of llava"):
+            call("doc_page", "wild", 0, 0)
     with pytest.raises(ValueError, match="entitygrid has no split 'wild'"):
         find_benchmark("entitygrid").check(split="wild", style="shapes")
     monkeypatch.setitem(sys.modules, "vega_datasets", None)
@@ -244,7 +246,7 @@ def test_benchmarks_offer_the_split(name):
     benchmark = find_benchmark(name)
     assert benchmark.splits[0] == "test"
     samples = list(benchmark.samples(split="wild", style="shapes", questions=5))
-    first = draw_page(samples[0].id.split("-")[0], "wild", 0, 0, replace(STYLES["shapes"], kinds=DETAILS))
+    first = draw_page(samples[0].id.split("-")[0], "wild", 0, 0, replace(STYLES["shapes"], kinds=DETAILS), drawers=WILD)
     assert len({sample.id for sample in samples}) == 5
     assert samples[0].image.tobytes() == first.image.tobytes()
     assert [sample.question for sample in samples][: len(first.questions)] == [q.question for q in first.questions][:5]

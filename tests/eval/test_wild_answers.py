@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 
+from llava.eval.benchmarks.wild.tables import real_records
 from llava.pages import HUES, Mark, Page, PageQuestion
 from llava.pages.looks import SHIFTED_LOOK
-from llava.pages.wild_tables import real_records
 from tests.pages_helpers import center, mark_at, parts_of
 from tests.wild_helpers import PAGES, asked, overlap, shipped, wild
 

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from llava.eval.benchmarks.wild.tables import Records, real_records
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.charts import Chart
 from llava.pages.glyphs import Face, load_face
 from llava.pages.looks import Palette, font_path
 from llava.pages.page import HUES
 from llava.pages.style import PageStyle
-from llava.pages.wild_tables import Records, real_records
 
 Paint = str | tuple[float, float, float]
 """A color as matplotlib takes it: a place in the cycle of its style, or red, green and blue in [0, 1]."""

@@ -12,13 +12,13 @@ from io import StringIO
 
 import numpy as np
 
+from llava.eval.benchmarks.wild.tables import PRINTABLE, Records, local_data, real_records
 from llava.pages.blocks import Frame, Printed, Table
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.doc_page import Document
 from llava.pages.page import Box, Page
 from llava.pages.sheet import RasterSheet
 from llava.pages.style import PageStyle
-from llava.pages.wild_tables import PRINTABLE, Records, local_data, real_records
 
 _UNTOLD = "la-riots"
 """Names people by how they died."""

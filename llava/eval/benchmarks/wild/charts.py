@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from llava.eval.benchmarks.wild.plans import Paint, Plan, plan_chart
 from llava.pages.chance import happens, pick
 from llava.pages.chart_page import ChartQuestions
 from llava.pages.page import RGB, Box, Mark, Page
 from llava.pages.style import PageStyle
-from llava.pages.wild_plans import Paint, Plan, plan_chart
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
