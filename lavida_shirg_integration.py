@@ -34,7 +34,7 @@ from shirg.module import ShirgX
 from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
-from shirg.sources import SourceInputs
+from shirg.sources.inputs import SourceInputs
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 from shirg.weights import PARTS, load_weights, read_settings, read_weights, save_weights
