@@ -31,13 +31,14 @@ from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix
 from shirg.module import ShirgX
+from shirg.parts import PARTS
 from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
 from shirg.sources.inputs import SourceInputs
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import PARTS, load_weights, read_settings, read_weights, save_weights
+from shirg.weights import load_weights, read_settings, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
@@ -309,7 +310,7 @@ def apply_shirg_x(
             starts fresh, alike every time. Fresh coordinates add nothing, and a fresh head keeps the largest budget. A
             head that learned to choose among other budgets than those of ``config`` (other shares of the patches)
             starts fresh too, with a warning if it is asked.
-        fresh: those of ``shirg.weights.PARTS`` to start fresh although there are weights.
+        fresh: those of ``shirg.parts.PARTS`` to start fresh although there are weights.
         tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
 
     Raises:

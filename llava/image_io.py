@@ -2,8 +2,11 @@
 
 Every refusal is a ``ValueError`` (``FileNotFoundError`` where nothing is there) of one sentence: which file, what is
 wrong with it, what to do about it. What a file holds is judged by its bytes, never by the ending of its name, and its
-size by its header, before a pixel is decoded.
+size by its header, before a pixel is decoded. PDFium and numpy are imported when a file needs them: a wrong path is
+refused at once.
 """
+
+from __future__ import annotations
 
 import base64
 import binascii
@@ -15,11 +18,12 @@ import warnings
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-import pypdfium2
 from PIL import Image, ImageFile, ImageOps
+
+if TYPE_CHECKING:
+    import pypdfium2
 
 MAX_PIXELS = 150_000_000
 """Pixels above which a header alone is reason to refuse; decoded, they would need more than half a gigabyte."""
@@ -260,6 +264,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _numbers_to_gray(image: Image.Image) -> Image.Image:
+    import numpy as np
+
     values = np.asarray(image)
     if values.dtype.kind == "u":
         # value / 257 to the nearest level, within 16 bits: a lookup table would need 8 bytes of index per pixel
@@ -275,6 +281,8 @@ def _numbers_to_gray(image: Image.Image) -> Image.Image:
 
 
 def _open_pdf(file: BinaryIO, name: str) -> pypdfium2.PdfDocument:
+    import pypdfium2
+
     try:
         return pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
@@ -295,6 +303,8 @@ def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image
 
 
 def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
+    import pypdfium2
+
     # pypdfium2 also raises for a sound PDF without pages, and its error code is then left over from an earlier file.
     file.seek(0)
     data = file.read()
@@ -308,6 +318,8 @@ def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
 
 
 def _render_page(document: pypdfium2.PdfDocument, number: int, name: str) -> Image.Image:
+    import pypdfium2
+
     try:
         sheet = document[number - 1]
     except pypdfium2.PdfiumError as error:

@@ -16,7 +16,8 @@ import torch
 from lavida_shirg_integration import apply_shirg_x
 from llava.model.builder import load_pretrained_model
 from llava.serve.options import Parser
-from llava.tuning.adapter import AdapterSettings, load_adapter
+from llava.tuning.adapter import load_adapter
+from llava.tuning.settings import AdapterSettings
 from scripts.entry import run
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -80,15 +80,19 @@ def load_pretrained_model(
     weight_files(directory)
     with quiet_loading():
         tokenizer = load_tokenizer(directory)
-        model, info = BACKBONES[config.model_type].from_pretrained(
-            directory,
-            config=config,
-            dtype=dtype,
-            device_map={"": device},
-            output_loading_info=True,
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
+        model, info = (
+            BACKBONES[config.model_type]
+            .resolve()
+            .from_pretrained(
+                directory,
+                config=config,
+                dtype=dtype,
+                device_map={"": device},
+                output_loading_info=True,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+            )
         )
     _complete_tower(model, info)
     _refuse_wrong_tensors(directory, info)
@@ -122,8 +126,10 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LavidaConfig:
     if overrides.get("mm_vision_tower", settings.get("mm_vision_tower")) != settings.get("mm_vision_tower"):
         settings.pop("mm_vision_config", None)
     try:
-        config = BACKBONES[kind].config_class.from_dict(
-            {**settings, **overrides, "mm_keep_all_layers": keep_all_layers}
+        config = (
+            BACKBONES[kind]
+            .resolve()
+            .config_class.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
         )
     except (StrictDataclassError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error

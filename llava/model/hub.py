@@ -4,10 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers.utils import logging
-
 SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched from a hub: weights as safetensors, settings and tokenizers; never pickles, never code."""
 
@@ -29,6 +25,10 @@ def resolve_directory(
     name = str(name_or_path)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise FileNotFoundError(f"no directory {name}; give a checkpoint directory or a hub id such as owner/name")
+    # Here, since most models lie in a directory, and these imports take longer than refusing one that does not.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -44,6 +44,8 @@ def quiet_loading() -> Iterator[None]:
 
     Its progress bar stays for loads that last.
     """
+    from transformers.utils import logging
+
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:

@@ -26,8 +26,8 @@ from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.serve.display import print_json, stdout_console
 from llava.serve.requests import checkpoint_of
-from llava.tuning.adapter import AdapterSettings
 from llava.tuning.fingerprint import digest_shapes
+from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
 
 PARTS = {

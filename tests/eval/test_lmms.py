@@ -16,7 +16,7 @@ from llava.inference.checkpoint import BUNDLED_MODEL
 from llava.inference.session import DECODING
 from llava.model.builder import load_pretrained_model
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from scripts.check_lmms import main as check
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import train

@@ -13,7 +13,7 @@ from llava.eval.methods import METHODS
 from llava.model.builder import load_pretrained_model
 from llava.serve.cli import main
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X, Call, copy_checkpoint, edit_config

@@ -105,7 +105,7 @@ class TestInfo:
         partial = quick_checkpoint(quick, tmp_path / "copy")
         for file in partial.glob("*.safetensors"):
             file.unlink()
-        monkeypatch.setattr("llava.model.hub.snapshot_download", fetch)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
         monkeypatch.setattr(info, "get_safetensors_metadata", headers)
         facts = json.loads(call("info", "somebody/lavida", "--json")[0])
         assert fetched == [("somebody/lavida", ["*.json"])]
