@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
-from llava.serve.options import Parser
-from scripts.entry import positive, run
+from llava.serve.parser import Parser, positive
+from scripts.entry import run
 
 
 def build_parser() -> Parser:

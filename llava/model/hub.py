@@ -4,6 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from llava.constants import ASSETS
+
+BUNDLED = ASSETS / "lavida-small"
+"""The model that travels with the package."""
+
 SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched from a hub: weights as safetensors, settings and tokenizers; never pickles, never code."""
 
@@ -11,7 +16,7 @@ SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 def resolve_directory(
     name_or_path: str | Path, *, revision: str | None = None, allow_patterns: Sequence[str] = SAFE_FILES
 ) -> Path:
-    """The directory itself, or a download of the hub repository of that name.
+    """The directory itself, the bundled model by its name, or a download of the hub repository of that name.
 
     Raises:
         FileNotFoundError: if it is neither, naming what was tried.
@@ -23,6 +28,8 @@ def resolve_directory(
     if path.exists():
         raise ValueError(f"{path} is a file; give the checkpoint's directory")
     name = str(name_or_path)
+    if name == BUNDLED.name:
+        return BUNDLED
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise FileNotFoundError(f"no directory {name}; give a checkpoint directory or a hub id such as owner/name")
     # Here, since most models lie in a directory, and these imports take longer than refusing one that does not.

@@ -12,7 +12,7 @@ from llava.train.losses.config import LossConfig
 from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
 from shirg.parts import PARTS
-from shirg.settings import Settings
+from shirg.settings import AnySettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +181,8 @@ _SECTIONS: dict[str, Any] = {
 }
 
 
-def change_settings(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """The configuration with single settings changed, each named by its path: ``trainable.rank``.
+def change_settings(config: AnySettings, changes: Mapping[str, Any]) -> AnySettings:
+    """A configuration with single settings changed, each named by its path: ``trainable.rank``.
 
     Raises:
         ValueError: if a path leads nowhere, or a value is refused.
@@ -198,4 +198,4 @@ def change_settings(config: TrainConfig, changes: Mapping[str, Any]) -> TrainCon
             if not isinstance(place, dict):
                 raise ValueError(f"there is no setting {path!r}: {section} is no section")
         place[name] = value
-    return TrainConfig.from_dict(values)
+    return type(config).from_dict(values)

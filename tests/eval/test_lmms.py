@@ -13,7 +13,7 @@ from PIL import Image
 
 from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
 from llava.inference.checkpoint import BUNDLED_MODEL
-from llava.inference.session import DECODING
+from llava.inference.decoding import DECODING
 from llava.model.builder import load_pretrained_model
 from llava.tuning.adapter import save_adapter
 from llava.tuning.config import TrainableConfig

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from llava.data.records import SHORT_ANSWER
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.registry import BENCHMARKS
-from llava.eval.evaluate import Asked
 from llava.serve.cli import main
 from tests.tables_helpers import DOCVQA_CARD, FORMULA, chart_rows, picture, samples_of, write_split
 

@@ -16,7 +16,8 @@ from PIL import Image
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_io import load_image
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from llava.inference.words import one_line
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
