@@ -166,6 +166,7 @@ def open_file(path: str | PathLike[str]) -> BinaryIO:
 
 
 def _head(file: BinaryIO) -> bytes:
+    file.seek(0)
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     return head

@@ -149,6 +149,8 @@ class Session:
             TypeError: for something that is no page or no text.
             RuntimeError: if the session is closed, or SHIRG-X was removed from its model.
         """
+        if not isinstance(question, Iterable):
+            raise TypeError(f"a question is a text, or a list of several, but this is {type(question).__name__}")
         questions = [check_question(each) for each in ([question] if isinstance(question, str) else question)]
         for each in questions:
             self.check_words(each)

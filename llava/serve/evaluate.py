@@ -117,6 +117,8 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     for name in ("questions", "batch_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.method == "stock" and args.config is not None:
+        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
     return find_benchmark(args.benchmark)
 
 
@@ -157,9 +159,7 @@ def _decoding(args: argparse.Namespace) -> DecodingConfig:
 
 def _method(args: argparse.Namespace, checkpoint: Checkpoint) -> Method:
     """The method with the settings of the file, the adapter or the checkpoint."""
-    if args.method == "stock" and args.config is not None:
-        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
-    return Method(name=args.method, settings=checkpoint.shirg, budgets=tuple(args.budget or ()))
+    return Method(name=args.method, settings=checkpoint.shirg, budgets=tuple(args.budgets or ()))
 
 
 def _out(args: argparse.Namespace) -> Path:

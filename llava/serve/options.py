@@ -240,6 +240,7 @@ def _add_evaluation(parser: Parser) -> None:
     way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     way.add_argument(
         "--budget",
+        dest="budgets",
         metavar="auto|K",
         nargs="+",
         action="extend",

@@ -56,7 +56,7 @@ class TestAsk:
         for record in records:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
-                *("scaffold_tokens", "image_tokens", "steps", "seconds", "heatmap"),
+                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
@@ -202,7 +202,8 @@ class TestSelect:
         assert (record["candidates"], record["kept"], record["scaffold"], record["budget"]) == (144, 32, 9, 32)
         assert record["budgets"] == [32, 48, 64]
         assert 0 <= record["anchors"] <= 4
-        assert 32 <= record["kept_patches"] <= min(144, 32 + record["merged"])
+        assert record["kept_patches"] == 32 + record["merged"]
+        assert record["kept_patches"] + record["dropped"] == 144
         assert set(record["spread"]) == {"similarity", "neighbor", "center"}
         assert record["similarity"] == "projected"
         assert (tmp_path / "kept.png").exists()

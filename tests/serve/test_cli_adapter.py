@@ -115,7 +115,7 @@ class TestSession:
     def test_stock_encoding_is_refused_before_anything_is_loaded(
         self, quick: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("llava.inference.checkpoint.load_pretrained_model", None)
+        monkeypatch.setattr("llava.model.builder.load_pretrained_model", None)
         with pytest.raises(ValueError, match="was trained with SHIRG-X"):
             Session.load(quick, adapter=adapter, shirg=ShirgXConfig(mode="stock"), device="cpu")
 
