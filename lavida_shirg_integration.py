@@ -31,13 +31,14 @@ from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix
 from shirg.module import ShirgX
+from shirg.parts import PARTS
 from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
-from shirg.sources import SourceInputs
+from shirg.sources.inputs import SourceInputs
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import PARTS, load_weights, read_settings, read_weights, save_weights
+from shirg.weights import load_weights, read_settings, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
@@ -68,7 +69,12 @@ class ShirgXHandle:
         self.timer = StageTimer(model.device, enabled=config.debug)
         self._tokenizer = tokenizer
         self._original_config = model.config
-        self._applied = True
+        self.applied = True
+        """Whether the patch is still on the model."""
+
+    def _check_applied(self) -> None:
+        if not self.applied:
+            raise RuntimeError("this SHIRG-X patch has been removed already; apply_shirg_x(model) makes another")
 
     def forward_with_shirg_x(
         self,
@@ -100,6 +106,7 @@ class ShirgXHandle:
         Raises:
             ValueError: if views and sizes do not pair up, or a view is not the one this configuration wants.
         """
+        self._check_applied()
         config, tower = self.config, self.model.get_vision_tower()
         side = config.grid * tower.patch_size
         if len(views) != len(image_sizes):
@@ -150,6 +157,7 @@ class ShirgXHandle:
         Raises:
             ValueError: if there is not one question per page, or one is missing that the similarity source reads.
         """
+        self._check_applied()
         config, dual = self.config, pages.dual
         if len(questions) != len(pages.budgets):
             raise ValueError(
@@ -270,6 +278,7 @@ class ShirgXHandle:
 
     def save(self, directory: str | Path) -> None:
         """Write SHIRG-X's weights and settings alone, to be given to ``apply_shirg_x(weights=...)``."""
+        self._check_applied()
         save_weights(directory, self.model.shirg_x, self.config)
 
     def remove(self) -> None:
@@ -278,18 +287,17 @@ class ShirgXHandle:
         Raises:
             RuntimeError: if that has happened already.
         """
-        if not self._applied:
-            raise RuntimeError("this SHIRG-X patch has been removed already")
+        self._check_applied()
         self.model.__dict__.pop("encode_images", None)
         del self.model.shirg_x
         self.model.config = self._original_config
-        self._applied = False
+        self.applied = False
 
     def __enter__(self) -> ShirgXHandle:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._applied:
+        if self.applied:
             self.remove()
 
 
@@ -309,7 +317,7 @@ def apply_shirg_x(
             starts fresh, alike every time. Fresh coordinates add nothing, and a fresh head keeps the largest budget. A
             head that learned to choose among other budgets than those of ``config`` (other shares of the patches)
             starts fresh too, with a warning if it is asked.
-        fresh: those of ``shirg.weights.PARTS`` to start fresh although there are weights.
+        fresh: those of ``shirg.parts.PARTS`` to start fresh although there are weights.
         tokenizer: the model's, for the ``siglip`` source when prompts come as ids.
 
     Raises:

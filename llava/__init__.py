@@ -1,1 +1,16 @@
-"""LaViDa: a SigLIP + LLaDA masked-diffusion vision-language model, under LaViDa's import paths."""
+"""LaViDa: a SigLIP + LLaDA masked-diffusion vision-language model, under LaViDa's import paths.
+
+from llava import Session
+"""
+
+from typing import TYPE_CHECKING
+
+from shirg.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from llava.inference.answer import Answer
+    from llava.inference.session import Session
+
+__all__ = ["Answer", "Session"]
+
+__getattr__ = lazy_names(__name__, {"Answer": "llava.inference.answer", "Session": "llava.inference.session"})

@@ -2,8 +2,11 @@
 
 Every refusal is a ``ValueError`` (``FileNotFoundError`` where nothing is there) of one sentence: which file, what is
 wrong with it, what to do about it. What a file holds is judged by its bytes, never by the ending of its name, and its
-size by its header, before a pixel is decoded.
+size by its header, before a pixel is decoded. PDFium and numpy are imported when a file needs them: a wrong path is
+refused at once.
 """
+
+from __future__ import annotations
 
 import base64
 import binascii
@@ -15,11 +18,12 @@ import warnings
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-import pypdfium2
 from PIL import Image, ImageFile, ImageOps
+
+if TYPE_CHECKING:
+    import pypdfium2
 
 MAX_PIXELS = 150_000_000
 """Pixels above which a header alone is reason to refuse; decoded, they would need more than half a gigabyte."""
@@ -57,7 +61,7 @@ def load_image(path: str | PathLike[str]) -> Image.Image:
         FileNotFoundError: if nothing is at ``path``.
         ValueError: if it cannot be read, is no image of a supported format, is damaged, too large or too thin.
     """
-    with _open_file(Path(path)) as file:
+    with open_file(path) as file:
         return decode_image(file, str(path))
 
 
@@ -71,14 +75,28 @@ def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Im
         ValueError: as for ``load_image``; and if a PDF is encrypted, damaged or empty, has no such page, or has more
             than ``MAX_PDF_PAGES`` pages and none is named (a silent cut would answer from half a document).
     """
-    name = str(path)
-    with _open_file(Path(path)) as file:
-        if _is_pdf(_head(file)):
-            with _PDFIUM_LOCK:
-                return _render_pdf(file, name, page)
-        if page not in (None, 1):
-            raise _refusal(name, f"it is a single image and has no page {page}", "leave the page out")
-        return [decode_image(file, name)]
+    with open_file(path) as file:
+        return _read_pages(file, str(path), page)
+
+
+def read_page(file: BinaryIO, name: str, page: int | None = None) -> Image.Image:
+    """The one page of an open file, or the one that is asked for; ``name`` is what errors call it.
+
+    Raises:
+        ValueError: as ``load_pages``, and if there are several pages and none is named.
+    """
+    if page is None and (count := _count_pages(file, name)) > 1:
+        raise _refusal(name, f"it has {count} pages", "say which one with page=")
+    return _read_pages(file, name, 1 if page is None else page)[0]
+
+
+def _read_pages(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:
+    if _is_pdf(_head(file)):
+        with _PDFIUM_LOCK:
+            return _render_pdf(file, name, page)
+    if page not in (None, 1):
+        raise _refusal(name, f"it is a single image and has no page {page}", "leave the page out")
+    return [decode_image(file, name)]
 
 
 def count_pages(path: str | PathLike[str]) -> int:
@@ -87,11 +105,15 @@ def count_pages(path: str | PathLike[str]) -> int:
     Raises:
         FileNotFoundError, ValueError: as for ``load_pages``, as far as opening the file tells.
     """
-    with _open_file(Path(path)) as file:
-        if not _is_pdf(_head(file)):
-            return 1
-        with _PDFIUM_LOCK, _open_pdf(file, str(path)) as document:
-            return len(document)
+    with open_file(path) as file:
+        return _count_pages(file, str(path))
+
+
+def _count_pages(file: BinaryIO, name: str) -> int:
+    if not _is_pdf(_head(file)):
+        return 1
+    with _PDFIUM_LOCK, _open_pdf(file, name) as document:
+        return len(document)
 
 
 def decode_base64_image(text: str) -> Image.Image:
@@ -115,8 +137,14 @@ def _refusal(name: str, fault: str, mend: str) -> ValueError:
     return ValueError(f"Cannot read {name}: {fault}; {mend}.")
 
 
-def _open_file(path: Path) -> BinaryIO:
-    name = str(path)
+def open_file(path: str | PathLike[str]) -> BinaryIO:
+    """A regular file that holds something, opened for reading.
+
+    Raises:
+        FileNotFoundError: if nothing is at ``path``.
+        ValueError: if it is no regular file, is empty, or cannot be opened.
+    """
+    name, path = str(path), Path(path)
     try:
         status = path.stat()
         # Opening a pipe waits for a writer, and a device may never end: only regular files are opened at all.
@@ -138,6 +166,7 @@ def _open_file(path: Path) -> BinaryIO:
 
 
 def _head(file: BinaryIO) -> bytes:
+    file.seek(0)
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     return head
@@ -166,6 +195,19 @@ def decode_image(file: BinaryIO, name: str) -> Image.Image:
         with _open_image(file, name) as image:
             _check_size(image.size, name)
             return _read_pixels(image, name)
+
+
+def plain_image(image: Image.Image, name: str = "the image") -> Image.Image:
+    """A picture that is open already under the rules of ``load_image``: upright, in RGB, as a copy.
+
+    Raises:
+        ValueError: if it is closed, damaged, too large or too thin.
+    """
+    _check_size(image.size, name)
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # as in _open_image
+        raise _refusal(name, f"its pixels cannot be decoded ({error})", "open it again, or give its path") from error
 
 
 def _open_image(file: BinaryIO, name: str) -> ImageFile.ImageFile:
@@ -260,6 +302,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _numbers_to_gray(image: Image.Image) -> Image.Image:
+    import numpy as np
+
     values = np.asarray(image)
     if values.dtype.kind == "u":
         # value / 257 to the nearest level, within 16 bits: a lookup table would need 8 bytes of index per pixel
@@ -275,6 +319,8 @@ def _numbers_to_gray(image: Image.Image) -> Image.Image:
 
 
 def _open_pdf(file: BinaryIO, name: str) -> pypdfium2.PdfDocument:
+    import pypdfium2
+
     try:
         return pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
@@ -295,6 +341,8 @@ def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image
 
 
 def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
+    import pypdfium2
+
     # pypdfium2 also raises for a sound PDF without pages, and its error code is then left over from an earlier file.
     file.seek(0)
     data = file.read()
@@ -308,6 +356,8 @@ def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
 
 
 def _render_page(document: pypdfium2.PdfDocument, number: int, name: str) -> Image.Image:
+    import pypdfium2
+
     try:
         sheet = document[number - 1]
     except pypdfium2.PdfiumError as error:

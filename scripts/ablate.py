@@ -20,9 +20,9 @@ from llava.eval.ablation import AblationConfig, run_rows
 from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
 from llava.eval.plots import AXES, plot_rows
 from llava.provenance import provenance
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, read_changes
 from llava.serve.requests import no_progress_bar
-from scripts.entry import read_changes, run
+from scripts.entry import run
 
 
 def build_parser() -> Parser:

@@ -19,9 +19,9 @@ from llava.constants import ASSETS
 from llava.image_io import load_image
 from llava.model.builder import load_pretrained_model
 from llava.provenance import provenance
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, positive
 from llava.speed.latency import Workload, compare_decoding, full_size_model, measure_stages
-from scripts.entry import check_file, positive, run
+from scripts.entry import check_file, run
 from shirg import ShirgXConfig
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from llava.model.builder import load_pretrained_model
 from llava.provenance import provenance
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, positive
 from llava.speed.latency import full_size_model
 from llava.speed.step_time import measure_steps
 from llava.train.config import TrainConfig
-from scripts.entry import check_file, positive, run
+from scripts.entry import check_file, run
 
 
 def build_parser() -> Parser:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import torch
 
 from llava.eval.lmms.arguments import LmmsSettings
-from llava.serve.options import Parser
+from llava.serve.parser import Parser
 
 
 def build_parser() -> Parser:

@@ -5,12 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from llava.inference.words import one_line
-from llava.serve.options import Parser
+from llava.serve.parser import Parser
 
 
 def run(
@@ -41,35 +38,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}; check the path and its permissions"
     return str(error) or type(error).__name__
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, as an option's type."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return number
-
-
-def read_changes(changes: Sequence[str]) -> dict[str, Any]:
-    """The values of ``--set NAME=VALUE ...`` by name, read as YAML.
-
-    Raises:
-        ValueError: if there is no equals sign, or the value is not YAML.
-    """
-    found = {}
-    for change in changes:
-        name, separator, value = change.partition("=")
-        if not separator:
-            raise ValueError(f"--set wants NAME=VALUE, got {change!r}")
-        try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {change}: the value is not YAML; {error}") from error
-    return found
 
 
 def check_file(path: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from llava.eval.benchmarks.wild import drawers_of
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, page_records
-from llava.serve.options import Parser
-from scripts.entry import positive, run
+from llava.serve.parser import Parser, positive
+from scripts.entry import run
 
 
 def build_parser() -> Parser:

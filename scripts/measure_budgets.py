@@ -22,7 +22,7 @@ from llava.eval.statistics import rank_correlation
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.session import Session
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
-from llava.serve.options import Parser
+from llava.serve.parser import Parser
 from scripts.entry import check_file, run
 
 QUARTERS = 4

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 
 from llava.constants import IGNORE_INDEX
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, positive
 from llava.train.losses.objective import draw_masks, masked_diffusion_loss, two_copies
-from scripts.entry import positive, run
+from scripts.entry import run
 
 VOCABULARY = 126_464
 HEADS = 2

@@ -22,9 +22,9 @@ from llava.data.page_truth import Namer, page_truth
 from llava.mm_utils import single_view
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, positive
 from llava.train.losses.alignment import share_named
-from scripts.entry import positive, run
+from scripts.entry import run
 
 
 @torch.no_grad()

@@ -13,8 +13,18 @@ Axis names used in this package (jaxtyping checks them at test time):
 Boxes are (x, y, h, w): centroid and extent, each in [0, 1] of the original image. Scores are float32 throughout.
 """
 
+from typing import TYPE_CHECKING
+
 from shirg.config import ShirgXConfig
-from shirg.shirg_selector import Selection, select
-from shirg.tokens import DualScaleTokens, TokenSet
+from shirg.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from shirg.shirg_selector import Selection, select
+    from shirg.tokens import DualScaleTokens, TokenSet
 
 __all__ = ["DualScaleTokens", "Selection", "ShirgXConfig", "TokenSet", "select"]
+
+_SELECTOR, _TOKENS = "shirg.shirg_selector", "shirg.tokens"
+__getattr__ = lazy_names(
+    __name__, {"Selection": _SELECTOR, "select": _SELECTOR, "DualScaleTokens": _TOKENS, "TokenSet": _TOKENS}
+)

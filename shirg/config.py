@@ -7,11 +7,12 @@ from typing import Literal, get_args, no_type_check
 
 from shirg.settings import Settings, check_whole
 from shirg.sources import SOURCES, Source
-from shirg.tokens import AttentionLayer
 
 Mode = Literal["shirg_x", "stock"]
 Resize = Literal["stretch", "pad"]
 Neighbor = Literal["anchor", "mean"]
+AttentionLayer = Literal["last", "selected"]
+"""Of a vision tower: the ``last`` of all its layers, or the ``selected`` one, whose output the features are."""
 
 
 @no_type_check  # wrong types must reach __post_init__, whose messages say what to mend, in tests too

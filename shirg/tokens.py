@@ -1,13 +1,9 @@
 """The values that flow between the stages: visual tokens together with where they came from."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
-
-AttentionLayer = Literal["last", "selected"]
-"""Of a vision tower: the ``last`` of all its layers, or the ``selected`` one, whose output the features are."""
 
 
 @dataclass(frozen=True, kw_only=True)

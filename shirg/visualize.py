@@ -1,4 +1,4 @@
-"""What a selection looks like on the page it was made for."""
+"""What a selection looks like on the page it was made for, with nothing drawn over its print."""
 
 import textwrap
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from shirg.config import Resize
 from shirg.coordinates import padded_grid_boxes
+from shirg.counts import PatchCounts, count_patches
 from shirg.shirg_selector import Selection
 
-# Three hues that stay apart for color-blind readers, on white paper and on dimmed paper.
-MERGED_COLOR = "#0077bb"
-ANCHOR_COLOR = "#ee7733"
+# Paper takes the color and print stays as dark as it is. The hues stay apart for color-blind readers.
+MERGED_TINT = (0.70, 0.86, 1.0)
+DROPPED_TINT = (0.60, 0.62, 0.66)
+SCORE_COLORS = LinearSegmentedColormap.from_list("score", ["#ffffff", "#fff0a8", "#ffb84d", "#f0653a"])
+"""Light throughout, since print lies on it."""
+SCORE_FLOOR = 0.2
+"""Of a score's color, on black: a dark ground shows its score too."""
 ANSWER_COLOR = "#cc1177"
-DIMMING = 0.7
-DIMMED_COLOR = (43, 49, 64)
-SCORE_COLORS = "viridis"
 
 DPI = 120
 LARGEST_SIDE = 1600
@@ -46,18 +46,13 @@ class _Decision:
     """The token each patch belongs to, named by the patch it grew from."""
     kept: Bool[np.ndarray, "grid grid"]
     """Whether that token survived."""
-    anchors: Bool[np.ndarray, "grid grid"]
     scores: Float[np.ndarray, "grid grid"]
-    num_tokens: int
+    counts: PatchCounts
 
     @property
-    def num_merged(self) -> int:
-        """Patches folded into surviving tokens."""
-        return int(self.kept.sum()) - self.num_tokens
-
-    @property
-    def num_dropped(self) -> int:
-        return int((self.candidates & ~self.kept).sum())
+    def merged(self) -> Bool[np.ndarray, "grid grid"]:
+        """Patches folded into a surviving token, which lies at the place of another patch."""
+        return self.kept & (self.token != np.arange(self.token.size).reshape(self.token.shape))
 
 
 def draw_selection(
@@ -65,17 +60,22 @@ def draw_selection(
     selection: Selection,
     *,
     grid: int,
-    scaffold_factor: int,
     resize: Resize,
+    scaffold_tokens: int = 0,
     index: int = 0,
     answer_box: tuple[float, float, float, float] | None = None,
     title: str | None = None,
+    answer: str | None = None,
 ) -> Image.Image:
-    """A picture of which patches of a page survived, beside the score that decided.
+    """A picture of which patches of a page survived, beside the score that decided, under a title and an answer.
 
-    Kept patches are bright and dropped ones dimmed; patches merged into one token share an outline. ``index`` is the
-    page's place in the batch; ``answer_box`` is an (x, y, h, w) box in [0, 1] of the page. Wide pages are stacked
-    instead of set side by side.
+    The paper is white where a patch was kept as a token, tinted where one was merged into such a token, and gray where
+    one was dropped. How many there are of each stands below, the scale of the score beside it.
+
+    Args:
+        scaffold_tokens: how many tokens show the whole page coarsely, for the legend.
+        index: the page's place in the batch.
+        answer_box: an (x, y, h, w) box in [0, 1] of the page, to be framed.
 
     Raises:
         ValueError: if the batch has no such image, or the selection was not made on such a grid.
@@ -83,17 +83,20 @@ def draw_selection(
     decision = _read_decision(selection, image.size, grid=grid, resize=resize, index=index)
     page = _as_array(image)
     height, width = page.shape[:2]
+    # Wide pages stand above each other.
     wide = width > 1.8 * height
-    figure, kept_axes, score_axes, bar_axes = _lay_out(width / height, title, stacked=wide)
+    figure, kept_axes, score_axes, bar_axes = _lay_out(width / height, title, answer, stacked=wide)
 
-    _draw_kept(kept_axes, page, decision, scaffold_factor)
-    colors = _draw_score(score_axes, page, decision)
-    bar = figure.colorbar(colors, cax=bar_axes, orientation="horizontal" if wide else "vertical")
+    _show(kept_axes, _tinted(page, decision))
+    scale = _draw_score(score_axes, page, decision)
+    bar = figure.colorbar(scale, cax=bar_axes, orientation="horizontal" if wide else "vertical")
+    bar.set_label("what is highest is kept first", fontsize=9, color="#444444")
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    for axes in (kept_axes, score_axes):
-        _mark(axes, decision, answer_box)
-    _add_legend(figure, decision, has_answer=answer_box is not None)
+    if answer_box is not None:
+        for axes in (kept_axes, score_axes):
+            _frame(axes, answer_box)
+    _add_legend(figure, decision.counts, scaffold_tokens, has_answer=answer_box is not None)
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -126,9 +129,8 @@ def _read_decision(
         candidates=candidates,
         token=token.reshape(square),
         kept=np.isin(token, kept).reshape(square),
-        anchors=selection.scores.anchors[index].cpu().numpy().reshape(square),
         scores=selection.scores.total[index].detach().cpu().numpy().reshape(square),
-        num_tokens=len(kept),
+        counts=count_patches(selection, candidates=int(candidates.sum()), index=index),
     )
 
 
@@ -142,15 +144,16 @@ def _as_array(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
-def _lay_out(aspect: float, title: str | None, *, stacked: bool) -> tuple[Figure, Axes, Axes, Axes]:
-    """A figure with room for two pages of this shape, a color bar along the second, a title and a legend, in inches."""
-    margin, gap, pad, bar, ticks, footer = 0.35, 0.45, 0.12, 0.16, 0.5, 0.7
+def _lay_out(aspect: float, title: str | None, answer: str | None, *, stacked: bool) -> tuple[Figure, Axes, Axes, Axes]:
+    """A figure with room for two pages of this shape, a color bar along the second, words and a legend, in inches."""
+    margin, gap, pad, bar, ticks, footer = 0.35, 0.45, 0.12, 0.16, 0.75, 0.95
     long_side = min(13.0, max(6.4, 0.7 * max(aspect, 1 / aspect)))
     width, height = (long_side, long_side / aspect) if aspect >= 1 else (long_side * aspect, long_side)
     content = width if stacked else 2 * width + gap + pad + bar + ticks
     total_width = max(8.0, content + 2 * margin)
     lines = textwrap.wrap(title or "", width=int(9 * total_width))
-    header = 0.4 + 0.25 * len(lines)
+    answers = [] if answer is None else textwrap.wrap(f"answer: {answer or '(empty)'}", width=int(9 * total_width))
+    header = 0.4 + 0.25 * (len(lines) + len(answers))
     left = (total_width - content) / 2
     if stacked:
         total_height = header + 2 * height + gap + pad + bar + ticks + footer
@@ -170,9 +173,11 @@ def _lay_out(aspect: float, title: str | None, *, stacked: bool) -> tuple[Figure
     figure = Figure(figsize=(total_width, total_height), dpi=DPI, facecolor="white")
     scale = np.array([total_width, total_height, total_width, total_height])
     kept_axes, score_axes, bar_axes = (figure.add_axes(tuple(np.array(box) / scale)) for box in boxes)
-    figure.suptitle(
-        "\n".join(lines), y=1 - 0.12 / total_height, va="top", fontsize=13, fontweight="bold", parse_math=False
-    )
+    for text, above, weight in ((lines, 0, "bold"), (answers, len(lines), "normal")):
+        place = 1 - (0.12 + 0.25 * above) / total_height
+        figure.text(
+            0.5, place, "\n".join(text), ha="center", va="top", fontsize=13, fontweight=weight, parse_math=False
+        )
     for axes, name in ((kept_axes, "kept patches"), (score_axes, "score")):
         axes.set_title(name, fontsize=10, color="#444444", pad=5)
         axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
@@ -180,95 +185,56 @@ def _lay_out(aspect: float, title: str | None, *, stacked: bool) -> tuple[Figure
     return figure, kept_axes, score_axes, bar_axes
 
 
-def _draw_kept(axes: Axes, page: npt.NDArray[np.uint8], decision: _Decision, scaffold_factor: int) -> None:
-    kept = _per_pixel(decision.kept, page, decision)[..., None]
-    _show(axes, np.where(kept, page, _dimmed(page)).astype(np.uint8))
-
-    upright = [[(x, 0), (x, 1)] for x in decision.x_edges[::scaffold_factor]]
-    level = [[(0, y), (1, y)] for y in decision.y_edges[::scaffold_factor]]
-    axes.add_collection(LineCollection(upright + level, colors="white", linewidths=0.4, alpha=0.18))
-    thickness = min(1.1, 0.08 * _patch_points(axes, decision))
-    axes.add_collection(
-        LineCollection(list(_outlines(decision)), colors=MERGED_COLOR, linewidths=thickness, capstyle="round")
-    )
+def _tinted(page: npt.NDArray[np.uint8], decision: _Decision) -> npt.NDArray[np.uint8]:
+    """The page as it is where patches became tokens, on tinted paper where they were merged or dropped."""
+    tints = np.ones((*decision.kept.shape, 3))
+    tints[decision.merged] = MERGED_TINT
+    tints[~decision.kept] = DROPPED_TINT
+    return (page * _per_pixel(tints, page, decision)).astype(np.uint8)
 
 
-def _draw_score(axes: Axes, page: npt.NDArray[np.uint8], decision: _Decision) -> AxesImage:
-    gray = page.mean(axis=2, keepdims=True).astype(np.uint8).repeat(3, axis=2)
-    _show(axes, gray)
+def _draw_score(axes: Axes, page: npt.NDArray[np.uint8], decision: _Decision) -> ScalarMappable:
+    """Print on paper that has the colors of the score; gives their scale. Patches without a score stay gray."""
     scores = np.ma.masked_array(decision.scores, ~decision.candidates)
-    return axes.imshow(
-        _per_pixel(scores, page, decision),
-        cmap=SCORE_COLORS,
-        norm=Normalize(scores.min(), scores.max()),
-        alpha=0.78,
-        extent=(0, 1, 1, 0),
-        aspect="auto",
-        interpolation="nearest",
-    )
+    scale = ScalarMappable(Normalize(scores.min(), scores.max()), SCORE_COLORS)
+    colors = np.where(decision.candidates[..., None], scale.to_rgba(scores)[..., :3], DROPPED_TINT)
+    light = SCORE_FLOOR + (1 - SCORE_FLOOR) * page.mean(axis=2, keepdims=True) / 255
+    _show(axes, (255 * light * _per_pixel(colors, page, decision)).astype(np.uint8))
+    return scale
 
 
-def _mark(axes: Axes, decision: _Decision, answer_box: tuple[float, float, float, float] | None) -> None:
-    rows, columns = np.nonzero(decision.anchors)
-    x = (decision.x_edges[columns] + decision.x_edges[columns + 1]) / 2
-    y = (decision.y_edges[rows] + decision.y_edges[rows + 1]) / 2
-    axes.add_line(_anchor_markers(x, y, size=float(np.clip(0.7 * _patch_points(axes, decision), 2.0, 5.0))))
-    if answer_box is not None:
-        center_x, center_y, h, w = answer_box
-        corner = (center_x - w / 2, center_y - h / 2)
-        frame = Rectangle(corner, w, h, fill=False, edgecolor=ANSWER_COLOR, linewidth=1.6, zorder=4)
-        frame.set_path_effects([withStroke(linewidth=3.2, foreground="white")])
-        axes.add_patch(frame)
+def _frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
+    center_x, center_y, h, w = box
+    # A little outside, where it touches no print.
+    across, down = 4 / axes.get_window_extent().width, 4 / axes.get_window_extent().height
+    corner = (center_x - w / 2 - across, center_y - h / 2 - down)
+    frame = Rectangle(corner, w + 2 * across, h + 2 * down, fill=False, edgecolor=ANSWER_COLOR, linewidth=1.6, zorder=4)
+    frame.set_path_effects([withStroke(linewidth=3.2, foreground="white")])
+    axes.add_patch(frame)
 
 
-def _add_legend(figure: Figure, decision: _Decision, *, has_answer: bool) -> None:
-    red, green, blue = _dimmed(np.full(3, 255)) / 255
+def _add_legend(figure: Figure, counts: PatchCounts, scaffold_tokens: int, *, has_answer: bool) -> None:
+    gray = "#999999"
     handles: list[Artist] = [
-        Patch(facecolor="white", edgecolor="#999999", label=f"{decision.num_tokens:,} tokens kept"),
-        Patch(facecolor="white", edgecolor=MERGED_COLOR, label=f"{decision.num_merged:,} patches merged into them"),
-        Patch(color=(red, green, blue), label=f"{decision.num_dropped:,} patches dropped"),
-        _anchor_markers([], [], size=5.0, label=f"{int(decision.anchors.sum()):,} anchors"),
+        Patch(facecolor="white", edgecolor=gray, label=f"{counts.tokens:,} tokens kept"),
+        Patch(facecolor=MERGED_TINT, edgecolor=gray, label=f"{counts.merged:,} more patches merged into them"),
+        Patch(facecolor=DROPPED_TINT, edgecolor=gray, label=f"{counts.dropped:,} patches dropped"),
     ]
     if has_answer:
-        handles.append(Patch(facecolor="none", edgecolor=ANSWER_COLOR, linewidth=2.0, label="answer"))
-    columns = len(handles) if figure.get_figwidth() > 9.5 else 3
+        handles.append(Patch(facecolor="none", edgecolor=ANSWER_COLOR, linewidth=2.0, label="where the answer stands"))
     figure.legend(
         handles=handles,
         loc="lower center",
-        bbox_to_anchor=(0.5, 0.06 / figure.get_figheight()),
-        ncols=columns,
+        bbox_to_anchor=(0.5, 0.3 / figure.get_figheight()),
+        ncols=len(handles) if figure.get_figwidth() > 10 else 2,
         frameon=False,
         fontsize=9.5,
         columnspacing=1.6,
         handlelength=1.4,
     )
-
-
-def _anchor_markers(x: npt.ArrayLike, y: npt.ArrayLike, *, size: float, label: str | None = None) -> Line2D:
-    return Line2D(
-        x,
-        y,
-        label=label,
-        linestyle="none",
-        marker="o",
-        markersize=size,
-        markerfacecolor=ANCHOR_COLOR,
-        markeredgecolor="white",
-        markeredgewidth=0.18 * size,
-        clip_on=False,
-        zorder=3,
-    )
-
-
-def _patch_points(axes: Axes, decision: _Decision) -> float:
-    """The shorter side of a patch in points, by which lines and markers are scaled."""
-    box = axes.get_window_extent()
-    shorter = min(box.width * np.diff(decision.x_edges).max(), box.height * np.diff(decision.y_edges).max())
-    return float(shorter) * 72 / DPI
-
-
-def _dimmed(page: npt.NDArray) -> npt.NDArray[np.float64]:
-    return (1 - DIMMING) * page + DIMMING * np.array(DIMMED_COLOR)
+    if scaffold_tokens:
+        seen = f"Beside these, {scaffold_tokens:,} scaffold tokens show the whole page coarsely."
+        figure.text(0.5, 0.14 / figure.get_figheight(), seen, ha="center", fontsize=9.5, color="#444444")
 
 
 def _show(axes: Axes, pixels: npt.NDArray[np.uint8]) -> None:
@@ -282,16 +248,3 @@ def _per_pixel(values: npt.NDArray, page: npt.NDArray[np.uint8], decision: _Deci
         for edges, length in zip((decision.y_edges, decision.x_edges), page.shape[:2], strict=True)
     )
     return values[np.ix_(rows, columns)]
-
-
-def _outlines(decision: _Decision) -> npt.NDArray[np.float64]:
-    """The line segments around every surviving token of more than one patch, as [segments, ends, (x, y)]."""
-    sizes = np.bincount(decision.token.ravel(), minlength=decision.token.size)
-    region = np.where(decision.kept & (sizes[decision.token] > 1), decision.token, -1)
-    bordered = np.pad(region, 1, constant_values=-1)
-    x, y = decision.x_edges, decision.y_edges
-    rows, columns = np.nonzero(bordered[1:-1, 1:] != bordered[1:-1, :-1])
-    upright = np.stack((np.stack((x[columns], y[rows]), -1), np.stack((x[columns], y[rows + 1]), -1)), axis=1)
-    rows, columns = np.nonzero(bordered[1:, 1:-1] != bordered[:-1, 1:-1])
-    level = np.stack((np.stack((x[columns], y[rows]), -1), np.stack((x[columns + 1], y[rows]), -1)), axis=1)
-    return np.concatenate((upright, level))

@@ -10,14 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shirg.config import ShirgXConfig
+from shirg.parts import FORMAT_VERSION, SETTINGS_FILE, WEIGHTS_FILE
 
-WEIGHTS_FILE = "shirg_x.safetensors"
-SETTINGS_FILE = "shirg_x.json"
-FORMAT_VERSION = 1
 CHECKPOINT_PREFIX = "shirg_x."
 
-PARTS = ("coordinates", "budget_head", "relevance")
-"""What the weights are made of: the first word of their tensors' names."""
 OPTIONAL = "relevance."
 """The part that belongs to one similarity source, and is left alone when another is chosen."""
 

@@ -13,7 +13,8 @@ from llava.tuning.adapter import (
     SETTINGS_FILE,
     WEIGHTS_FILE,
 )
-from llava.tuning.parameters import TrainableConfig, prepare_trainable
+from llava.tuning.config import TrainableConfig
+from llava.tuning.parameters import prepare_trainable
 from shirg.config import ShirgXConfig
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
 

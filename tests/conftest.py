@@ -18,7 +18,7 @@ from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
 from llava.serve.cli import main
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from tests.adapter_helpers import fresh, logits, train
 from tests.cli_helpers import Call, quick_checkpoint, write_page
 

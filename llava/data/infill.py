@@ -8,8 +8,6 @@ with padding instead of invented words. The rest of the answer is seen on both s
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from llava.seeds import stable_seed
 from shirg.settings import Settings
 
@@ -58,6 +56,8 @@ def draw_gap(config: InfillConfig, infill_id: int | None, *key: object) -> Gap |
         return None
     if infill_id is None:
         raise ValueError("infill: this model has no infilling token (infill_token_id in its config); set share to 0")
+    import torch
+
     generator = torch.Generator().manual_seed(stable_seed("gap", *key))
     chance, end = torch.rand(2, generator=generator).tolist()
     padding = int(torch.randint(config.longest_padding + 1, (1,), generator=generator))

@@ -1,7 +1,5 @@
 """Drawn pages as training samples: page number i is drawn when it is asked for, and never stored."""
 
-from dataclasses import dataclass
-
 import torch
 from torch.utils.data import Dataset
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -9,51 +7,17 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.data.batch import Group
 from llava.data.infill import WHOLE, InfillConfig, draw_gap
+from llava.data.page_config import PagesConfig
 from llava.data.page_truth import Namer, answer_pointers, page_truth
 from llava.data.sample import Sample, encode_conversation
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import process_images
-from llava.pages import FAMILIES, SPLITS, STYLES, draw_page
+from llava.pages import STYLES, draw_page
 from llava.pages.chance import sample as draw_sample
 from llava.pages.stream import page_generator
-from shirg.settings import Settings
 
 _QUESTION_STREAM = 1_000_003
 """Keeps the choice of questions independent of the drawing of the page."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PagesConfig(Settings):
-    """Which drawn pages, and how many questions of each.
-
-    Raises:
-        ValueError: if a name does not exist or a number is not positive.
-    """
-
-    families: tuple[str, ...] = tuple(FAMILIES)
-    """Taken in turn, page by page."""
-    style: str = "full"
-    split: str = "train"
-    seed: int = 0
-    first: int = 0
-    """Number of the first page."""
-    pages: int = 1_000_000
-    """Pages in an epoch."""
-    questions: int = 2
-    """At most so many questions of each page, chosen by the page's number."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "families", tuple(self.families))
-        for name, values, known in (
-            ("families", self.families, FAMILIES),
-            ("style", (self.style,), STYLES),
-            ("split", (self.split,), SPLITS),
-        ):
-            unknown = [value for value in values if value not in known]
-            if unknown or not values:
-                raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(map(str, unknown)) or 'none'}")
-        for name, least in (("seed", 0), ("first", 0), ("pages", 1), ("questions", 1)):
-            self.check_count(name, least)
 
 
 class PageDataset(Dataset[Group]):

@@ -15,7 +15,9 @@ from typing import Any, overload
 from PIL import Image
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.data.sample import Turn
+
+Turn = tuple[str, str]
+"""What a role said: (``user`` or ``assistant``, text)."""
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
 """How LLaVA asks for an answer that is scored by its words."""

@@ -14,12 +14,10 @@ from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
 from llava.conversation import END_OF_TURN, conv_templates
 from llava.data.infill import Gap, open_gap
 from llava.data.page_truth import PageTruth
+from llava.data.records import Turn
 from llava.mm_utils import tokenizer_image_token
 from llava.pages import PageQuestion
 from llava.question import Question
-
-Turn = tuple[str, str]
-"""What a role said: (``user`` or ``assistant``, text)."""
 
 
 @dataclass(frozen=True, kw_only=True)

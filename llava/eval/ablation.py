@@ -12,14 +12,17 @@ from typing import Any, Literal, no_type_check
 
 import numpy as np
 
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.registry import find_benchmark
-from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
+from llava.eval.encoder import PageEncoder
+from llava.eval.evaluate import evaluate, resolved_settings, source_of
 from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
-from llava.eval.methods import Budget, Method, PageEncoder
+from llava.eval.methods import Budget, Method
 from llava.eval.results import Record, ResultSet
 from llava.eval.summary import judge_together
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from llava.provenance import provenance
 from shirg.settings import Settings
 

@@ -5,76 +5,24 @@ question, so a run that goes on repeats the batch it was killed in and finds wha
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
 import torch
 
-from llava.eval.benchmarks.benchmark import Benchmark, Sample, check_questions
-from llava.eval.methods import Budget, EncodedPage, PageEncoder, settings_of
+from llava.eval.asked import Asked
+from llava.eval.benchmarks.benchmark import Benchmark, Sample
+from llava.eval.encoder import EncodedPage, PageEncoder, settings_of
+from llava.eval.methods import Budget
 from llava.eval.results import Record, ResultSet
-from llava.eval.shards import Shard
 from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import digest_weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Which questions of which benchmark. Data is opened at once, so that what is wrong with it is found here.
-
-    Raises:
-        FileNotFoundError: if the data is not there.
-        ValueError: if the benchmark has no such split or style, its data cannot be asked about, or no question is asked
-            for, or all of endlessly many are.
-    """
-
-    benchmark: Benchmark
-    split: str
-    style: str | None = None
-    questions: int | None = None
-    """All when not given."""
-    data: str | None = None
-    """A directory or a name on the hub; the benchmark's own when not given."""
-    shard: Shard | None = None
-    """The part of them to answer here; all when not given."""
-
-    def __post_init__(self) -> None:
-        check_questions(self.questions)
-        endless = not isinstance(self._all, Sized)
-        if self.questions is None and endless:
-            raise ValueError(f"{self.benchmark.name} has questions without end; say how many")
-        if self.shard is not None and self.shard.of > self.total:
-            raise ValueError(f"{self.total} questions cannot be cut into {self.shard.of} shards; ask for fewer shards")
-
-    @cached_property
-    def _all(self) -> Iterable[Sample]:
-        return self.benchmark.open(split=self.split, style=self.style, data=self.data)
-
-    @property
-    def total(self) -> int:
-        """How many questions all shards ask together."""
-        numbers = [] if self.questions is None else [self.questions]
-        return min([*numbers, len(self._all)] if isinstance(self._all, Sized) else numbers)
-
-    @property
-    def _places(self) -> range:
-        return range(self.total) if self.shard is None else self.shard.places(self.total)
-
-    @property
-    def count(self) -> int:
-        """How many questions are asked here."""
-        return len(self._places)
-
-    def samples(self) -> Iterator[Sample]:
-        """The samples in their order, from the first again at each call."""
-        return islice(self._all, self._places.start, self._places.stop)
 
 
 def source_of(session: Session, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from llava.eval.benchmarks.benchmark import Sample
-from llava.eval.methods import Budget, EncodedPage, PageEncoder
+from llava.eval.encoder import EncodedPage, PageEncoder
+from llava.eval.methods import Budget
 from llava.eval.results import write_object
 from llava.pages import inked_patches, patches_under
 from shirg.tokens import DualScaleTokens, TokenSet

@@ -1,19 +1,27 @@
-"""What a model is made of, resolved once and before any weight is read: checkpoint, adapter and SHIRG-X's settings."""
+"""What a model is made of, resolved once and before any weight is read: checkpoint, adapter and SHIRG-X's settings.
+
+Resolving imports neither torch nor transformers, so that whoever mistypes a path need not wait for them.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
-from llava.constants import ASSETS
-from llava.model.builder import Loaded, load_pretrained_model, read_config
-from llava.model.hub import resolve_directory
-from llava.model.language_model.lavida_config import LavidaConfig
-from llava.tuning.adapter import AdapterSettings, load_adapter
+from llava.model.config_file import read_config_file
+from llava.model.hub import BUNDLED, resolve_directory
+from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
 
-BUNDLED_MODEL = ASSETS / "lavida-small"
+if TYPE_CHECKING:
+    from lavida_shirg_integration import ShirgXHandle
+    from llava.model.builder import Loaded
+    from llava.model.language_model.lavida_config import LavidaConfig
+
+BUNDLED_MODEL = BUNDLED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +32,10 @@ class Checkpoint:
     """A directory or a name on the hub."""
     revision: str | None
     """Branch, tag or commit on the hub."""
-    config: LavidaConfig
+    directory: Path
+    """Where its files are; of a hub repository, only the JSON files until it is loaded."""
+    entries: Mapping[str, Any]
+    """Its ``config.json`` as it is written."""
     adapter: AdapterSettings | None
     shirg: ShirgXConfig
     """``mode: stock`` is LaViDa's own encoding."""
@@ -38,7 +49,7 @@ class Checkpoint:
         adapter: str | Path | None = None,
         settings: ShirgXConfig | str | Path | None = None,
         changes: Mapping[str, Any] | None = None,
-    ) -> "Checkpoint":
+    ) -> Checkpoint:
         """Read the checkpoint's config and the adapter's settings; of a hub repository only JSON files are fetched.
 
         Args:
@@ -50,8 +61,15 @@ class Checkpoint:
             ValueError: if one of them is broken, or they contradict each other.
         """
         trained = None if adapter is None else AdapterSettings.read(adapter)
-        config = read_checkpoint_config(model, revision)
-        checkpoint = cls(model=str(model), revision=revision, config=config, adapter=trained, shirg=ShirgXConfig())
+        directory = _settings_directory(model, revision)
+        checkpoint = cls(
+            model=str(model),
+            revision=revision,
+            directory=directory,
+            entries=read_config_file(directory),
+            adapter=trained,
+            shirg=ShirgXConfig(),
+        )
         changed = dict(changes or {})
         if changed.get("mode") == "stock":
             return checkpoint.encoding(ShirgXConfig.from_dict(changed))
@@ -65,11 +83,28 @@ class Checkpoint:
         if self.adapter is not None and self.adapter.shirg_x is not None:
             return self.adapter.shirg_x
         try:
-            return ShirgXConfig.from_dict(self.config.shirg_x or {})
-        except ValueError as error:
-            raise ValueError(f"{self.config.name_or_path}/config.json, shirg_x: {error}") from error
+            return ShirgXConfig.from_dict(self.entries.get("shirg_x") or {})
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.directory}/config.json, shirg_x: {error}") from error
 
-    def encoding(self, shirg: ShirgXConfig) -> "Checkpoint":
+    @cached_property
+    def config(self) -> LavidaConfig:
+        """The checked config of the checkpoint.
+
+        Raises:
+            ValueError: if an entry has the wrong type or value.
+        """
+        from llava.model.builder import read_config
+
+        return read_config(self.directory, {})
+
+    @property
+    def page_style(self) -> str | None:
+        """The style of drawn pages that the checkpoint was trained on, where it says so."""
+        style = self.entries.get("page_style")
+        return style if isinstance(style, str) else None
+
+    def encoding(self, shirg: ShirgXConfig) -> Checkpoint:
         """The same checkpoint with other settings of SHIRG-X.
 
         Raises:
@@ -91,6 +126,11 @@ class Checkpoint:
         Raises:
             FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
         """
+        from lavida_shirg_integration import apply_shirg_x
+        from llava.model.builder import load_pretrained_model
+        from llava.tuning.adapter import load_adapter
+
+        _ = self.config  # a wrong entry is told before weights are fetched
         loaded = load_pretrained_model(
             self.model,
             device_map=device,
@@ -113,7 +153,13 @@ def read_checkpoint_config(model: str | Path, revision: str | None = None) -> La
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if it is not LaViDa's.
     """
-    return read_config(resolve_directory(model, revision=revision, allow_patterns=("*.json",)), {})
+    from llava.model.builder import read_config
+
+    return read_config(_settings_directory(model, revision), {})
+
+
+def _settings_directory(model: str | Path, revision: str | None) -> Path:
+    return resolve_directory(model, revision=revision, allow_patterns=("*.json",))
 
 
 def vision_kwargs(shirg: ShirgXConfig | None) -> dict[str, bool]:

@@ -1,25 +1,28 @@
 """A loaded model that answers questions about pages; for the command line and for notebooks.
 
 session = Session.load()
-for answer in session.ask(image, ["What is the total?", "Who signed?"]):
-    print(answer.text)
+answer = session.ask("page.png", "What is the total?")
+print(answer, answer.confidence)
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, overload
 
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lavida_shirg_integration import EncodedPages, ShirgXHandle, ShirgXPrefix
+from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
+from llava.inference.answer import Answer, Denoised, Filled, Page, VisualPrefix
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
+from llava.inference.decoding import DECODING
+from llava.inference.picture import open_picture
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.language_model.diffusion.decoding import DecodingConfig
@@ -28,77 +31,15 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from shirg.config import ShirgXConfig
 
-DECODING = DecodingConfig(max_new_tokens=32, schedule="shift", prefix_lm=True, stop_at_end_of_turn=True)
-"""Short answers from a cached prompt."""
-
 Observer = Callable[[DenoisingStep], None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class VisualPrefix:
-    """What the language model is shown of a page."""
-
-    tokens: Tensor
-    """(tokens, width), projected."""
-    shirg: ShirgXPrefix | None = None
-    """The decision behind it; None for LaViDa's own encoding."""
-
-    @property
-    def budget(self) -> int | None:
-        """Detail tokens, K; None for LaViDa's own encoding."""
-        return None if self.shirg is None else self.shirg.selection.lengths[0]
-
-    @property
-    def scaffold_tokens(self) -> int | None:
-        return None if self.budget is None else len(self.tokens) - self.budget
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Page:
-    """A picture as the model sees it before any question."""
-
-    image: Image.Image
-    encoded: EncodedPages | None
-    """SHIRG-X's view; None for LaViDa's own encoding."""
-    prefix: VisualPrefix | None
-    """Given here when no question changes it: LaViDa's own encoding, and selection by attention."""
-    seconds: float
-    """Time the encoding took."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Denoised:
-    """What came out of one denoising."""
-
-    tokens: tuple[int, ...]
-    """Ids of the whole answer, also behind its end."""
-    prefix: VisualPrefix
-    steps: int
-    seconds: dict[str, float]
-    """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included)."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answer(Denoised):
-    """The answer to a question."""
-
-    question: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Filled(Denoised):
-    """A template with its gaps filled."""
-
-    template: Template
-    text: str
-    gaps: tuple[str, ...]
-    """What was written into each gap."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Session:
-    """A model, its tokenizer, and SHIRG-X if it is in use."""
+    """A model, its tokenizer, and SHIRG-X if it is in use.
+
+    ``close`` lets go of the model, and so does the end of a ``with`` block.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     model: LavidaForMaskedDiffusion
@@ -138,41 +79,107 @@ class Session:
         (tokenizer, model, processor, _), handle = checkpoint.load(device=device, dtype=dtype)
         return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle)
 
+    def close(self) -> None:
+        """Let go of the model, so that its memory is free; nothing can be asked any more."""
+        vars(self).clear()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only where there is no such attribute, which of the fields is true once the session is closed.
+        if name in (field.name for field in fields(self)):
+            raise RuntimeError("this session is closed; Session.load() opens another")
+        raise AttributeError(f"a Session has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        if not vars(self):
+            return "Session(closed)"
+        chosen = "mode=stock" if self.handle is None else f"similarity={self.handle.config.similarity}"
+        return f"Session({self.model.config.name_or_path!r}, {chosen}, device={str(self.model.device)!r})"
+
+    def _check_patch(self) -> None:
+        if self.handle is not None and not self.handle.applied:
+            raise RuntimeError("SHIRG-X was removed from this session's model; Session.load() opens another session")
+
     @property
     def untrained(self) -> bool:
         """Whether the checkpoint calls itself untrained: its answers mean nothing."""
         return bool(getattr(self.model.config, "untrained", False))
 
+    @overload
     def ask(
-        self, image: Image.Image, questions: Sequence[str], *, decoding: DecodingConfig = DECODING, seed: int = 0
-    ) -> list[Answer]:
-        """The answers to questions about one image, which is encoded once.
+        self, image: Any, question: str, *, page: int | None = None, decoding: DecodingConfig = DECODING, seed: int = 0
+    ) -> Answer: ...
+
+    @overload
+    def ask(
+        self,
+        image: Any,
+        question: Iterable[str],
+        *,
+        page: int | None = None,
+        decoding: DecodingConfig = DECODING,
+        seed: int = 0,
+    ) -> list[Answer]: ...
+
+    def ask(
+        self,
+        image: Any,
+        question: str | Iterable[str],
+        *,
+        page: int | None = None,
+        decoding: DecodingConfig = DECODING,
+        seed: int = 0,
+    ) -> Answer | list[Answer]:
+        """The answer to a question about one page, or the answers to several, for which it is encoded once.
+
+        Args:
+            image: whatever ``open_picture`` takes (a path, bytes, a PIL image, an array), or a page from ``encode``.
+            question: one text, for one answer, or several, for a list.
+            page: of a PDF, counted from 1.
 
         Raises:
-            ValueError: for a question or settings that cannot be used, or one too long for the model's context.
+            FileNotFoundError: if there is no such file.
+            ValueError: for a page, a question or settings that cannot be used, or a question too long for the model's
+                context.
+            TypeError: for something that is no page or no text.
+            RuntimeError: if the session is closed, or SHIRG-X was removed from its model.
         """
-        for question in questions:
-            self.check_words(check_question(question))
-        page = self.encode(image)
-        return [self.answer(page, question, decoding=decoding, seed=seed) for question in questions]
+        if not isinstance(question, Iterable):
+            raise TypeError(f"a question is a text, or a list of several, but this is {type(question).__name__}")
+        questions = [check_question(each) for each in ([question] if isinstance(question, str) else question)]
+        for each in questions:
+            self.check_words(each)
+        encoded = image if isinstance(image, Page) else self.encode(image, page=page)
+        answers = [self.answer(encoded, each, decoding=decoding, seed=seed) for each in questions]
+        return answers[0] if isinstance(question, str) else answers
 
     @torch.no_grad()
-    def encode(self, image: Image.Image) -> Page:
-        """Everything about a picture that no question changes."""
+    def encode(self, image: Any, *, page: int | None = None) -> Page:
+        """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
+        self._check_patch()
+        picture = open_picture(image, page=page)
         start = self._now()
-        views = process_images([image], self.image_processor, self.model.config)
+        views = process_images([picture], self.image_processor, self.model.config)
         encoded = prefix = None
         if self.handle is None:
-            prefix = VisualPrefix(tokens=self.model.encode_images(views, [image.size])[0])
+            prefix = VisualPrefix(tokens=self.model.encode_images(views, [picture.size])[0])
         else:
-            encoded = self.handle.encode_pages(views, [image.size])
+            encoded = self.handle.encode_pages(views, [picture.size])
             if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
-        return Page(image=image, encoded=encoded, prefix=prefix, seconds=self._now() - start)
+        return Page(image=picture, encoded=encoded, prefix=prefix, seconds=self._now() - start)
 
     @torch.no_grad()
     def select(self, page: Page, question: str) -> VisualPrefix:
         """What the model is shown of the page for this question."""
+        self._check_patch()
+        if not isinstance(page, Page):
+            raise TypeError(f"this wants a page from encode(), not {type(page).__name__}; ask() takes pictures")
         if page.prefix is not None:
             return page.prefix
         assert page.encoded is not None
@@ -260,9 +267,12 @@ class Session:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words of ids up to the first end of turn."""
+        return self._text(tokens[: self._end(tokens)])
+
+    def _end(self, tokens: Sequence[int]) -> int:
+        """The place of the first end of turn, or behind the last token."""
         ends = (self.model.config.eot_token_id, self.model.config.eos_token_id)
-        length = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
-        return self._text(tokens[:length])
+        return next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
 
     def check_words(self, text: str) -> None:
         """Refuse text that would be read as more than words.
@@ -316,11 +326,11 @@ class Session:
         start = self._now()
         prefix = self.select(page, question)
         selected = self._now()
-        steps = 0
+        steps, probabilities = 0, None
 
         def observe(step: DenoisingStep) -> None:
-            nonlocal steps
-            steps = step.index
+            nonlocal steps, probabilities
+            steps, probabilities = step.index, step.probabilities
             if on_step is not None:
                 on_step(step)
 
@@ -334,8 +344,17 @@ class Session:
         )
         assert isinstance(tokens, Tensor)
         answer = tuple(tokens[0].tolist())
-        seconds = {"encode": page.seconds, "select": selected - start, "denoise": self._now() - selected}
-        return Denoised(tokens=answer, prefix=prefix, steps=steps, seconds=seconds)
+        # A draft is told as a whole; behind the end of an answer, nothing is said any more.
+        told = len(answer) if draft is not None else self._end(answer) + 1
+        return Denoised(
+            tokens=answer,
+            confidence=1.0 if probabilities is None else float(probabilities[0, :told].min()),
+            prefix=prefix,
+            image=page.image,
+            shirg=None if self.handle is None else self.handle.config,
+            steps=steps,
+            seconds={"encode": page.seconds, "select": selected - start, "denoise": self._now() - selected},
+        )
 
     def _now(self) -> float:
         """Seconds, read once the GPU has caught up."""

@@ -28,7 +28,10 @@ def check_question(text: str) -> str:
 
     Raises:
         ValueError: if nothing is asked, it holds the image's placeholder, or it is no valid text.
+        TypeError: if it is no text at all.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a question is a text, but this is {type(text).__name__}: {text!r}")
     question = text.strip()
     if not question:
         raise ValueError(f"the question {text!r} is empty; ask something")

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from llava.image_processor import SigLipImageProcessor
+from llava.model.config_file import read_config_file
 from llava.model.hub import quiet_loading, resolve_directory
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.language_model.lavida_config import LavidaConfig, check_special_ids
@@ -80,15 +81,19 @@ def load_pretrained_model(
     weight_files(directory)
     with quiet_loading():
         tokenizer = load_tokenizer(directory)
-        model, info = BACKBONES[config.model_type].from_pretrained(
-            directory,
-            config=config,
-            dtype=dtype,
-            device_map={"": device},
-            output_loading_info=True,
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
+        model, info = (
+            BACKBONES[config.model_type]
+            .resolve()
+            .from_pretrained(
+                directory,
+                config=config,
+                dtype=dtype,
+                device_map={"": device},
+                output_loading_info=True,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+            )
         )
     _complete_tower(model, info)
     _refuse_wrong_tensors(directory, info)
@@ -103,16 +108,8 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LavidaConfig:
         FileNotFoundError: if there is none.
         ValueError: if it is broken or describes another kind of model.
     """
-    path = directory / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{directory} holds no config.json; give the directory of a LaViDa checkpoint")
-    try:
-        settings = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from error
-    kind = str(settings.get("model_type")) if isinstance(settings, dict) else type(settings).__name__
-    if not isinstance(settings, dict) or kind not in BACKBONES:
-        raise ValueError(f"{path} describes {kind!r}, not a LaViDa model ({' or '.join(BACKBONES)})")
+    path, settings = directory / "config.json", read_config_file(directory)
+    kind = settings["model_type"]
     overrides = dict(vision_kwargs)
     keep_all_layers = overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False))
     for name in _IGNORED_VISION_SETTINGS:
@@ -122,8 +119,10 @@ def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LavidaConfig:
     if overrides.get("mm_vision_tower", settings.get("mm_vision_tower")) != settings.get("mm_vision_tower"):
         settings.pop("mm_vision_config", None)
     try:
-        config = BACKBONES[kind].config_class.from_dict(
-            {**settings, **overrides, "mm_keep_all_layers": keep_all_layers}
+        config = (
+            BACKBONES[kind]
+            .resolve()
+            .config_class.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
         )
     except (StrictDataclassError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers.utils import logging
+from llava.constants import ASSETS
+
+BUNDLED = ASSETS / "lavida-small"
+"""The model that travels with the package."""
 
 SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is fetched from a hub: weights as safetensors, settings and tokenizers; never pickles, never code."""
@@ -15,7 +16,7 @@ SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 def resolve_directory(
     name_or_path: str | Path, *, revision: str | None = None, allow_patterns: Sequence[str] = SAFE_FILES
 ) -> Path:
-    """The directory itself, or a download of the hub repository of that name.
+    """The directory itself, the bundled model by its name, or a download of the hub repository of that name.
 
     Raises:
         FileNotFoundError: if it is neither, naming what was tried.
@@ -27,8 +28,14 @@ def resolve_directory(
     if path.exists():
         raise ValueError(f"{path} is a file; give the checkpoint's directory")
     name = str(name_or_path)
+    if name == BUNDLED.name:
+        return BUNDLED
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise FileNotFoundError(f"no directory {name}; give a checkpoint directory or a hub id such as owner/name")
+    # Here, since most models lie in a directory, and these imports take longer than refusing one that does not.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -44,6 +51,8 @@ def quiet_loading() -> Iterator[None]:
 
     Its progress bar stays for loads that last.
     """
+    from transformers.utils import logging
+
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:

@@ -3,9 +3,8 @@
 import argparse
 
 from llava.inference.words import check_question
-from llava.serve.display import AnswerDisplay, note, print_json
+from llava.serve.display import AnswerDisplay, note, print_json, working
 from llava.serve.files import check_picture, numbered, write_picture
-from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
 
 
@@ -26,7 +25,8 @@ def run(args: argparse.Namespace) -> None:
     session = load_session(args, checkpoint)
     for question in questions:
         session.check_words(question)
-    page = session.encode(image)
+    with working("reading the page"):
+        page = session.encode(image)
     display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
     for index, question in enumerate(questions):
         if args.json:
@@ -37,9 +37,7 @@ def run(args: argparse.Namespace) -> None:
                 answer = session.answer(page, question, decoding=decoding, seed=args.seed, on_step=on_step)
             display.show_answer(answer.text, summary(answer))
         if pictures:
-            assert session.handle is not None
-            drawing = draw_heatmap(image, answer.prefix, session.handle.config, title=question)
-            write_picture(drawing, pictures[index])
+            write_picture(answer.heatmap(), pictures[index])
         if args.json:
             picture = names[index] if names else None
             print_json({"question": question, "answer": answer.text, **record(args, answer), "heatmap": picture})

@@ -20,11 +20,11 @@ OUT_OF_MEMORY = "out of memory; keep fewer tokens with --budget 512, load with -
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; ``argv`` is the process's own when not given."""
-    debug = False
+    debug = traced = False
     try:
         parser = build_parser()
         args = parser.parse_args(argv)
-        debug = args.debug
+        debug, traced = args.debug, args.debug or args.traceback
         if args.command is None:
             parser.print_help()
         else:
@@ -37,14 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The interpreter flushes stdout once more at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except ModuleNotFoundError as error:
+        if traced:
+            traceback.print_exc()
+        return _fail(f"{error}; install what it needs with pip install 'lavida-shirg[train,eval]'", 2)
     except (ValueError, OSError) as error:
         return _fail(str(error) or type(error).__name__, 2)
     except Exception as error:  # the last line of defense: people must not see tracebacks
-        if debug:
+        if traced:
             traceback.print_exc()
         if _is_out_of_memory(error):
             return _fail(OUT_OF_MEMORY, 2)
-        hint = "" if debug else "; run again with --debug to see where"
+        hint = "" if traced else "; run again with --debug to see where"
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
     return 0
 

@@ -1,11 +1,13 @@
 """``lavida demo``: the bundled pages, their questions, and what the model makes of them."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from rich.console import Console
@@ -15,13 +17,14 @@ from rich.text import Text
 
 from llava.constants import ASSETS
 from llava.image_io import load_pages
-from llava.inference.session import Session
 from llava.inference.words import one_line
 from llava.serve.display import stdout_console
 from llava.serve.files import write_picture, write_text
 from llava.serve.gallery import Shown, index_page
-from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import checkpoint_of, load_session
+
+if TYPE_CHECKING:
+    from llava.inference.session import Session
 
 GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
 """Pages of the kind that the bundled model was trained on, and print and words that it never saw."""
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     console = stdout_console()
     console.print(_table(shown))
     right = sum(item.is_right for item in shown)
-    if about := getattr(session.model.config, "about", None):
+    if about := checkpoint.entries.get("about"):
         console.print(Text(one_line(str(about))), soft_wrap=True)
     console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
 
@@ -91,9 +94,7 @@ def answer_sheet(session: Session, pages: Path, sheet: Sheet, out: Path) -> list
         picture = None
         if session.handle is not None:
             picture = sheet.picture(number)
-            box = _box(entry["box"], image)
-            drawing = draw_heatmap(image, answer.prefix, session.handle.config, title=entry["question"], answer_box=box)
-            write_picture(drawing, out / picture)
+            write_picture(answer.heatmap(answer_box=_box(entry["box"], image)), out / picture)
         shown.append(
             Shown(
                 page=sheet.title,

@@ -3,20 +3,24 @@
 Answers go to stdout; notes and progress go to stderr, so that a pipe holds answers only.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from llava.inference.words import one_line, printable
-from llava.model.language_model.diffusion.generate import DenoisingStep
+
+if TYPE_CHECKING:
+    from llava.model.language_model.diffusion.generate import DenoisingStep
 
 MASK_BLOCK = "\N{MEDIUM SHADE}"
 FRAMES_PER_SECOND = 15

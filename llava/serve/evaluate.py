@@ -1,5 +1,7 @@
 """``lavida eval``: how well a model answers a benchmark's questions, and tables of several results."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -12,18 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import Benchmark
 from llava.eval.benchmarks.registry import find_benchmark
-from llava.eval.evaluate import Asked, evaluate, resolved_settings, source_of
-from llava.eval.methods import Budget, Method, PageEncoder, directory_names
+from llava.eval.methods import Budget, Method, directory_names
 from llava.eval.results import ResultSet
 from llava.eval.shards import Shard, merge_shards
 from llava.eval.summary import compare, format_score, write_summary
 from llava.inference.checkpoint import Checkpoint
-from llava.inference.session import DECODING
+from llava.inference.decoding import DECODING
 from llava.inference.words import one_line
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.provenance import provenance
 from llava.seeds import MAX_SEED
 from llava.serve.display import stdout_console
 from llava.serve.requests import checkpoint_of, load_session, naming_options
@@ -48,8 +49,26 @@ def run(args: argparse.Namespace) -> None:
     benchmark, decoding, out = _benchmark(args), _decoding(args), _out(args)
     checkpoint = checkpoint_of(args)
     method = _method(args, checkpoint)
-    asked = _asked(args, benchmark)
+    asked = _asked(args, benchmark, _style(args, benchmark, checkpoint))
+    results = _answer(args, asked, method, checkpoint, decoding, out)
+    _show([write_summary(stored, benchmark.corpus_metrics) for stored in results.values()], out)
+
+
+def _answer(
+    args: argparse.Namespace,
+    asked: Asked,
+    method: Method,
+    checkpoint: Checkpoint,
+    decoding: DecodingConfig,
+    out: Path,
+) -> dict[Budget, ResultSet]:
+    """The results of each budget, with every question answered."""
     session = load_session(args, checkpoint.encoding(method.patch_settings))
+
+    from llava.eval.encoder import PageEncoder
+    from llava.eval.evaluate import evaluate, resolved_settings, source_of
+    from llava.provenance import provenance
+
     encoder = PageEncoder(session=session, method=method, seed=args.seed)
     source = source_of(session, checkpoint)
     where = {**provenance(session.model.device), "batch_size": args.batch_size}
@@ -70,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             on_batch=lambda done: progress.update(task, completed=done),
         )
-    _show([write_summary(stored, asked.benchmark.corpus_metrics) for stored in results.values()], out)
+    return results
 
 
 def _merge(directory: Path) -> None:
@@ -98,15 +117,29 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     for name in ("questions", "batch_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.method == "stock" and args.config is not None:
+        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
     return find_benchmark(args.benchmark)
 
 
-def _asked(args: argparse.Namespace, benchmark: Benchmark) -> Asked:
+def _style(args: argparse.Namespace, benchmark: Benchmark, checkpoint: Checkpoint) -> str | None:
+    """The style asked for, else the one that the checkpoint was trained on: in others, most models read nothing."""
+    if args.style is not None or not benchmark.styles:
+        return str(args.style) if args.style is not None else None
+    if checkpoint.page_style is None:
+        raise ValueError(
+            f"{checkpoint.model} does not say which style of drawn pages it was trained on (page_style in its "
+            f"config.json); choose one with --style: {', '.join(benchmark.styles)}"
+        )
+    return checkpoint.page_style
+
+
+def _asked(args: argparse.Namespace, benchmark: Benchmark, style: str | None) -> Asked:
     # Last of all checks, because a data set may have to be downloaded for it.
     return Asked(
         benchmark=benchmark,
         split=benchmark.splits[0] if args.split is None else args.split,
-        style=benchmark.style if args.style is None else args.style,
+        style=style,
         questions=benchmark.questions if args.questions is None else args.questions,
         data=args.data,
         shard=None if args.shard is None else Shard.parse(args.shard),
@@ -126,9 +159,7 @@ def _decoding(args: argparse.Namespace) -> DecodingConfig:
 
 def _method(args: argparse.Namespace, checkpoint: Checkpoint) -> Method:
     """The method with the settings of the file, the adapter or the checkpoint."""
-    if args.method == "stock" and args.config is not None:
-        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
-    return Method(name=args.method, settings=checkpoint.shirg, budgets=tuple(args.budget or ()))
+    return Method(name=args.method, settings=checkpoint.shirg, budgets=tuple(args.budgets or ()))
 
 
 def _out(args: argparse.Namespace) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 
 from llava.inference.words import Template
-from llava.serve.display import AnswerDisplay, note, print_json
+from llava.serve.display import AnswerDisplay, note, print_json, working
 from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
 
 
@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> None:
     image = open_page(args)
     session = load_session(args, checkpoint_of(args))
     session.draft(template, args.tokens)
-    page = session.encode(image)
+    with working("reading the page"):
+        page = session.encode(image)
     if args.json:
         filled = session.fill(page, template, decoding=decoding, seed=args.seed)
         text = {"template": template.text, "text": filled.text, "gaps": list(filled.gaps)}

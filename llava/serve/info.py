@@ -1,74 +1,15 @@
 """``lavida info``: what a checkpoint is, from its config and the headers of its weight files alone."""
 
 import argparse
-import copy
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from huggingface_hub import get_safetensors_metadata
-from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 from rich.table import Table
 from rich.text import Text
-from safetensors import safe_open
-from transformers import SiglipVisionConfig
 
-from lavida_shirg_integration import ShirgX
-from llava.inference.checkpoint import Checkpoint
 from llava.inference.words import one_line
-from llava.model.anyres import stock_tokens
-from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
-from llava.model.language_model.lavida_config import LavidaConfig
-from llava.model.multimodal_encoder.builder import vision_config
-from llava.serve.display import print_json, stdout_console
+from llava.serve.display import print_json, stdout_console, working
 from llava.serve.requests import checkpoint_of
-from llava.tuning.adapter import AdapterSettings
-from llava.tuning.fingerprint import digest_shapes
-from shirg.config import ShirgXConfig
-
-PARTS = {
-    "vision tower": "model.vision_tower.",
-    "projector": "model.mm_projector.",
-    "embeddings": "model.transformer.wte.",
-    "output head": "model.transformer.ff_out.",
-    "language model": "model.transformer.",
-    "newline token": "model.image_newline",
-    "SHIRG-X": "shirg_x.",
-    "other": "",
-}
-"""Beginnings of tensor names; the first that fits decides."""
-
-SPECIAL_IDS = (
-    "mask_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "start_header_id",
-    "end_header_id",
-    "eot_token_id",
-)
-LANDSCAPE, SQUARE = (640, 480), (768, 768)
-_BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorHeader:
-    """A stored tensor without its numbers."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def parameters(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def num_bytes(self) -> int:
-        return self.parameters * _BITS.get(self.dtype, 8) // 8
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,126 +19,14 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError, ValueError: if there is no such checkpoint, or it is broken.
     """
     checkpoint = checkpoint_of(args)
-    facts = describe(checkpoint, read_headers(checkpoint))
+    with working("reading the headers"):
+        from llava.serve.facts import describe
+
+        facts = describe(checkpoint)
     if args.json:
         print_json(facts)
     else:
         stdout_console().print(_table(facts))
-
-
-def read_headers(checkpoint: Checkpoint) -> dict[str, TensorHeader]:
-    """Name, type and shape of every stored tensor; of a hub repository only the headers are fetched."""
-    try:
-        files = weight_files(_directory(checkpoint.config))
-    except FileNotFoundError:
-        if Path(checkpoint.model).expanduser().is_dir():
-            raise
-        return _remote_headers(checkpoint.model, checkpoint.revision)
-    return _stored_headers(files)
-
-
-def _stored_headers(files: Iterable[Path]) -> dict[str, TensorHeader]:
-    headers = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
-                stored = tensors.get_slice(name)
-                headers[name] = TensorHeader(dtype=stored.get_dtype(), shape=tuple(stored.get_shape()))
-    return headers
-
-
-def _remote_headers(model: str, revision: str | None) -> dict[str, TensorHeader]:
-    try:
-        metadata = get_safetensors_metadata(model, revision=revision)
-    except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
-        raise ValueError(f"{model} on the hub holds no readable safetensors files: {error}") from error
-    return {
-        name: TensorHeader(dtype=tensor.dtype, shape=tuple(tensor.shape))
-        for file in metadata.files_metadata.values()
-        for name, tensor in file.tensors.items()
-    }
-
-
-def describe(checkpoint: Checkpoint, headers: Mapping[str, TensorHeader]) -> dict[str, Any]:
-    """The facts as plain values.
-
-    Raises:
-        FileNotFoundError, ValueError: if the adapter belongs to another checkpoint, or is broken.
-    """
-    parts, num_bytes, dtypes = Counter[str](), Counter[str](), Counter[str]()
-    for name, header in headers.items():
-        part = next(part for part, beginning in PARTS.items() if name.startswith(beginning))
-        parts[part] += header.parameters
-        num_bytes[part] += header.num_bytes
-        dtypes[header.dtype] += header.parameters
-    config, adapter, shirg = checkpoint.config, checkpoint.adapter, checkpoint.shirg
-    vision = vision_config(config)
-    held = None if adapter is None else _describe_adapter(adapter, checkpoint.model, headers, vision)
-    brings_shirg_x = "SHIRG-X" in parts or (adapter is not None and adapter.shirg_x is not None)
-    return {
-        "model": checkpoint.model,
-        "untrained": bool(getattr(config, "untrained", False)),
-        "dtypes": dict(dtypes.most_common()),
-        "parameters": {part: parts[part] for part in PARTS if part in parts},
-        "bytes": {part: num_bytes[part] for part in PARTS if part in parts},
-        "total_parameters": parts.total(),
-        "total_bytes": num_bytes.total(),
-        "adapter": held,
-        "fresh_shirg_x_parameters": 0 if brings_shirg_x else _fresh_parameters(config, vision, shirg),
-        "language": {
-            "width": config.d_model,
-            "layers": config.n_layers,
-            "heads": config.n_heads,
-            "mlp": config.mlp_hidden_size,
-            "vocabulary": config.vocab_size,
-            "context": config.max_sequence_length,
-        },
-        "vision": {
-            "width": vision.hidden_size,
-            "layers": vision.num_hidden_layers,
-            "image_size": vision.image_size,
-            "patch_size": vision.patch_size,
-        },
-        "special_ids": _special_ids(config),
-        "image_tokens": {
-            "landscape": stock_tokens(config, vision, LANDSCAPE),
-            "square": stock_tokens(config, vision, SQUARE),
-            "shirg_x": {str(budget): budget + shirg.scaffold * shirg.scaffold_tokens for budget in shirg.budgets},
-        },
-    }
-
-
-def _describe_adapter(
-    adapter: AdapterSettings, model: str, headers: Mapping[str, TensorHeader], vision: SiglipVisionConfig
-) -> dict[str, Any]:
-    shapes = {name: header.shape for name, header in headers.items()}
-    digest = digest_shapes(shapes, vision_layers=vision.num_hidden_layers)
-    adapter.base.check_shapes(digest, model, f"the adapter {adapter.directory}")
-    tensors = _stored_headers(adapter.weight_files())
-    return {
-        "directory": str(adapter.directory),
-        "base": adapter.base.name,
-        "scope": adapter.trainable.scope,
-        "parameters": sum(header.parameters for header in tensors.values()),
-        "bytes": sum(header.num_bytes for header in tensors.values()),
-    }
-
-
-def _directory(config: LavidaConfig) -> Path:
-    return Path(config.name_or_path or ".")
-
-
-def _special_ids(config: LavidaConfig) -> dict[str, int | None]:
-    """As loading settles them: the config's, and the tokenizer's where the config gives none."""
-    settled = copy.deepcopy(config)
-    fill_special_ids(settled, load_tokenizer(_directory(config)), _directory(config))
-    return {name: getattr(settled, name) for name in SPECIAL_IDS}
-
-
-def _fresh_parameters(config: LavidaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
-    with torch.device("meta"):
-        module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.d_model)
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
@@ -224,17 +53,16 @@ def _table(facts: Mapping[str, Any]) -> Table:
     _add_rows(table, "language model", facts["language"])
     _add_rows(table, "vision tower", facts["vision"])
     _add_rows(table, "special ids", facts["special_ids"])
+    from llava.serve.facts import SIZES
+
     tokens = facts["image_tokens"]
-    stock = {f"LaViDa, {width} x {height}": tokens[key] for key, (width, height) in _SIZES.items()}
+    stock = {f"LaViDa, {width} x {height}": tokens[key] for key, (width, height) in SIZES.items()}
     _add_rows(table, "image tokens", stock | {f"SHIRG-X, K = {k}": count for k, count in tokens["shirg_x"].items()})
     return table
 
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:,.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
-
-
-_SIZES = {"landscape": LANDSCAPE, "square": SQUARE}
 
 
 def _add_rows(table: Table, title: str, values: Mapping[str, int | Sequence[int] | None]) -> None:

@@ -2,7 +2,9 @@
 
 import argparse
 from importlib.metadata import version
-from typing import Any, NoReturn
+
+from llava.serve.parser import Parser, add_command, add_debug
+from llava.serve.training_options import add_merge_adapter, add_train
 
 DESCRIPTION = """\
 Ask LaViDa about documents, charts and pictures.
@@ -17,8 +19,9 @@ examples:
   lavida fill invoice.png "Total: [8], date: [8]"
   lavida select invoice.png "What is the total due?" --heatmap kept.png
   lavida info jacklishufan/lavida-llada-v1.0-instruct
-  lavida eval --benchmark entitygrid --style typed_full --out runs/entitygrid
+  lavida eval --benchmark docpage --out runs/docpage
   lavida demo
+  lavida train train/shirg_x
 
 `lavida COMMAND --help` shows a command's options."""
 
@@ -59,12 +62,12 @@ Only the config and the headers of the weight files are read, of a hub repositor
 
 EVAL_EXAMPLES = """\
 examples:
-  lavida eval --benchmark docpage --style typed_full --out runs/docpage
-  lavida eval --benchmark docpage --style typed_full --budget 512 768 1024 --out runs/budgets
-  lavida eval --benchmark docpage --style typed_full --method scaffold_random --out runs/random
+  lavida eval --benchmark docpage --out runs/docpage
+  lavida eval --benchmark docpage --budget 512 768 1024 --out runs/budgets
+  lavida eval --benchmark docpage --method scaffold_random --out runs/random
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
   lavida eval --compare runs/docpage runs/random
-  lavida eval --benchmark docpage --style typed_full --out runs/parts --shard 2/8
+  lavida eval --benchmark docpage --out runs/parts --shard 2/8
   lavida eval --merge runs/parts
 
 Writes records.jsonl, a line per question, summary.json, and what decided about
@@ -80,28 +83,14 @@ examples:
 Writes a heat map for every question and demo/index.html, which shows them all."""
 
 
-class UsageError(ValueError):
-    """A command line that cannot be understood."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises instead of printing its usage and leaving, so that every refusal takes the same way out."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-
 def build_parser() -> Parser:
     """The parser of ``lavida``; ``command`` is None when no command is given."""
     parser = Parser(prog="lavida", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"lavida {version('lavida-shirg')}")
-    parser.set_defaults(command=None, debug=False, verbose=False)
+    parser.set_defaults(command=None, debug=False, verbose=False, traceback=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    ask = _command(commands, "ask", "answer questions about an image or a PDF page", ASK_EXAMPLES)
+    ask = add_command(commands, "ask", "answer questions about an image or a PDF page", ASK_EXAMPLES)
     _add_image(ask)
     ask.add_argument(
         "questions", metavar="QUESTION", nargs="+", help="what you want to know; several share one encoding"
@@ -115,7 +104,7 @@ def build_parser() -> Parser:
     )
     _add_decoding(ask)
 
-    fill = _command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
+    fill = add_command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
     _add_image(fill)
     fill.add_argument("template", metavar="TEMPLATE", help="text with gaps: [8] of 8 tokens, [~8] of at most 8")
     _add_json(fill)
@@ -123,7 +112,7 @@ def build_parser() -> Parser:
     _add_selection(fill, optional=True)
     _add_decoding(fill)
 
-    select = _command(commands, "select", "show which patches SHIRG-X keeps for a question", SELECT_EXAMPLES)
+    select = add_command(commands, "select", "show which patches SHIRG-X keeps for a question", SELECT_EXAMPLES)
     _add_image(select)
     select.add_argument("question", metavar="QUESTION", help="what the patches are chosen for")
     select.add_argument("--heatmap", metavar="OUT.png", help="draw the choice over the page")
@@ -131,19 +120,19 @@ def build_parser() -> Parser:
     _add_model(select)
     _add_selection(select, optional=False)
 
-    info = _command(commands, "info", "sizes, ids and token counts of a model, without loading it", INFO_EXAMPLES)
+    info = add_command(commands, "info", "sizes, ids and token counts of a model, without loading it", INFO_EXAMPLES)
     info.add_argument("model", metavar="MODEL", nargs="?", help="directory or hub id; the bundled model if left out")
     info.add_argument("--revision", help="branch, tag or commit on the hub")
     _add_adapter(info)
     _add_json(info)
     _add_logging(info)
 
-    evaluation = _command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
+    evaluation = add_command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
     evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
     _add_evaluation(evaluation)
     _add_model(evaluation)
 
-    demo = _command(commands, "demo", "answer questions about the bundled pages", DEMO_EXAMPLES)
+    demo = add_command(commands, "demo", "answer questions about the bundled pages", DEMO_EXAMPLES)
     demo.add_argument("--out", metavar="DIR", default="demo", help="where the pictures go (default: demo)")
     demo.add_argument(
         "--gallery",
@@ -154,12 +143,9 @@ def build_parser() -> Parser:
     )
     demo.add_argument("--questions", metavar="N", type=int, default=4, help="at most so many per page (default: 4)")
     _add_model(demo)
-    return parser
 
-
-def _command(commands: Any, name: str, purpose: str, examples: str) -> Parser:
-    parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", epilog=examples)
-    parser.set_defaults(command=name, module=name)
+    add_train(commands)
+    add_merge_adapter(commands)
     return parser
 
 
@@ -193,14 +179,19 @@ def _add_adapter(parser: argparse._ActionsContainer) -> None:
 
 def _add_logging(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--verbose", action="store_true", help="say on stderr what is done and how long it takes")
-    parser.add_argument("--debug", action="store_true", help="the same in detail, and tracebacks of unexpected errors")
+    add_debug(parser)
 
 
 def _add_selection(parser: Parser, *, optional: bool) -> None:
     group = parser.add_argument_group("token selection (SHIRG-X)")
     if optional:
         group.add_argument("--no-shirg", action="store_true", help="encode images as LaViDa does, without SHIRG-X")
-    group.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
+    group.add_argument(
+        "--config",
+        metavar="YAML",
+        help="settings, a file or the name of shipped ones: shirg_x_attention (default: the "
+        "adapter's or the checkpoint's)",
+    )
     group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
     group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
 
@@ -223,8 +214,8 @@ def _add_evaluation(parser: Parser) -> None:
     asked.add_argument(
         "--style",
         metavar="NAME",
-        help="of drawn pages: shapes, large_print, typed, typed_full (which the bundled model was trained on) or full "
-        "(default: full)",
+        help="of drawn pages: shapes, large_print, typed, typed_full, full, print, print_small (default: what "
+        "the model's config.json names as page_style)",
     )
     asked.add_argument(
         "--split",
@@ -249,6 +240,7 @@ def _add_evaluation(parser: Parser) -> None:
     way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
     way.add_argument(
         "--budget",
+        dest="budgets",
         metavar="auto|K",
         nargs="+",
         action="extend",

@@ -1,19 +1,27 @@
-"""From the words of the command line to settings, with everything cheap checked before a model is loaded."""
+"""From the words of the command line to settings, with everything cheap checked before a model is loaded.
+
+torch and transformers take seconds to import, so that only ``load_session`` does, and says so.
+"""
+
+from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from transformers.utils import logging
 
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.session import Denoised, Session
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
 from llava.serve.display import note, working
 from llava.serve.files import load_page
+from llava.shipped import find_settings
+
+if TYPE_CHECKING:
+    from llava.inference.answer import Denoised
+    from llava.inference.session import Session
 
 _OPTION_OF = {
     "max_new_tokens": "--tokens",
@@ -85,7 +93,7 @@ def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
         BUNDLED_MODEL if args.model is None else args.model,
         revision=args.revision,
         adapter=args.adapter,
-        settings=options["config"],
+        settings=None if options["config"] is None else find_settings(options["config"]),
         changes=changes,
     )
 
@@ -100,8 +108,11 @@ def open_page(args: argparse.Namespace) -> Image.Image:
 
 def load_session(args: argparse.Namespace, checkpoint: Checkpoint) -> Session:
     """The model, loaded; a note says so when its answers mean nothing."""
-    with working("loading the model"), no_progress_bar():
-        session = Session.open(checkpoint, device=args.device, dtype=args.dtype)
+    with working("loading the model"):
+        from llava.inference.session import Session
+
+        with no_progress_bar():
+            session = Session.open(checkpoint, device=args.device, dtype=args.dtype)
     if session.untrained:
         note(f"the model {checkpoint.model} is untrained, so its answers mean nothing")
     return session
@@ -121,6 +132,7 @@ def record(args: argparse.Namespace, run: Denoised) -> dict[str, Any]:
         "k": run.prefix.budget,
         "scaffold_tokens": run.prefix.scaffold_tokens,
         "image_tokens": len(run.prefix.tokens),
+        "confidence": round(run.confidence, 6),
         "steps": run.steps,
         "seconds": {stage: round(seconds, 6) for stage, seconds in run.seconds.items()},
     }
@@ -133,12 +145,14 @@ def summary(run: Denoised) -> str:
     if prefix.budget is not None:
         tokens = f"K = {prefix.budget:,} + {prefix.scaffold_tokens:,} scaffold tokens"
     stages = ", ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items())
-    return f"{tokens}; {run.steps} steps; {stages}"
+    return f"confidence {run.confidence:.0%}; {tokens}; {run.steps} steps; {stages}"
 
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
     """Keeps transformers from drawing its own bars, which are no use beside others or in a log."""
+    from transformers.utils import logging
+
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

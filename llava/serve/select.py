@@ -1,20 +1,22 @@
 """``lavida select``: which patches of a page survive for a question, without answering it."""
 
-import argparse
-from typing import Any
+from __future__ import annotations
 
-import torch
+import argparse
+from typing import TYPE_CHECKING, Any
+
 from rich.table import Table
 from rich.text import Text
 
-from llava.inference.session import Page, VisualPrefix
+from llava.inference.heatmap import draw_heatmap
 from llava.inference.words import check_question, one_line
-from llava.serve.display import print_json, stdout_console
+from llava.serve.display import print_json, stdout_console, working
 from llava.serve.files import check_picture, write_picture
-from llava.serve.heatmap import draw_heatmap
 from llava.serve.requests import checkpoint_of, load_session, open_page, source_of
 from shirg.config import ShirgXConfig
-from shirg.scoring import term_spread
+
+if TYPE_CHECKING:
+    from llava.inference.answer import Page, VisualPrefix
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,12 +33,13 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
     session = load_session(args, checkpoint)
     session.check_words(question)
-    page = session.encode(image)
-    prefix = session.select(page, question)
+    with working("reading the page"):
+        page = session.encode(image)
+        prefix = session.select(page, question)
     assert session.handle is not None
     counts = describe(page, prefix, session.handle.config)
     if picture is not None:
-        write_picture(draw_heatmap(image, prefix, session.handle.config, title=question), picture)
+        write_picture(draw_heatmap(page.image, prefix, session.handle.config, question=question), picture)
     if args.json:
         print_json({"question": question, **source_of(args), **counts, "heatmap": args.heatmap})
     else:
@@ -45,18 +48,21 @@ def run(args: argparse.Namespace) -> None:
 
 def describe(page: Page, prefix: VisualPrefix, config: ShirgXConfig) -> dict[str, Any]:
     """Counts of one selection, and the standard deviation of each weighted score term over the candidates."""
+    from shirg.counts import count_patches
+    from shirg.scoring import term_spread
+
     assert page.encoded is not None
     assert prefix.shirg is not None
     selection = prefix.shirg.selection
-    assignment, kept = selection.assignment[0], selection.kept[0]
-    moved = assignment != torch.arange(len(assignment), device=assignment.device)
+    counts = count_patches(selection, candidates=page.encoded.candidate_counts[0])
     spread = term_spread(selection.scores, page.encoded.dual.candidates, config)
     return {
-        "candidates": page.encoded.candidate_counts[0],
-        "anchors": int(selection.scores.anchors[0].sum()),
-        "merged": int(moved.sum()),
-        "kept": prefix.budget,
-        "kept_patches": int(torch.isin(assignment, kept).sum()),
+        "candidates": counts.candidates,
+        "anchors": counts.anchors,
+        "kept": counts.tokens,
+        "merged": counts.merged,
+        "dropped": counts.dropped,
+        "kept_patches": counts.kept_patches,
         "scaffold": prefix.scaffold_tokens,
         "budget": config.budget,
         "budgets": list(config.budgets),
@@ -72,9 +78,10 @@ def _table(question: str, counts: dict[str, Any], heatmap: str | None) -> Table:
     budgets = ", ".join(f"{budget:,}" for budget in counts["budgets"])
     table.add_row("candidates", f"{counts['candidates']:,} patches")
     table.add_row("anchors", f"{counts['anchors']:,}")
-    table.add_row("merged", f"{counts['merged']:,} patches folded into a neighbor")
     table.add_row("budget", f"{counts['budget']} of {budgets}")
     table.add_row("kept", f"{counts['kept']:,} detail tokens, made of {counts['kept_patches']:,} patches")
+    table.add_row("merged", f"{counts['merged']:,} patches folded into kept tokens")
+    table.add_row("dropped", f"{counts['dropped']:,} patches")
     table.add_row("scaffold", f"{counts['scaffold']:,} tokens")
     table.add_row("similarity", counts["similarity"])
     table.add_row("spread", ", ".join(f"{term} {value:.4f}" for term, value in counts["spread"].items()))

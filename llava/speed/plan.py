@@ -18,8 +18,10 @@ from llava.mm_utils import get_anyres_image_grid_shape
 from llava.model.anyres import stock_tokens
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.language_model.lavida_config import LavidaConfig
+from llava.model.language_model.registry import BACKBONES
 from llava.speed.floors import peaks_of, prefill_flops, projector_flops, vision_flops
-from llava.tuning.parameters import TrainableConfig, group_of, num_elements, prepare_trainable
+from llava.tuning.config import TrainableConfig
+from llava.tuning.parameters import group_of, num_elements, prepare_trainable
 from shirg.config import ShirgXConfig
 from shirg.settings import Settings
 
@@ -240,10 +242,10 @@ def tower_activation_elements(model: LavidaForMaskedDiffusion, patches: int, *, 
 
 
 def _meta_model(model_config: LavidaConfig, shirg: ShirgXConfig | None) -> LavidaForMaskedDiffusion:
-    config = LavidaConfig.from_dict(model_config.to_dict())
+    config = type(model_config).from_dict(model_config.to_dict())
     config.mm_keep_all_layers = config.mm_keep_all_layers or bool(vision_kwargs(shirg))
     with torch.device("meta"):
-        model = LavidaForMaskedDiffusion(config)
+        model: LavidaForMaskedDiffusion = BACKBONES[config.model_type](config)
         if shirg is not None:
             vision_dim = model.get_vision_tower().hidden_size
             model.add_module("shirg_x", ShirgX(shirg, vision_dim=vision_dim, word_dim=config.d_model))

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any, no_type_check
 
 from llava.data.infill import InfillConfig
-from llava.data.page_data import PagesConfig
+from llava.data.page_config import PagesConfig
 from llava.data.real_sets import REAL_SETS
+from llava.train.arguments import check_trainer
 from llava.train.losses.config import LossConfig
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
-from shirg.settings import Settings
-from shirg.weights import PARTS
+from shirg.parts import PARTS
+from shirg.settings import AnySettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class TrainConfig(Settings):
             raise ValueError("images is the folder of a mixture, which is not given; leave it out")
         self._check_losses()
         self._check_budgets()
-        self._check_trainer()
+        check_trainer(self.trainer, own=_OWN)
 
     def _check_losses(self) -> None:
         losses = self.losses
@@ -148,14 +149,6 @@ class TrainConfig(Settings):
             if asked != "auto" and (type(asked) is not int or not 1 <= asked <= patches):
                 raise ValueError(f"validation_budgets must be auto or from 1 to {patches}, got {asked!r}")
 
-    def _check_trainer(self) -> None:
-        from transformers import TrainingArguments
-
-        known = {entry.name for entry in fields(TrainingArguments)} - set(_OWN)
-        unknown = sorted(set(self.trainer) - known)
-        if unknown:
-            raise ValueError(f"trainer: unknown setting {unknown[0]!r}; see transformers' TrainingArguments")
-
     @property
     def drawn_budgets(self) -> tuple[int, ...]:
         """The budgets that training draws from; empty without SHIRG-X."""
@@ -188,8 +181,8 @@ _SECTIONS: dict[str, Any] = {
 }
 
 
-def change_settings(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """The configuration with single settings changed, each named by its path: ``trainable.rank``.
+def change_settings(config: AnySettings, changes: Mapping[str, Any]) -> AnySettings:
+    """A configuration with single settings changed, each named by its path: ``trainable.rank``.
 
     Raises:
         ValueError: if a path leads nowhere, or a value is refused.
@@ -205,4 +198,4 @@ def change_settings(config: TrainConfig, changes: Mapping[str, Any]) -> TrainCon
             if not isinstance(place, dict):
                 raise ValueError(f"there is no setting {path!r}: {section} is no section")
         place[name] = value
-    return TrainConfig.from_dict(values)
+    return type(config).from_dict(values)

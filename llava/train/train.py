@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.train.config import TrainConfig
+from llava.train.earlier import SETTINGS_FILE, find_checkpoint
 from llava.train.export import Export
 from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
@@ -35,10 +36,6 @@ from llava.train.validation import Validation
 from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
 
 logger = logging.getLogger(__name__)
-
-SETTINGS_FILE = "train.json"
-FREE_ON_RESUME = ("save_", "logging_", "eval_", "report_to", "dataloader_", "disable_tqdm", "log_level")
-"""Trainer settings that a resumed run may change, by the start of their names: they change no weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
         FileNotFoundError, ValueError: naming what is missing or wrong, and the mend.
     """
     out = Path(config.out)
-    checkpoint = _find_checkpoint(out, config, resume=resume)
+    checkpoint = find_checkpoint(config, resume=resume)
     args = training_arguments(config)
     _check_engine(config, args)
     with _whole_weights(args):
@@ -262,49 +259,3 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
         ),
         budgets=tuple(budget if isinstance(budget, int) else None for budget in budgets),
     )
-
-
-def _find_checkpoint(out: Path, config: TrainConfig, *, resume: bool) -> str | None:
-    """The last checkpoint that was written to its end; the trainer writes its state last."""
-    whole = [file.parent for file in out.glob("checkpoint-*/trainer_state.json") if _is_json(file)]
-    if not resume:
-        if whole:
-            raise ValueError(f"{out} holds checkpoints of an earlier run; resume it, or choose another out")
-        return None
-    settings = out / SETTINGS_FILE
-    if not whole:
-        return None
-    if settings.is_file():
-        _check_same(json.loads(settings.read_text()), config.to_dict(), out)
-    return str(max(whole, key=lambda directory: int(directory.name.rpartition("-")[2])))
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text())
-    except ValueError:
-        return False
-    return True
-
-
-def _check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
-    changed = [
-        name
-        for name in sorted({*_flat(earlier), *_flat(now)})
-        if _flat(earlier).get(name) != _flat(now).get(name)
-        and not name.startswith(tuple(f"trainer.{free}" for free in FREE_ON_RESUME))
-    ]
-    if changed:
-        name = changed[0]
-        raise ValueError(
-            f"{out} was started with other settings ({name} was {_flat(earlier).get(name)!r}, now "
-            f"{_flat(now).get(name)!r}{' and more' if len(changed) > 1 else ''}); resume with the same, or choose "
-            "another out"
-        )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

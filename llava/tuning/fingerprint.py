@@ -3,14 +3,17 @@
 The released LaViDa checkpoints share every name and shape, so only values tell one from another.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLES = 8
 """Numbers sampled of each tensor."""
@@ -40,7 +43,7 @@ class Fingerprint:
     @classmethod
     def of(
         cls, state: Mapping[str, Tensor], *, vision_layers: int, trained: Collection[str] = (), name: str = ""
-    ) -> "Fingerprint":
+    ) -> Fingerprint:
         """The fingerprint of a checkpoint's tensors.
 
         Args:
@@ -54,7 +57,7 @@ class Fingerprint:
         kept = [state[key] for key in sorted(_base_names(state, vision_layers)) if key not in trained]
         return cls(name=name, shapes=digest_shapes(shapes, vision_layers=vision_layers), values=_digest_values(kept))
 
-    def check(self, found: "Fingerprint", what: str) -> None:
+    def check(self, found: Fingerprint, what: str) -> None:
         """Refuse a base that is not this one; ``what`` was trained on this one.
 
         Raises:
@@ -92,6 +95,8 @@ def _base_names(names: Collection[str], vision_layers: int) -> list[str]:
 
 
 def _digest_values(tensors: Sequence[Tensor]) -> str | None:
+    import torch
+
     # From float32 to float16 to bfloat16 rounds twice, so a base loaded in float16 cannot be told from its values.
     if any(tensor.is_meta or tensor.dtype == torch.float16 for tensor in tensors):
         return None
@@ -103,4 +108,6 @@ def _digest_values(tensors: Sequence[Tensor]) -> str | None:
 
 
 def _rounded(sample: Tensor) -> bytes:
+    import torch
+
     return sample.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from llava.pages import DETAILS, FAMILIES, STYLES, Page, draw_page
-from llava.serve.options import Parser
-from scripts.entry import positive, run
+from llava.serve.parser import Parser, positive
+from scripts.entry import run
 
 
 def entries(page: Page, file: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from PIL import Image
 
-from llava.serve.options import Parser
+from llava.serve.parser import Parser
 from scripts.assets.canvas import Page, Question
 from scripts.assets.documents import draw_invoice, draw_receipt, draw_table, draw_terms
 from scripts.assets.scenes import draw_bar_chart, draw_entity_grid, draw_photo, draw_timeline

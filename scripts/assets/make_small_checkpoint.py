@@ -16,9 +16,9 @@ import torch
 
 from llava.model.builder import load_pretrained_model
 from llava.pages import FAMILIES, STYLES
-from llava.serve.options import Parser
+from llava.serve.parser import Parser, positive, read_changes
 from llava.train.create import PATCH, SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
-from scripts.entry import positive, read_changes, run
+from scripts.entry import run
 
 TEXT_STYLES = ("shapes", "typed", "typed_full", "large_print", "full")
 

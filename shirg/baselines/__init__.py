@@ -15,31 +15,36 @@ sides of a matching.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from shirg.baselines.baseline import Baseline
-from shirg.baselines.greedy import divprune, mmr, scope
-from shirg.baselines.pooling import mean_pooled, scaled_down_side
-from shirg.baselines.ranking import attention, feature_norm, ink, random_patches, uniform_stride
-from shirg.baselines.reference import all_patches, no_detail
-from shirg.baselines.tome import tome
-from shirg.baselines.topv import topv
+from shirg.lazy import Lazy, lazy_names
+
+if TYPE_CHECKING:
+    from shirg.baselines.pooling import scaled_down_side
+
+_GREEDY, _RANKING, _REFERENCE = "shirg.baselines.greedy", "shirg.baselines.ranking", "shirg.baselines.reference"
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
-        "all_patches": Baseline(method=all_patches, budgeted=False),
-        "mean_pooled": Baseline(method=mean_pooled),
-        "scaffold_only": Baseline(method=no_detail, scaffold=True, budgeted=False),
-        "scaffold_random": Baseline(method=random_patches, scaffold=True, needs=frozenset({"generator"})),
-        "uniform_stride": Baseline(method=uniform_stride),
-        "feature_norm": Baseline(method=feature_norm),
-        "ink": Baseline(method=ink, needs=frozenset({"pixels"})),
-        "attention": Baseline(method=attention, needs=frozenset({"attention"})),
-        "tome": Baseline(method=tome),
-        "divprune": Baseline(method=divprune),
-        "scope": Baseline(method=scope, needs=frozenset({"attention"})),
-        "mmr": Baseline(method=mmr, needs=frozenset({"similarity"})),
-        "topv": Baseline(method=topv),
+        "all_patches": Baseline(method=Lazy(_REFERENCE, "all_patches"), budgeted=False),
+        "mean_pooled": Baseline(method=Lazy("shirg.baselines.pooling", "mean_pooled")),
+        "scaffold_only": Baseline(method=Lazy(_REFERENCE, "no_detail"), scaffold=True, budgeted=False),
+        "scaffold_random": Baseline(
+            method=Lazy(_RANKING, "random_patches"), scaffold=True, needs=frozenset({"generator"})
+        ),
+        "uniform_stride": Baseline(method=Lazy(_RANKING, "uniform_stride")),
+        "feature_norm": Baseline(method=Lazy(_RANKING, "feature_norm")),
+        "ink": Baseline(method=Lazy(_RANKING, "ink"), needs=frozenset({"pixels"})),
+        "attention": Baseline(method=Lazy(_RANKING, "attention"), needs=frozenset({"attention"})),
+        "tome": Baseline(method=Lazy("shirg.baselines.tome", "tome")),
+        "divprune": Baseline(method=Lazy(_GREEDY, "divprune")),
+        "scope": Baseline(method=Lazy(_GREEDY, "scope"), needs=frozenset({"attention"})),
+        "mmr": Baseline(method=Lazy(_GREEDY, "mmr"), needs=frozenset({"similarity"})),
+        "topv": Baseline(method=Lazy("shirg.baselines.topv", "topv")),
     }
 )
 
 __all__ = ["BASELINES", "Baseline", "scaled_down_side"]
+
+__getattr__ = lazy_names(__name__, {"scaled_down_side": "shirg.baselines.pooling"})

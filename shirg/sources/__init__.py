@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shirg.sources.attention import ATTENTION
-from shirg.sources.learned import LEARNED
-from shirg.sources.projected import PROJECTED
-from shirg.sources.siglip import SIGLIP
-from shirg.sources.source import Need, Source, SourceInputs
+from shirg.lazy import Lazy
+from shirg.sources.source import Need, Source
 
-__all__ = ["SOURCES", "Need", "Source", "SourceInputs"]
+__all__ = ["SOURCES", "Need", "Source"]
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {"projected": PROJECTED, "siglip": SIGLIP, "attention": ATTENTION, "learned": LEARNED}
+    {
+        "projected": Source(score=Lazy("shirg.sources.projected", "score"), needs=frozenset({"projected", "words"})),
+        "siglip": Source(score=Lazy("shirg.sources.siglip", "score"), needs=frozenset({"values", "text"})),
+        "attention": Source(score=Lazy("shirg.sources.attention", "score"), needs=frozenset({"attention"})),
+        "learned": Source(
+            score=Lazy("shirg.sources.learned", "score"),
+            needs=frozenset({"words"}),
+            weights=Lazy("shirg.sources.learned", "LearnedRelevance"),
+        ),
+    }
 )

@@ -3,7 +3,7 @@
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from shirg.sources.source import Source, SourceInputs
+from shirg.sources.inputs import SourceInputs
 
 
 def attention_similarity(attention_received: Float[Tensor, "batch patches"]) -> Float32[Tensor, "batch patches"]:
@@ -11,9 +11,7 @@ def attention_similarity(attention_received: Float[Tensor, "batch patches"]) -> 
     return attention_received.float()
 
 
-def _score(inputs: SourceInputs) -> Tensor:
+def score(inputs: SourceInputs) -> Tensor:
+    """The entry's ``score``."""
     assert inputs.attention is not None
     return attention_similarity(inputs.attention)
-
-
-ATTENTION = Source(score=_score, needs=frozenset({"attention"}))

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shirg.sources.source import Source, SourceInputs, highest_cosine
+from shirg.sources.inputs import SourceInputs, highest_cosine
 
 
 class LearnedRelevance(nn.Module):
@@ -41,9 +41,7 @@ def _normalized(features: Float[Tensor, "batch any dim"]) -> Float32[Tensor, "ba
     return functional.layer_norm(features.float(), features.shape[-1:])
 
 
-def _score(inputs: SourceInputs) -> Tensor:
+def score(inputs: SourceInputs) -> Tensor:
+    """The entry's ``score``."""
     assert inputs.weights is not None
     return inputs.weights(inputs.patches, inputs.words, inputs.word_mask)
-
-
-LEARNED = Source(score=_score, needs=frozenset({"words"}), weights=LearnedRelevance)

@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from shirg.sources.source import Source, SourceInputs, highest_cosine
+from shirg.sources.inputs import SourceInputs, highest_cosine
 
 
 def projected_similarity(
@@ -19,11 +19,9 @@ def projected_similarity(
     return highest_cosine(patches.float(), words.float(), word_mask)
 
 
-def _score(inputs: SourceInputs) -> Tensor:
+def score(inputs: SourceInputs) -> Tensor:
+    """The entry's ``score``."""
     assert inputs.projected is not None
     assert inputs.words is not None
     assert inputs.word_mask is not None
     return projected_similarity(inputs.projected, inputs.words, inputs.word_mask)
-
-
-PROJECTED = Source(score=_score, needs=frozenset({"projected", "words"}))

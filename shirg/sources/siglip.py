@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from shirg.sources.source import Source, SourceInputs, highest_cosine
+from shirg.sources.inputs import SourceInputs, highest_cosine
 
 
 def siglip_similarity(
@@ -19,10 +19,8 @@ def siglip_similarity(
     return highest_cosine(value_embeddings.float(), question, torch.ones_like(question[..., 0], dtype=torch.bool))
 
 
-def _score(inputs: SourceInputs) -> Tensor:
+def score(inputs: SourceInputs) -> Tensor:
+    """The entry's ``score``."""
     assert inputs.values is not None
     assert inputs.text is not None
     return siglip_similarity(inputs.values, inputs.text)
-
-
-SIGLIP = Source(score=_score, needs=frozenset({"values", "text"}))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import Sample
 from llava.eval.benchmarks.registry import BENCHMARKS
-from llava.eval.evaluate import Asked
 from llava.pages import DETAILS, STYLES, draw_page
 
 SHAPES = replace(STYLES["shapes"], kinds=DETAILS)

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import Sample
 from llava.eval.benchmarks.registry import BENCHMARKS
-from llava.eval.evaluate import Asked, evaluate, resolved_settings
-from llava.eval.methods import METHODS, Budget, Method, PageEncoder
+from llava.eval.encoder import PageEncoder
+from llava.eval.evaluate import evaluate, resolved_settings
+from llava.eval.methods import METHODS, Budget, Method
 from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, ResultSet
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from llava.mm_utils import process_images
 from shirg.baselines import BASELINES
 from shirg.config import ShirgXConfig

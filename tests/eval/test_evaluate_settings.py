@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.registry import BENCHMARKS
-from llava.eval.evaluate import Asked, resolved_settings, source_of
-from llava.eval.methods import Method, PageEncoder
+from llava.eval.encoder import PageEncoder
+from llava.eval.evaluate import resolved_settings, source_of
+from llava.eval.methods import Method
 from llava.eval.shards import Shard
 from llava.inference.checkpoint import Checkpoint
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X
 

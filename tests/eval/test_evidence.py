@@ -10,8 +10,9 @@ from PIL import Image
 
 from llava.eval.benchmarks.benchmark import Sample
 from llava.eval.benchmarks.registry import BENCHMARKS
+from llava.eval.encoder import PageEncoder
 from llava.eval.evidence import LEAST_COSINE, evidence_patches_of, evidence_recall, surviving_patches
-from llava.eval.methods import Method, PageEncoder
+from llava.eval.methods import Method
 from llava.inference.session import Session
 from shirg.baselines import BASELINES
 from shirg.config import ShirgXConfig

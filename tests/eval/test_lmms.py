@@ -13,10 +13,10 @@ from PIL import Image
 
 from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
 from llava.inference.checkpoint import BUNDLED_MODEL
-from llava.inference.session import DECODING
+from llava.inference.decoding import DECODING
 from llava.model.builder import load_pretrained_model
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from scripts.check_lmms import main as check
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import train

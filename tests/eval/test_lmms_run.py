@@ -18,7 +18,8 @@ from PIL import Image
 
 from llava.image_io import load_image
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from llava.metrics import METRICS
 from llava.serve.demo import GALLERIES
 from tests.train_helpers import free_port

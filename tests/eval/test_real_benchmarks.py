@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from llava.data.records import SHORT_ANSWER
+from llava.eval.asked import Asked
 from llava.eval.benchmarks.registry import BENCHMARKS
-from llava.eval.evaluate import Asked
 from llava.serve.cli import main
 from tests.tables_helpers import DOCVQA_CARD, FORMULA, chart_rows, picture, samples_of, write_split
 
@@ -188,7 +188,7 @@ Refuse = Callable[..., str]
 @pytest.fixture
 def refuse(capsys: pytest.CaptureFixture[str], quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
     """Run an evaluation that must be refused before the model is loaded; returns the one line it is refused with."""
-    monkeypatch.setattr("llava.inference.session.load_pretrained_model", None)
+    monkeypatch.setattr("llava.model.builder.load_pretrained_model", None)
 
     def run(*words: str | Path) -> str:
         out = tmp_path / "out"

@@ -9,7 +9,7 @@ from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, read_checkpoin
 from llava.inference.session import Session
 from llava.model.builder import load_pretrained_model
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X

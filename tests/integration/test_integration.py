@@ -14,7 +14,7 @@ from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
 from llava.speed.latency import FULL_SIZE_VISION
 from shirg import ShirgXConfig
-from shirg.weights import PARTS
+from shirg.parts import PARTS
 from tests.integration_helpers import (
     IMAGES,
     SMALL,

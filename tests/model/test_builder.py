@@ -175,7 +175,7 @@ def test_a_name_that_is_neither_directory_nor_reachable_is_named(monkeypatch):
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("llava.model.hub.snapshot_download", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(FileNotFoundError, match=r"owner/nothing.*no network"):
         load_pretrained_model("owner/nothing")
     with pytest.raises(FileNotFoundError, match=r"\./nothing"):
@@ -189,7 +189,7 @@ def test_a_hub_id_fetches_safetensors_and_text_of_the_revision_only(tiny_checkpo
         asked.update(name=name, revision=revision, patterns=allow_patterns)
         return str(tiny_checkpoint)
 
-    monkeypatch.setattr("llava.model.hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     model = load_pretrained_model("owner/name", revision="v1", device_map="cpu")[1]
     assert asked["name"] == "owner/name"
     assert asked["revision"] == "v1"
@@ -205,7 +205,7 @@ def test_only_the_config_of_a_tower_on_the_hub_is_fetched_when_the_checkpoint_ho
         asked.append((name, allow_patterns))
         return str(siglip)
 
-    monkeypatch.setattr("llava.model.hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     edit_config(copied, mm_vision_tower="google/siglip")
     load_pretrained_model(copied, device_map="cpu")
     assert asked == [("google/siglip", ["config.json"])]

@@ -216,6 +216,34 @@ def test_a_draft_is_kept_and_only_its_gaps_are_filled(loaded):
     assert steps == [5] * 5
 
 
+@pytest.mark.parametrize("settings", [{}, {"remasking": "entropy", "temperature": 0.7}, {"threshold": 0.01}])
+def test_observers_learn_how_probable_each_token_was_when_it_was_settled(loaded, monkeypatch, settings):
+    model, head, rows = loaded[1], loaded[1].model.compute_logits, []
+    monkeypatch.setattr(model.model, "compute_logits", lambda hidden: rows.append(head(hidden)) or rows[-1])
+    draft = torch.full((1, 6), MASK)
+    draft[0, 2] = 7
+    seen = []
+
+    def watch(step):
+        seen.append((step.tokens.clone(), step.probabilities.clone()))
+
+    arguments = {"draft_tokens": draft, "max_new_tokens": 6, "mask_id": MASK, "prefix_lm": True, **settings}
+    ids = prompt(12, 9)
+    tokens = model.generate(ids, generator=torch.Generator().manual_seed(3), on_step=watch, **arguments)
+    steps = list(rows)
+    assert torch.equal(tokens, model.generate(ids, generator=torch.Generator().manual_seed(3), **arguments))
+    before = draft
+    expected = (draft != MASK).float()
+    for (now, probabilities), logits in zip(seen, steps, strict=True):
+        settled = (now != MASK) & (before == MASK)
+        chosen = logits.float().softmax(-1).gather(-1, now[..., None].clamp(max=logits.shape[-1] - 1))[..., 0]
+        expected = torch.where(settled, chosen, expected)
+        torch.testing.assert_close(probabilities, expected)
+        before = now
+    assert expected[0, 2] == 1
+    assert (expected > 0).all()
+
+
 def test_a_fully_drafted_block_takes_no_step(loaded):
     draft = torch.tensor([[11, 12, 13, 14]])
     steps = []

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from llava.model.language_model.diffusion.sampling import check_remasking, confidence, log_odds, sample_tokens
+from llava.model.language_model.diffusion.decoding import check_remasking
+from llava.model.language_model.diffusion.sampling import confidence, log_odds, sample_tokens
 
 
 def by_definition(logits: torch.Tensor, tokens: torch.Tensor, rule: str) -> torch.Tensor:

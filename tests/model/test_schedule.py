@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llava.model.language_model.diffusion.schedule import SCHEDULES, num_transfer_tokens
+from llava.model.language_model.diffusion.decoding import SCHEDULES
+from llava.model.language_model.diffusion.schedule import num_transfer_tokens
 
 
 @given(

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from llava.inference.checkpoint import BUNDLED_MODEL
-from llava.serve.options import Parser
-from scripts.entry import check_file, positive, read_changes, run
+from llava.serve.parser import Parser, positive, read_changes
+from scripts.entry import check_file, run
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__", "entry"})

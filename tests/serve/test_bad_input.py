@@ -275,7 +275,7 @@ def test_one_line_names_the_mistake(
 ) -> None:
     argv, named = case.make(room)
     if not case.loads:
-        monkeypatch.setattr("llava.inference.session.load_pretrained_model", refuse_to_load)
+        monkeypatch.setattr("llava.model.builder.load_pretrained_model", refuse_to_load)
     page = room.page.read_bytes()
     code = main(argv)
     out, err = capsys.readouterr()

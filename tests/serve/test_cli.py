@@ -16,7 +16,8 @@ from PIL import Image
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_io import load_image
-from llava.inference.session import DECODING, Session
+from llava.inference.decoding import DECODING
+from llava.inference.session import Session
 from llava.inference.words import one_line
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
@@ -55,7 +56,7 @@ class TestAsk:
         for record in records:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
-                *("scaffold_tokens", "image_tokens", "steps", "seconds", "heatmap"),
+                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
@@ -201,7 +202,8 @@ class TestSelect:
         assert (record["candidates"], record["kept"], record["scaffold"], record["budget"]) == (144, 32, 9, 32)
         assert record["budgets"] == [32, 48, 64]
         assert 0 <= record["anchors"] <= 4
-        assert 32 <= record["kept_patches"] <= min(144, 32 + record["merged"])
+        assert record["kept_patches"] == 32 + record["merged"]
+        assert record["kept_patches"] + record["dropped"] == 144
         assert set(record["spread"]) == {"similarity", "neighbor", "center"}
         assert record["similarity"] == "projected"
         assert (tmp_path / "kept.png").exists()

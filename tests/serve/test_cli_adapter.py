@@ -14,7 +14,7 @@ from llava.inference.session import Session
 from llava.model.builder import load_pretrained_model
 from llava.serve.cli import main
 from llava.tuning.adapter import SETTINGS_FILE, WEIGHTS_FILE, load_adapter, save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from scripts.merge_adapter import main as merge
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import edit_settings, train
@@ -115,7 +115,7 @@ class TestSession:
     def test_stock_encoding_is_refused_before_anything_is_loaded(
         self, quick: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("llava.inference.checkpoint.load_pretrained_model", None)
+        monkeypatch.setattr("llava.model.builder.load_pretrained_model", None)
         with pytest.raises(ValueError, match="was trained with SHIRG-X"):
             Session.load(quick, adapter=adapter, shirg=ShirgXConfig(mode="stock"), device="cpu")
 

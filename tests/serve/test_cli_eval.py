@@ -10,10 +10,11 @@ import pytest
 
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.methods import METHODS
+from llava.inference.checkpoint import Checkpoint
 from llava.model.builder import load_pretrained_model
 from llava.serve.cli import main
 from llava.tuning.adapter import save_adapter
-from llava.tuning.parameters import TrainableConfig
+from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
 from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X, Call, copy_checkpoint, edit_config
@@ -185,11 +186,33 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
 def test_mistakes_are_named_before_a_model_is_loaded(
     refuse: Refuse, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    monkeypatch.setattr("llava.inference.session.load_pretrained_model", None)
+    monkeypatch.setattr("llava.model.builder.load_pretrained_model", None)
     out = tmp_path / "out"
     line = refuse(*QUESTIONS, "--model", quick, "--out", out, *words)
     assert message in line
     assert not out.exists()
+
+
+def test_the_style_is_the_one_that_the_checkpoint_was_trained_on(
+    refuse: Refuse, quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [word for word in QUESTIONS if word not in ("--style", "shapes")]
+    line = refuse(*asked, "--model", quick, "--out", tmp_path / "none")
+    assert line.startswith(f"{quick} does not say which style of drawn pages it was trained on")
+    assert "choose one with --style: shapes, " in line
+    copy = copy_checkpoint(quick, tmp_path / "copy")
+    edit_config(copy, page_style="large_print")
+    for name, more in (("own", []), ("other", ["--style", "shapes"])):
+        assert main(["eval", *asked, "--out", str(tmp_path / name), "--model", str(copy), *more]) == 0
+    capsys.readouterr()
+    styles = [json.loads((tmp_path / name / "settings.json").read_text())["style"] for name in ("own", "other")]
+    assert styles == ["large_print", "shapes"]
+    edit_config(copy, page_style="runes")
+    assert "docpage has no style 'runes'" in refuse("--benchmark", "docpage", "--out", tmp_path / "no", "--model", copy)
+
+
+def test_the_bundled_model_says_what_it_reads() -> None:
+    assert Checkpoint.resolve().page_style == "typed_full"
 
 
 def test_what_is_missing_is_named(refuse: Refuse, tmp_path: Path) -> None:

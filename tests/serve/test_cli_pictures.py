@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from llava.inference.checkpoint import read_checkpoint_config
 from llava.inference.session import Session
 from llava.inference.words import one_line, printable
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.diffusion.generate import DenoisingStep
-from llava.serve import demo, files, gallery, info
+from llava.serve import demo, facts, files, gallery
 from llava.serve.display import AnswerDisplay
 from tests.cli_helpers import Call, edit_config, quick_checkpoint, write_page
 from tests.model.test_image_io_pdf import write_pdf
@@ -28,27 +29,27 @@ from tests.model.test_image_io_pdf import write_pdf
 
 class TestInfo:
     def test_facts_are_those_of_the_loaded_model(self, call: Call, quick: Path, session: Session) -> None:
-        facts = json.loads(call("info", quick, "--json")[0])
+        told = json.loads(call("info", quick, "--json")[0])
         _, model, _, context = load_pretrained_model(quick, device_map="cpu")
-        assert facts["total_parameters"] == sum(facts["parameters"].values()) == model.num_parameters()
-        assert facts["total_bytes"] == 4 * model.num_parameters()
-        assert facts["dtypes"] == {"F32": model.num_parameters()}
-        assert facts["parameters"]["projector"] == sum(p.numel() for p in model.model.mm_projector.parameters())
-        assert facts["parameters"]["vision tower"] == sum(p.numel() for p in model.model.vision_tower.parameters())
-        assert facts["parameters"]["newline token"] == 64
-        assert facts["parameters"]["embeddings"] == facts["parameters"]["output head"] == 512 * 64
-        assert facts["fresh_shirg_x_parameters"] == sum(p.numel() for p in session.model.shirg_x.parameters())
-        assert facts["language"]["context"] == context
-        assert facts["special_ids"] == {name: getattr(model.config, name) for name in info.SPECIAL_IDS}
-        assert facts["image_tokens"]["shirg_x"] == {"32": 41, "48": 57, "64": 73}
+        assert told["total_parameters"] == sum(told["parameters"].values()) == model.num_parameters()
+        assert told["total_bytes"] == 4 * model.num_parameters()
+        assert told["dtypes"] == {"F32": model.num_parameters()}
+        assert told["parameters"]["projector"] == sum(p.numel() for p in model.model.mm_projector.parameters())
+        assert told["parameters"]["vision tower"] == sum(p.numel() for p in model.model.vision_tower.parameters())
+        assert told["parameters"]["newline token"] == 64
+        assert told["parameters"]["embeddings"] == told["parameters"]["output head"] == 512 * 64
+        assert told["fresh_shirg_x_parameters"] == sum(p.numel() for p in session.model.shirg_x.parameters())
+        assert told["language"]["context"] == context
+        assert told["special_ids"] == {name: getattr(model.config, name) for name in facts.SPECIAL_IDS}
+        assert told["image_tokens"]["shirg_x"] == {"32": 41, "48": 57, "64": 73}
 
     def test_stock_counts_are_what_encoding_gives(self, call: Call, quick: Path) -> None:
-        facts = json.loads(call("info", quick, "--json")[0])
+        told = json.loads(call("info", quick, "--json")[0])
         _, model, processor, _ = load_pretrained_model(quick, device_map="cpu")
-        for name, size in (("landscape", info.LANDSCAPE), ("square", info.SQUARE)):
+        for name, size in facts.SIZES.items():
             views = process_images([Image.new("RGB", size)], processor, model.config)
-            assert facts["image_tokens"][name] == len(model.encode_images(views, [size])[0])
-        assert (facts["image_tokens"]["landscape"], facts["image_tokens"]["square"]) == (834, 1008)
+            assert told["image_tokens"][name] == len(model.encode_images(views, [size])[0])
+        assert (told["image_tokens"]["landscape"], told["image_tokens"]["square"]) == (834, 1008)
 
     @pytest.mark.parametrize(
         ("merge", "aspect", "pool"),
@@ -64,7 +65,7 @@ class TestInfo:
     ) -> None:
         copy = quick_checkpoint(quick, tmp_path / "copy")
         edit_config(copy, mm_patch_merge_type=merge, image_aspect_ratio=aspect, mm_spatial_pool_mode=pool)
-        config = info.read_checkpoint_config(copy)
+        config = read_checkpoint_config(copy)
         with torch.device("meta"):
             model = info_model(config)
         processor = model.get_vision_tower().image_processor
@@ -75,12 +76,12 @@ class TestInfo:
     def test_saved_shirg_x_weights_are_counted(self, call: Call, session: Session, tmp_path: Path) -> None:
         session.model.save_pretrained(tmp_path / "saved")
         session.tokenizer.save_pretrained(tmp_path / "saved")
-        facts = json.loads(call("info", tmp_path / "saved", "--json")[0])
-        assert facts["parameters"]["SHIRG-X"] == sum(p.numel() for p in session.model.shirg_x.parameters())
-        assert facts["fresh_shirg_x_parameters"] == 0
+        told = json.loads(call("info", tmp_path / "saved", "--json")[0])
+        assert told["parameters"]["SHIRG-X"] == sum(p.numel() for p in session.model.shirg_x.parameters())
+        assert told["fresh_shirg_x_parameters"] == 0
 
     def test_weights_are_not_read(self, call: Call, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("llava.inference.session.load_pretrained_model", None)
+        monkeypatch.setattr("llava.model.builder.load_pretrained_model", None)
         out, _ = call("info", quick)
         assert "vision tower" in out
         assert "SHIRG-X, K = 48" in out
@@ -105,12 +106,12 @@ class TestInfo:
         partial = quick_checkpoint(quick, tmp_path / "copy")
         for file in partial.glob("*.safetensors"):
             file.unlink()
-        monkeypatch.setattr("llava.model.hub.snapshot_download", fetch)
-        monkeypatch.setattr(info, "get_safetensors_metadata", headers)
-        facts = json.loads(call("info", "somebody/lavida", "--json")[0])
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+        monkeypatch.setattr(facts, "get_safetensors_metadata", headers)
+        told = json.loads(call("info", "somebody/lavida", "--json")[0])
         assert fetched == [("somebody/lavida", ["*.json"])]
-        assert facts["parameters"] == {"projector": 15, "SHIRG-X": 7}
-        assert facts["bytes"] == {"projector": 30, "SHIRG-X": 28}
+        assert told["parameters"] == {"projector": 15, "SHIRG-X": 7}
+        assert told["bytes"] == {"projector": 30, "SHIRG-X": 28}
 
 
 def info_model(config: Any) -> Any:
@@ -187,7 +188,9 @@ class TestDisplay:
     def test_a_terminal_sees_the_answer_form(self, watched: AnswerDisplay, session: Session) -> None:
         with watched.denoising() as on_step:
             assert on_step is not None
-            on_step(DenoisingStep(index=1, planned=2, tokens=torch.tensor([[500, 500]])))
+            on_step(
+                DenoisingStep(index=1, planned=2, tokens=torch.tensor([[500, 500]]), probabilities=torch.zeros(1, 2))
+            )
         watched.show_answer("forty-two", "2 steps")
         shown = watched.console.file.getvalue()
         assert shown.index("▒▒  step 1 of 2") < shown.index("forty-two") < shown.index("2 steps")

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 
 from shirg.config import ShirgXConfig
-from shirg.sources import SOURCES, SourceInputs
+from shirg.sources import SOURCES
 from shirg.sources.attention import attention_similarity
+from shirg.sources.inputs import SourceInputs
 from shirg.sources.learned import LearnedRelevance
 from shirg.sources.projected import projected_similarity
 from shirg.sources.siglip import siglip_similarity

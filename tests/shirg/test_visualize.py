@@ -1,7 +1,5 @@
 """The picture shows what was decided: counts that add up, bright where kept, marks where they belong."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from PIL import Image
 from shirg import visualize
 from shirg.config import ShirgXConfig
 from shirg.coordinates import grid_boxes, padded_grid_boxes
+from shirg.counts import count_patches
 from shirg.scaffold import pool_scaffold
 from shirg.shirg_selector import select
 from shirg.tokens import DualScaleTokens
@@ -17,7 +16,7 @@ from shirg.visualize import draw_selection
 
 GRID = 12
 CONFIG = ShirgXConfig().for_grid(GRID)
-OPTIONS = {"grid": GRID, "scaffold_factor": 4, "resize": "stretch"}
+OPTIONS = {"grid": GRID, "resize": "stretch", "scaffold_tokens": 9}
 
 
 def make_selection(*, sizes=None, budgets=(32, 48)):
@@ -60,21 +59,21 @@ def test_pages_of_any_shape_fit_on_one_screen(size, landscape):
     assert (picture.width > picture.height) == landscape
 
 
-def test_counts_add_up_to_the_candidates():
-    tokens, selection = make_selection()
-    for index, budget in enumerate((32, 48)):
+def test_counts_are_those_that_the_selection_is_counted_with():
+    _, selection = make_selection()
+    for index in range(2):
         decision, _ = drawn(Image.new("RGB", (60, 60)), selection, index=index)
-        assert decision.num_tokens == budget
-        assert decision.num_tokens + decision.num_merged == tokens.areas[index].sum()
-        assert decision.num_tokens + decision.num_merged + decision.num_dropped == GRID**2
-        assert decision.num_merged > 0
+        assert decision.counts == count_patches(selection, candidates=GRID**2, index=index)
+        assert decision.kept.sum() == decision.counts.kept_patches
+        assert decision.merged.sum() == decision.counts.merged > 0
+        assert (~decision.kept).sum() == decision.counts.dropped
 
 
 def test_padding_counts_neither_as_kept_nor_as_dropped():
     sizes = [(400, 200), (100, 300)]
     _, selection = make_selection(sizes=sizes)
     decision, _ = drawn(Image.new("RGB", sizes[1]), selection, resize="pad", index=1)
-    assert decision.num_tokens + decision.num_merged + decision.num_dropped == 4 * GRID
+    assert decision.counts.candidates == decision.counts.kept_patches + decision.counts.dropped == 4 * GRID
     # The image fills columns 4 to 7; all edges left and right of it collapse onto its border.
     torch.testing.assert_close(torch.from_numpy(decision.x_edges), torch.linspace(-1, 2, 13).clamp(0, 1).double())
     torch.testing.assert_close(torch.from_numpy(decision.y_edges), torch.linspace(0, 1, 13).double())
@@ -94,30 +93,6 @@ def test_each_pixel_shows_its_patch(size, resize):
             assert shown[pixel_y, pixel_x] == selection.assignment[0, inside.nonzero()[0, 0]]
 
 
-def test_outlines_surround_exactly_the_merged_survivors():
-    _, selection = make_selection()
-    decision, _ = drawn(Image.new("RGB", (60, 60)), selection)
-    expected = set()
-    token, kept = decision.token, decision.kept
-    for row in range(GRID):
-        for column in range(GRID):
-            if not kept[row, column] or (token == token[row, column]).sum() == 1:
-                continue
-            for step_row, step_column, ends in (
-                (-1, 0, ((column, row), (column + 1, row))),
-                (1, 0, ((column, row + 1), (column + 1, row + 1))),
-                (0, -1, ((column, row), (column, row + 1))),
-                (0, 1, ((column + 1, row), (column + 1, row + 1))),
-            ):
-                other = (row + step_row, column + step_column)
-                within = all(0 <= place < GRID for place in other)
-                if not within or token[other] != token[row, column]:
-                    expected.add(ends)
-    segments = np.rint(visualize._outlines(decision) * GRID).astype(int)
-    assert {tuple(map(tuple, segment)) for segment in segments.tolist()} == expected
-    assert len(segments) == len(expected) > 0
-
-
 def rgb(color):
     return [int(color[start : start + 2], 16) for start in (1, 3, 5)]
 
@@ -126,35 +101,49 @@ def count(pixels, color):
     return int((np.abs(pixels.astype(int) - rgb(color)).max(axis=2) < 12).sum())
 
 
-def test_kept_patches_are_bright_dropped_ones_dim_and_anchors_marked():
+def panel_pixels(pixels, panel):
+    """The pixels of one of the two panels, and where their patches have their centers."""
+    figure, *panels, _ = visualize._lay_out(1.0, None, None, stacked=False)
+    box, height = panels[panel].get_window_extent(), round(figure.get_figheight() * visualize.DPI)
+    return pixels[round(height - box.y1) : round(height - box.y0), round(box.x0) : round(box.x1)]
+
+
+def centers(panel):
+    side = len(panel) / GRID
+    places = ((np.arange(GRID) + 0.5) * side).astype(int)
+    return panel[np.ix_(places, places)]
+
+
+def test_the_paper_tells_kept_merged_and_dropped_patches_apart():
     _, selection = make_selection()
     decision, pixels = drawn(Image.new("RGB", (600, 600), "white"), selection)
-    figure, *panels, _ = visualize._lay_out(1.0, None, stacked=False)
-    height = round(figure.get_figheight() * visualize.DPI)
-
-    def pixel(panel, row, column, share):
-        box = panels[panel].get_window_extent()
-        x = int(box.x0 + (column + share) / GRID * box.width)
-        return pixels[int(height - box.y1 + (row + share) / GRID * box.height), x].astype(int)
-
-    assert decision.anchors.any()
-    for row, column in np.ndindex(GRID, GRID):
-        if decision.anchors[row, column]:
-            for panel in range(2):
-                assert np.abs(pixel(panel, row, column, 0.5) - rgb(visualize.ANCHOR_COLOR)).max() < 12
-        else:
-            # A quarter into the patch, clear of outlines and cell lines.
-            assert (pixel(0, row, column, 0.25).min() > 250) == decision.kept[row, column]
+    expected = np.full((GRID, GRID, 3), 255.0)
+    expected[decision.merged] = 255 * np.array(visualize.MERGED_TINT)
+    expected[~decision.kept] = 255 * np.array(visualize.DROPPED_TINT)
+    assert np.abs(centers(panel_pixels(pixels, 0)) - expected).max() < 3
 
 
-def test_merged_regions_are_outlined():
+def test_the_score_s_colors_are_those_of_its_scale():
+    _, selection = make_selection()
+    decision, pixels = drawn(Image.new("RGB", (600, 600), "white"), selection)
+    low, high = decision.scores.min(), decision.scores.max()
+    expected = 255 * visualize.SCORE_COLORS((decision.scores - low) / (high - low))[..., :3]
+    assert np.abs(centers(panel_pixels(pixels, 1)) - expected).max() < 3
+
+
+def test_print_stays_darker_than_its_paper_everywhere():
     _, selection = make_selection()
     page = Image.new("RGB", (600, 600), "white")
-    apart = dataclasses.replace(selection, assignment=torch.arange(GRID**2).expand(2, -1))
-    _, merged_pixels = drawn(page, selection)
-    _, apart_pixels = drawn(page, apart)
-    legend = count(apart_pixels, visualize.MERGED_COLOR)
-    assert count(merged_pixels, visualize.MERGED_COLOR) > legend + 1000
+    for line in range(5, 600, 10):
+        page.paste("black", (0, line, 600, line + 2))
+    _, blank = drawn(Image.new("RGB", (600, 600), "white"), selection)
+    _, printed = drawn(page, selection)
+    for panel in range(2):
+        paper, print_ = (panel_pixels(pixels, panel).astype(float).mean(axis=2) for pixels in (blank, printed))
+        contrast = paper - print_
+        # In every row of patches, at every column, there is a line of print that is far darker than the paper.
+        rows = np.array_split(contrast[4:-4, 4:-4], GRID)
+        assert min(row.max(axis=0).min() for row in rows) > 80
 
 
 def test_answer_and_title_are_drawn_only_when_given():
@@ -165,7 +154,19 @@ def test_answer_and_title_are_drawn_only_when_given():
     assert count(plain, visualize.ANSWER_COLOR) == 0
     assert count(marked, visualize.ANSWER_COLOR) > 500
     _, titled = drawn(page, selection, title="What is due?")
-    assert titled.shape[0] > plain.shape[0]
+    _, answered = drawn(page, selection, title="What is due?", answer="")
+    assert answered.shape[0] > titled.shape[0] > plain.shape[0]
+
+
+def test_the_frame_of_the_answer_leaves_what_it_frames_alone():
+    _, selection = make_selection()
+    page = Image.new("RGB", (600, 600), "white")
+    _, plain = drawn(page, selection)
+    _, marked = drawn(page, selection, answer_box=(0.5, 0.5, 0.2, 0.2))
+    for panel in range(2):
+        before, after = (panel_pixels(pixels, panel) for pixels in (plain, marked))
+        start, end = round(0.4 * len(before)) + 2, round(0.6 * len(before)) - 2
+        assert np.array_equal(before[start:end, start:end], after[start:end, start:end])
 
 
 def test_transparent_paper_is_white():

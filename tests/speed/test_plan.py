@@ -18,7 +18,8 @@ from llava.speed.plan import (
     tower_activation_elements,
 )
 from llava.train.losses.objective import draw_masks, masked_diffusion_loss
-from llava.tuning.parameters import TrainableConfig, prepare_trainable
+from llava.tuning.config import TrainableConfig
+from llava.tuning.parameters import prepare_trainable
 from shirg.config import ShirgXConfig
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
 

@@ -20,7 +20,8 @@ from llava.tuning.adapter import (
     merge_adapter,
     save_adapter,
 )
-from llava.tuning.parameters import TrainableConfig, lora_layers
+from llava.tuning.config import TrainableConfig
+from llava.tuning.parameters import lora_layers
 from tests.adapter_helpers import ALPHA, LEARNED, RANK, fresh, logits, train
 from tests.cli_helpers import copy_checkpoint, edit_config, edit_tensors
 from tests.integration_helpers import SMALL

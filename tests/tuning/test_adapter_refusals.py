@@ -16,7 +16,8 @@ from llava.tuning.adapter import (
     merge_adapter,
     save_adapter,
 )
-from llava.tuning.parameters import TrainableConfig, prepare_trainable
+from llava.tuning.config import TrainableConfig
+from llava.tuning.parameters import prepare_trainable
 from tests.adapter_helpers import edit_settings, edit_weights, fresh
 from tests.integration_helpers import SMALL
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, no_type_check
 from PIL import Image
 
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.session import DECODING
+from llava.inference.decoding import DECODING
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
 from shirg.settings import Settings

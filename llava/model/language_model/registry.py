@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llava.model.language_model.lavida import LavidaForMaskedDiffusion
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from shirg.lazy import Lazy
 
-BACKBONES: Mapping[str, type[LavidaForMaskedDiffusion]] = MappingProxyType(
-    {model.config_class.model_type: model for model in (LlavaLladaForMaskedDiffusion,)}
+BACKBONES: Mapping[str, Lazy] = MappingProxyType(
+    {"llava_llada": Lazy("llava.model.language_model.llava_llada", "LlavaLladaForMaskedDiffusion")}
 )
+"""Each a ``LavidaForMaskedDiffusion``."""

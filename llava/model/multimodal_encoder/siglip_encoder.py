@@ -20,9 +20,10 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 
 from llava.image_processor import SigLipImageProcessor
 from llava.model.multimodal_encoder.stem import ConvStem
+from shirg.config import AttentionLayer
 from shirg.coordinates import grid_boxes
 from shirg.scaffold import pool_scaffold
-from shirg.tokens import AttentionLayer, DualScaleTokens
+from shirg.tokens import DualScaleTokens
 
 
 class SigLipVisionEmbeddings(nn.Module):

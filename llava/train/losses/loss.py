@@ -3,7 +3,7 @@
 Sums and counts are added up over processes before they are divided. Axis names as in ``PageTruth`` and ``TwoCopies``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -163,19 +163,3 @@ class AnswersLoss(Loss):
     def idle(self, tokens: Tensor, boxes: Tensor) -> Tensor | None:
         """A number that depends on its parameters, for steps in which it is not asked; None where it has none."""
         return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossEntry:
-    """A loss by its name in the settings; another one is a file and an entry of ``LOSSES``."""
-
-    weight: float = 0.0
-    """Unless the settings say another."""
-    make: Callable[[LossSetup], Loss] | None = None
-    """None for losses that the training step itself computes."""
-    needs_pages: bool = False
-    """Drawn ones, whose patches and answers have known places."""
-    reads_head: bool = False
-    """Whether it reads the language model's head as a plain tensor, which ZeRO-3 spreads over processes."""
-    looks: bool = False
-    """Whether it teaches the language model's attention, so that there must be a pass over answers."""

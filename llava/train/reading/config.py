@@ -1,10 +1,11 @@
 """The configuration of a run that teaches a tower to read on crops."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, no_type_check
 
-from llava.data.crops import CropsConfig
+from llava.data.crop_config import CropsConfig
+from llava.train.arguments import check_trainer
 from shirg.settings import Settings
 
 
@@ -55,8 +56,4 @@ class ReadingConfig(Settings):
             self.check_number(name)
         if self.crops.cells > self.grid:
             raise ValueError(f"crops of {self.crops.cells} patches do not fit into pages of {self.grid}")
-        from transformers import TrainingArguments
-
-        known = {entry.name for entry in fields(TrainingArguments)} - {"output_dir", "max_steps", "num_train_epochs"}
-        if unknown := sorted(set(self.trainer) - known):
-            raise ValueError(f"trainer: unknown setting {unknown[0]!r}; see transformers' TrainingArguments")
+        check_trainer(self.trainer, own=("output_dir", "max_steps", "num_train_epochs"))

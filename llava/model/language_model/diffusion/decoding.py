@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llava.model.language_model.diffusion.sampling import check_remasking
-from llava.model.language_model.diffusion.schedule import check_schedule
+SCHEDULES = ("uniform", "shift", "cosine", "logit_normal")
+DEFAULT_SHIFT = 1 / 3
+"""The paper's recommendation; LaViDa's own code defaults to 3, which the paper reports as far worse."""
+
+REMASKING = ("low_confidence", "entropy", "margin", "random")
+_SPELLINGS = {"entrophy": "entropy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +105,31 @@ class DecodingConfig:
     def max_steps_per_block(self) -> int:
         """Most steps one block may take; a threshold settles at least one position a step."""
         return self.block if self.threshold is not None else self.steps_per_block
+
+
+def check_remasking(rule: str) -> str:
+    """The rule's name in this package's spelling (LaViDa's ``entrophy`` is accepted).
+
+    Raises:
+        ValueError: for a rule that does not exist.
+    """
+    rule = _SPELLINGS.get(rule, rule)
+    if rule not in REMASKING:
+        raise ValueError(f"remasking {rule!r} does not exist; use one of {', '.join(REMASKING)}")
+    return rule
+
+
+def check_schedule(schedule: str | None, schedule_kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse an unknown schedule or setting.
+
+    Raises:
+        ValueError: naming the schedule or setting, and what exists.
+    """
+    if schedule is not None and schedule not in SCHEDULES:
+        raise ValueError(f"schedule {schedule!r} does not exist; use one of {', '.join(SCHEDULES)}")
+    settings = dict(schedule_kwargs or {})
+    shift = settings.pop("shift", DEFAULT_SHIFT)
+    if settings or (schedule_kwargs and schedule != "shift"):
+        raise ValueError(f"schedule {schedule or 'uniform'!r} does not take {sorted(schedule_kwargs or {})}")
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not 0 < shift < math.inf:
+        raise ValueError(f"schedule_kwargs['shift'] must be a positive number, got {shift!r}")

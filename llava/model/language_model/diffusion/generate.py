@@ -16,7 +16,7 @@ from torch import Tensor
 from llava.model.language_model.backbone import Backbone
 from llava.model.language_model.diffusion.cuda_graph import CapturedStep, check_capturable
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.diffusion.sampling import confidence, sample_tokens
+from llava.model.language_model.diffusion.sampling import confidence, log_odds, sample_tokens
 from llava.model.language_model.diffusion.schedule import num_transfer_tokens
 
 
@@ -30,6 +30,9 @@ class DenoisingStep:
     """Steps the settings allow; stopping early or a threshold may need fewer."""
     tokens: Tensor
     """(batch, answer) ids, masks where nothing is settled yet. A live view: copy it to keep it."""
+    probabilities: Tensor
+    """(batch, answer) float32: how probable each token was when it was settled; 0 at masks, 1 for a draft's own tokens.
+    A live view too."""
 
 
 class _DelayedFlag:
@@ -128,7 +131,7 @@ def denoise(
     steps_of_block = [min(config.max_steps_per_block, max(counts)) for counts in num_masked]
     predict = _predictor(model, prefix_embeds, prefix_lengths, config)
     ending = _Ending(config, mask_id, stop_ids, device)
-    done = 0
+    done, probabilities = 0, (tokens != mask_id).float()
     for block, (counts, steps) in enumerate(zip(num_masked, steps_of_block, strict=True)):
         start, end = block * config.block, (block + 1) * config.block
         if steps == 0:
@@ -152,7 +155,11 @@ def denoise(
             window.copy_(torch.where(settled, chosen, window))
             done += 1
             if on_step is not None:
-                on_step(DenoisingStep(index=done, planned=sum(steps_of_block), tokens=tokens))
+                odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
+                known = probabilities[:, start:end]
+                known.copy_(torch.where(settled, odds.sigmoid(), known))
+                planned = sum(steps_of_block)
+                on_step(DenoisingStep(index=done, planned=planned, tokens=tokens, probabilities=probabilities))
             if ending.after_step(tokens, window):
                 break
     return ending.fill(tokens, fill_id)

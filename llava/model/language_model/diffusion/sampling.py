@@ -9,21 +9,6 @@ sure answers differ by 1e-9, and their order decides what is unmasked first. LaV
 import torch
 from torch import Tensor
 
-REMASKING = ("low_confidence", "entropy", "margin", "random")
-_SPELLINGS = {"entrophy": "entropy"}
-
-
-def check_remasking(rule: str) -> str:
-    """The rule's name in this package's spelling (LaViDa's ``entrophy`` is accepted).
-
-    Raises:
-        ValueError: for a rule that does not exist.
-    """
-    rule = _SPELLINGS.get(rule, rule)
-    if rule not in REMASKING:
-        raise ValueError(f"remasking {rule!r} does not exist; use one of {', '.join(REMASKING)}")
-    return rule
-
 
 def sample_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
     """Token ids (batch, length) drawn from logits (batch, length, vocab): the highest at temperature 0.

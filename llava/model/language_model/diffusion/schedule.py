@@ -12,10 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DEFAULT_SHIFT = 1 / 3
-"""The paper's recommendation; LaViDa's own code defaults to 3, which the paper reports as far worse."""
-
-SCHEDULES = ("uniform", "shift", "cosine", "logit_normal")
+from llava.model.language_model.diffusion.decoding import DEFAULT_SHIFT, check_schedule
 
 
 def _curve(schedule: str, time: Tensor, shift: float) -> Tensor:
@@ -24,22 +21,6 @@ def _curve(schedule: str, time: Tensor, shift: float) -> Tensor:
     if schedule == "cosine":
         return 0.5 - 0.5 * torch.cos(math.pi * time)
     return 0.5 * (1 + torch.erf(torch.logit(time) / math.sqrt(2)))
-
-
-def check_schedule(schedule: str | None, schedule_kwargs: Mapping[str, Any] | None) -> None:
-    """Refuse an unknown schedule or setting.
-
-    Raises:
-        ValueError: naming the schedule or setting, and what exists.
-    """
-    if schedule is not None and schedule not in SCHEDULES:
-        raise ValueError(f"schedule {schedule!r} does not exist; use one of {', '.join(SCHEDULES)}")
-    settings = dict(schedule_kwargs or {})
-    shift = settings.pop("shift", DEFAULT_SHIFT)
-    if settings or (schedule_kwargs and schedule != "shift"):
-        raise ValueError(f"schedule {schedule or 'uniform'!r} does not take {sorted(schedule_kwargs or {})}")
-    if isinstance(shift, bool) or not isinstance(shift, int | float) or not 0 < shift < math.inf:
-        raise ValueError(f"schedule_kwargs['shift'] must be a positive number, got {shift!r}")
 
 
 def num_transfer_tokens(

@@ -1,0 +1,138 @@
+"""What a session knows of a page and of a question about it, and how that shows itself to people."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from reprlib import Repr
+
+from PIL import Image
+from torch import Tensor
+
+from llava.inference.heatmap import draw_heatmap
+from llava.inference.words import Template
+from shirg.config import ShirgXConfig
+from shirg.encoded import EncodedPages, ShirgXPrefix
+
+_SHORT = Repr()
+_SHORT.maxstring = 80
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class VisualPrefix:
+    """What the language model is shown of a page."""
+
+    tokens: Tensor
+    """(tokens, width), projected."""
+    shirg: ShirgXPrefix | None = None
+    """The decision behind it; None for LaViDa's own encoding."""
+
+    def __repr__(self) -> str:
+        kept = "" if self.budget is None else f", budget={self.budget}"
+        return f"VisualPrefix({len(self.tokens)} tokens{kept})"
+
+    @property
+    def budget(self) -> int | None:
+        """Detail tokens, K; None for LaViDa's own encoding."""
+        return None if self.shirg is None else self.shirg.selection.lengths[0]
+
+    @property
+    def scaffold_tokens(self) -> int | None:
+        return None if self.budget is None else len(self.tokens) - self.budget
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Page:
+    """A picture as the model sees it before any question."""
+
+    image: Image.Image
+    encoded: EncodedPages | None
+    """SHIRG-X's view; None for LaViDa's own encoding."""
+    prefix: VisualPrefix | None
+    """Given here when no question changes it: LaViDa's own encoding, and selection by attention."""
+    seconds: float
+    """Time the encoding took."""
+
+    def __repr__(self) -> str:
+        return f"Page({self.image.width} x {self.image.height} pixels, encoded in {self.seconds:.2f} s)"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Denoised:
+    """What came out of one denoising."""
+
+    tokens: tuple[int, ...]
+    """Ids of the whole answer, also behind its end."""
+    confidence: float
+    """From 0 to 1: the probability of the least sure token at the moment it was settled, the end of turn included."""
+    prefix: VisualPrefix
+    image: Image.Image
+    """The page, in RGB."""
+    shirg: ShirgXConfig | None
+    """How tokens were chosen; None for LaViDa's own encoding."""
+    steps: int
+    seconds: dict[str, float]
+    """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Answer(Denoised):
+    """The answer to a question: ``print`` shows its text, a notebook shows what was kept for it as well."""
+
+    question: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Answer({_SHORT.repr(self.text)}, confidence={self.confidence:.2f}, {self.prefix!r})"
+
+    def heatmap(self, *, answer_box: tuple[float, float, float, float] | None = None) -> Image.Image:
+        """The page with the question, the answer, and what was kept for it.
+
+        Args:
+            answer_box: where the right answer stands, to be framed: (x, y, h, w), centroid and extent, each in [0, 1].
+
+        Raises:
+            ValueError: if the page was encoded LaViDa's own way, which chooses nothing.
+        """
+        if self.shirg is None:
+            raise ValueError(
+                "this answer saw all of LaViDa's own tokens, so there is no choice to draw; load the session with "
+                "SHIRG-X"
+            )
+        return draw_heatmap(
+            self.image, self.prefix, self.shirg, question=self.question, answer=str(self), answer_box=answer_box
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: question, text, confidence, and the heat map where tokens were chosen."""
+        words = (
+            f"<p><b>{escape(self.question)}</b><br>{escape(self.text) or '<i>(empty)</i>'} "
+            f"<small>(confidence {self.confidence:.0%})</small></p>"
+        )
+        return words if self.shirg is None else f'{words}<img style="max-width:100%" src="{_inline(self.heatmap())}">'
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Filled(Denoised):
+    """A template with its gaps filled."""
+
+    template: Template
+    text: str
+    gaps: tuple[str, ...]
+    """What was written into each gap."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Filled({_SHORT.repr(self.text)}, confidence={self.confidence:.2f}, {self.prefix!r})"
+
+
+def _inline(image: Image.Image) -> str:
+    """A picture as the address of itself."""
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
