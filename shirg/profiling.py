@@ -12,6 +12,13 @@ import torch
 logger = logging.getLogger("shirg")
 
 
+def seconds_now(device: torch.device) -> float:
+    """A clock's seconds, read once the GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageStats:
     """What one stage has cost so far."""

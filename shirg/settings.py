@@ -1,6 +1,7 @@
 """What all settings have in common: frozen dataclasses that refuse what they do not know, read from YAML."""
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -62,6 +63,26 @@ def _merged(base: Mapping[Any, Any], own: Mapping[Any, Any]) -> dict[Any, Any]:
         old = merged.get(name)
         merged[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings whose values differ, by their dotted names: (name, value before, value now), None for what is missing.
+
+    Compared as JSON gives them back, so that tuples and lists are one.
+    """
+    first, second = (_flat(json.loads(json.dumps(values))) for values in (before, now))
+    return [
+        (name, first.get(name), second.get(name))
+        for name in sorted({*first, *second})
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def check_keys(values: Iterable[object], known: Iterable[str]) -> None:

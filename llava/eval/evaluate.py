@@ -4,7 +4,6 @@ A page is encoded and its tokens are chosen by itself; only denoising is batched
 question, so a run that goes on repeats the batch it was killed in and finds what an uninterrupted one finds.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import digest_weights
+from shirg.profiling import seconds_now
 
 
 def source_of(session: Session, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def answer_batch(
         with _named(sample):
             session.check_words(check_question(sample.question))
             ids, question = session.prompt(sample.question)
-            start = _now(session.model.device)
+            start = seconds_now(session.model.device)
             prefixes.append(encoder.choose(pages[sample.page], question, budget))
-            select_seconds.append(_now(session.model.device) - start)
+            select_seconds.append(seconds_now(session.model.device) - start)
             prompts.append(ids)
-    start = _now(session.model.device)
+    start = seconds_now(session.model.device)
     spliced = session.model.splice(prompts, [prefix.tokens for prefix in prefixes])
     for sample, length in zip(samples, spliced.lengths, strict=True):
         with _named(sample):
@@ -125,7 +125,7 @@ def answer_batch(
     tokens = session.model.denoise(spliced, decoding)
     assert isinstance(tokens, torch.Tensor)
     answers = [session.decode(row).strip() for row in tokens.tolist()]
-    share = (_now(session.model.device) - start) / len(samples)
+    share = (seconds_now(session.model.device) - start) / len(samples)
     return [
         Record(
             id=sample.id,
@@ -164,10 +164,3 @@ def _encode(
         if sample.page not in pages:
             pages[sample.page] = known.get(sample.page) or encoder.encode(sample.page, sample.image)
     return pages
-
-
-def _now(device: torch.device) -> float:
-    """Seconds, read once the GPU has caught up."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

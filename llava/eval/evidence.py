@@ -19,7 +19,7 @@ from torch import Tensor
 from llava.eval.benchmarks.benchmark import Sample
 from llava.eval.encoder import EncodedPage, PageEncoder
 from llava.eval.methods import Budget
-from llava.eval.results import write_object
+from llava.files import write_json
 from llava.pages import inked_patches, patches_under
 from shirg.tokens import DualScaleTokens, TokenSet
 
@@ -45,7 +45,7 @@ EVIDENCE_FILE = "evidence.json"
 
 def store_evidence(directory: Path, questions: Sequence[str], records: Sequence[EvidenceRecord]) -> None:
     """Keep what survives of these questions' evidence beside their answers, which say of what settings it is."""
-    write_object(
+    write_json(
         {"questions": [*questions], "records": [asdict(record) for record in records]}, directory / EVIDENCE_FILE
     )
 

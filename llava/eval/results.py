@@ -6,13 +6,14 @@ which machine; and ``summary.json``, written when every question is answered.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from llava.eval.benchmarks.benchmark import Sample
+from llava.files import replacing, write_json
+from shirg.settings import changed_settings
 
 SETTINGS_FILE, RECORDS_FILE, SUMMARY_FILE = "settings.json", "records.jsonl", "summary.json"
 PROVENANCE_FILE = "provenance.json"
@@ -89,7 +90,7 @@ class ResultSet:
         elif self._path.exists() and not stored.exists():
             raise ValueError(f"{directory} holds {RECORDS_FILE} but no {SETTINGS_FILE}; choose another directory")
         else:
-            write_object(settings, stored)
+            write_json(settings, stored)
         self.records = read_records(self._path, mend=True) if self._path.exists() else []
         self._size = self._path.stat().st_size if self._path.exists() else 0
         self.provenance = read_provenance(directory)
@@ -110,18 +111,17 @@ class ResultSet:
 
     def take(self, records: Sequence[Record], runs: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
         """Take answers over from elsewhere, in place of none, with what they came from and from which question on."""
-        path = self.directory / f".{RECORDS_FILE}.{os.getpid()}.tmp"
-        path.write_bytes(b"".join(record.to_line().encode("ascii") + b"\n" for record in records))
-        for start, where in runs:
-            self._note(start, where)
-        path.replace(self._path)
+        with replacing(self._path) as file:
+            file.writelines(record.to_line().encode("ascii") + b"\n" for record in records)
+            for start, where in runs:
+                self._note(start, where)
         self.records, self._size = [*records], self._path.stat().st_size
 
     def _note(self, start: int, where: Mapping[str, Any]) -> None:
         last = {name: value for run in self.provenance[-1:] for name, value in run.items() if name != "from_question"}
         if last != where:
             self.provenance.append({"from_question": start, **where})
-            write_object({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
+            write_json({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
 
     def append(self, records: Sequence[Record]) -> None:
         """Add answers; each line is on its way to the disk before the next.
@@ -168,13 +168,6 @@ def read_records(path: Path, *, mend: bool = False) -> list[Record]:
     return records
 
 
-def write_object(values: Mapping[str, Any], path: Path) -> None:
-    """Write values as indented JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
-    temporary.replace(path)
-
-
 def read_finished(directory: Path) -> tuple[dict[str, Any], list[Record]]:
     """The summary and the records of a finished result directory.
 
@@ -218,21 +211,8 @@ def check_same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], di
     Raises:
         ValueError: naming the first setting that differs.
     """
-    before, now = _flat(stored), _flat(wanted)
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise ValueError(
-                f"{directory} holds results of another setting: {name} is {before.get(name)!r} there and "
-                f"{now.get(name)!r} here; choose another directory"
-            )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their path, as JSON would give them back."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = json.loads(json.dumps(value))
-    return flat
+    for name, before, now in changed_settings(stored, wanted):
+        raise ValueError(
+            f"{directory} holds results of another setting: {name} is {before!r} there and {now!r} here; choose "
+            "another directory"
+        )

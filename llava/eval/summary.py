@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from llava.eval.results import SUMMARY_FILE, Record, ResultSet, read_finished, write_object
+from llava.eval.results import SUMMARY_FILE, Record, ResultSet, read_finished
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
+from llava.files import write_json
 from llava.metrics import CORPUS_METRICS
 
 RESAMPLING_SEED = 0
@@ -36,7 +37,7 @@ def write_summary(results: ResultSet, corpus_metrics: Sequence[str]) -> dict[str
     judged = judge_together(results.records, corpus_metrics)
     told = summarize(judged, list(judged[0].scores) if judged else [])
     summary = {"settings": dict(results.settings), "provenance": results.provenance, **told}
-    write_object(summary, results.directory / SUMMARY_FILE)
+    write_json(summary, results.directory / SUMMARY_FILE)
     return summary
 
 

@@ -5,7 +5,6 @@ answer = session.ask("page.png", "What is the total?")
 print(answer, answer.confidence)
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from llava.model.language_model.diffusion.generate import DenoisingStep
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from shirg.config import ShirgXConfig
+from shirg.profiling import seconds_now
 
 Observer = Callable[[DenoisingStep], None]
 
@@ -163,7 +163,7 @@ class Session:
         """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
         self._check_patch()
         picture = open_picture(image, page=page)
-        start = self._now()
+        start = seconds_now(self.model.device)
         views = process_images([picture], self.image_processor, self.model.config)
         encoded = prefix = None
         if self.handle is None:
@@ -172,7 +172,7 @@ class Session:
             encoded = self.handle.encode_pages(views, [picture.size])
             if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
-        return Page(image=picture, encoded=encoded, prefix=prefix, seconds=self._now() - start)
+        return Page(image=picture, encoded=encoded, prefix=prefix, seconds=seconds_now(self.model.device) - start)
 
     @torch.no_grad()
     def select(self, page: Page, question: str) -> VisualPrefix:
@@ -323,9 +323,9 @@ class Session:
         on_step: Observer | None,
         draft: Tensor | None = None,
     ) -> Denoised:
-        start = self._now()
+        start = seconds_now(self.model.device)
         prefix = self.select(page, question)
-        selected = self._now()
+        selected = seconds_now(self.model.device)
         steps, probabilities = 0, None
 
         def observe(step: DenoisingStep) -> None:
@@ -353,11 +353,9 @@ class Session:
             image=page.image,
             shirg=None if self.handle is None else self.handle.config,
             steps=steps,
-            seconds={"encode": page.seconds, "select": selected - start, "denoise": self._now() - selected},
+            seconds={
+                "encode": page.seconds,
+                "select": selected - start,
+                "denoise": seconds_now(self.model.device) - selected,
+            },
         )
-
-    def _now(self) -> float:
-        """Seconds, read once the GPU has caught up."""
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize(self.model.device)
-        return time.perf_counter()

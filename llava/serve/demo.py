@@ -16,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from llava.constants import ASSETS
+from llava.files import write_text
 from llava.image_io import load_pages
 from llava.inference.words import one_line
 from llava.serve.display import stdout_console
-from llava.serve.files import write_picture, write_text
+from llava.serve.files import write_picture
 from llava.serve.gallery import Shown, index_page
 from llava.serve.requests import checkpoint_of, load_session
 

@@ -1,13 +1,11 @@
 """Pages that are read, and pictures that are written, by the command line."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
+from llava.files import replacing
 from llava.image_io import count_pages, load_pages
 
 
@@ -54,23 +52,5 @@ def numbered(path: str, count: int) -> list[str]:
 
 def write_picture(image: Image.Image, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         image.save(file, "PNG")
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    with _replacing(path) as file:
-        file.write(text.encode())
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of ``path`` when the body succeeds; readers never see half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
+from llava.metrics.match import exact_match
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 3rem; border-bottom: 1px solid #ddd; }
@@ -33,7 +35,8 @@ class Shown:
 
     @property
     def is_right(self) -> bool:
-        return " ".join(self.answer.split()).casefold() == " ".join(self.expected.split()).casefold()
+        """Whether the answer is the expected one up to case and spaces."""
+        return exact_match(self.answer, [self.expected]) == 1
 
 
 def index_page(shown: Sequence[Shown], *, model: str, untrained: bool) -> str:

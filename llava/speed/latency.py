@@ -4,7 +4,6 @@ Axis-free: everything is batch 1, as a person waits for it.
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from llava.question import Question
 from llava.speed.floors import language_weights, peaks_of, prefill_flops, projector_flops, vision_flops
 from llava.speed.reference import denoise_straightforward
 from shirg import ShirgXConfig
+from shirg.profiling import seconds_now
 
 FULL_SIZE_VISION = {
     "hidden_size": 1152,
@@ -96,9 +96,9 @@ def measure_stages(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, wo
                 device,
                 lambda: model.model.prefill(prompt.embeds, prompt.lengths, num_answer=work.num_answer),  # noqa: B023
             )
-            start = now_ms(device)
+            start = seconds_now(device)
             model.denoise(prompt, settings)
-            total = now_ms(device) - start
+            total = (seconds_now(device) - start) * 1e3
             times.setdefault("step", []).append((total - times["prefill"][-1]) / work.steps)
             times.setdefault("answer", []).append(total)
         prefix, visual = prompt.lengths[0], len(sequences[0])
@@ -216,14 +216,7 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
 
 
 def _timed(times: dict[str, list[float]], name: str, device: torch.device, run: Callable[[], Any]) -> Any:
-    start = now_ms(device)
+    start = seconds_now(device)
     result = run()
-    times.setdefault(name, []).append(now_ms(device) - start)
+    times.setdefault(name, []).append((seconds_now(device) - start) * 1e3)
     return result
-
-
-def now_ms(device: torch.device) -> float:
-    """A clock's milliseconds, once the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() * 1e3

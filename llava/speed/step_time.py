@@ -12,11 +12,11 @@ from llava.data.sample import Sample
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from llava.speed.floors import peaks_of
-from llava.speed.latency import now_ms
 from llava.speed.plan import PlannedRun, plan_training
 from llava.train.config import TrainConfig
 from llava.train.model import Draws, TrainingModel
 from llava.tuning.parameters import checkpoint_activations, parameter_groups, prepare_trainable
+from shirg.profiling import seconds_now
 
 SAMPLES = 100_000
 """For which the hours of a run are worked out."""
@@ -138,9 +138,9 @@ def _time_steps(
         torch.cuda.reset_peak_memory_stats(device)
     seconds = []
     for _ in range(steps):
-        start = now_ms(device)
+        start = seconds_now(device)
         _step(module, optimizer, batch, draws)
-        seconds.append((now_ms(device) - start) / 1e3)
+        seconds.append(seconds_now(device) - start)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     return statistics.median(seconds), peak
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llava.train.config import TrainConfig
+from shirg.settings import changed_settings
 
 SETTINGS_FILE = "train.json"
 FREE_ON_RESUME = ("save_", "logging_", "eval_", "report_to", "dataloader_", "disable_tqdm", "log_level")
@@ -42,23 +43,11 @@ def _is_json(file: Path) -> bool:
 
 
 def _check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
-    changed = [
-        name
-        for name in sorted({*_flat(earlier), *_flat(now)})
-        if _flat(earlier).get(name) != _flat(now).get(name)
-        and not name.startswith(tuple(f"trainer.{free}" for free in FREE_ON_RESUME))
-    ]
+    free = tuple(f"trainer.{name}" for name in FREE_ON_RESUME)
+    changed = [change for change in changed_settings(earlier, now) if not change[0].startswith(free)]
     if changed:
-        name = changed[0]
+        name, before, wanted = changed[0]
         raise ValueError(
-            f"{out} was started with other settings ({name} was {_flat(earlier).get(name)!r}, now "
-            f"{_flat(now).get(name)!r}{' and more' if len(changed) > 1 else ''}); resume with the same, or choose "
-            "another out"
+            f"{out} was started with other settings ({name} was {before!r}, now {wanted!r}"
+            f"{' and more' if len(changed) > 1 else ''}); resume with the same, or choose another out"
         )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

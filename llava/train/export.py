@@ -1,7 +1,5 @@
 """What a run leaves for users: an adapter, or a full checkpoint, beside the settings that made it."""
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import yaml
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from llava.files import replacing_directory, write_json, write_text
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.provenance import provenance
 from llava.train.config import TrainConfig
@@ -33,30 +32,20 @@ class Export:
             state: gathered weights of the model where ZeRO-3 has spread them over processes.
             results: what was measured, written to ``results.json`` with the commit and the machine.
         """
-        fresh = directory.with_name(f".{directory.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        if self.config.trainable.scope == "everything":
-            self._write_checkpoint(fresh, state)
-        else:
-            save_adapter(
-                self.lavida,
-                fresh,
-                self.config.trainable,
-                state_dict=state,
-                base=self.config.model,
-                shirg_x=self._shirg_x(),
-            )
-        (fresh / "train.yaml").write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False))
-        (fresh / "results.json").write_text(
-            json.dumps({**results, "made_by": provenance(self.lavida.device)}, indent=2) + "\n"
-        )
-        old = directory.with_name(f".{directory.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if directory.exists():
-            directory.rename(old)
-        fresh.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
+        with replacing_directory(directory) as fresh:
+            if self.config.trainable.scope == "everything":
+                self._write_checkpoint(fresh, state)
+            else:
+                save_adapter(
+                    self.lavida,
+                    fresh,
+                    self.config.trainable,
+                    state_dict=state,
+                    base=self.config.model,
+                    shirg_x=self._shirg_x(),
+                )
+            write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False), fresh / "train.yaml")
+            write_json({**results, "made_by": provenance(self.lavida.device)}, fresh / "results.json")
 
     def _shirg_x(self) -> ShirgXConfig | None:
         """What users run with: in training the budget is drawn anew in each step, whatever was asked for."""

@@ -1,6 +1,5 @@
 """A training run from its configuration: load, apply SHIRG-X, choose what trains, train, and write what users load."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
 from llava.data.real_sets import read_real_set
 from llava.data.records import RecordStore
+from llava.files import write_json
 from llava.inference.checkpoint import vision_kwargs
 from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
@@ -86,7 +86,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     trainer.add_callback(StabilityCallback(uses_lora=config.trainable.uses_lora, rank=config.trainable.rank))
     if args.should_save:
         out.mkdir(parents=True, exist_ok=True)
-        (out / SETTINGS_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        write_json(config.to_dict(), out / SETTINGS_FILE)
     return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
 
 

@@ -11,6 +11,7 @@ from lavida_shirg_integration import ShirgXHandle
 from llava.constants import IGNORE_INDEX
 from llava.data.batch import Batch, Group, make_batch
 from llava.data.page_data import PageDataset
+from llava.metrics.match import exact_match
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 
@@ -27,8 +28,8 @@ class Answered:
 
     @property
     def is_right(self) -> bool:
-        """Exact match of the texts, without regard to surrounding space."""
-        return self.answer.strip() == self.right.strip()
+        """Whether it is the right answer up to case and spaces."""
+        return exact_match(self.answer, [self.right]) == 1
 
 
 @dataclass(frozen=True, kw_only=True)

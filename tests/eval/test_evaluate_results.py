@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, Record, ResultSet, read_records, write_object
+from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, Record, ResultSet, read_records
 from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
 from llava.eval.summary import compare, judge_together, summarize
+from llava.files import write_json
 from llava.metrics import cider
 
 
@@ -97,7 +98,7 @@ def write_results(directory: Path, records: list[Record], **settings: Any) -> Pa
     """A finished result directory with these records."""
     settings = {"metrics": ["anls"], "method": "shirg_x", "budget": 32, **settings}
     ResultSet(directory, settings, WHERE).append(records)
-    write_object({"settings": settings, **summarize(records, list(records[0].scores))}, directory / SUMMARY_FILE)
+    write_json({"settings": settings, **summarize(records, list(records[0].scores))}, directory / SUMMARY_FILE)
     return directory
 
 
@@ -147,7 +148,7 @@ class TestSummary:
             directory = write_results(tmp_path / name, records)
             judged = judge_together(records, ["cider"])
             settings = json.loads((directory / SETTINGS_FILE).read_text())
-            write_object({"settings": settings, **summarize(judged, ["anls", "cider"])}, directory / SUMMARY_FILE)
+            write_json({"settings": settings, **summarize(judged, ["anls", "cider"])}, directory / SUMMARY_FILE)
             directories.append(directory)
         heading, _, first, second = compare(directories).splitlines()
         assert "| cider | difference | p |" in heading

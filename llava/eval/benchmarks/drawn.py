@@ -54,6 +54,13 @@ def drawn_benchmark(
     kinds: frozenset[str] = DETAILS,
     corpus_metrics: tuple[str, ...] = (),
 ) -> Benchmark:
+    """A benchmark of the drawn pages of some families.
+
+    Args:
+        main_metric: what its tables show first, beside exact match.
+        kinds: of the questions that are asked.
+    """
+
     def read(split: str, style: str | None, data: str | None) -> DrawnSamples:
         assert style is not None
         return DrawnSamples(families=families, kinds=kinds, split=split, style=style)
