@@ -1,12 +1,16 @@
 """What the tests of free print share: faces that are on every machine, ink on pictures, and PDFs written by hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from llava.pages import theme
 from llava.pages.characters import CHARACTERS, NONE
 from llava.pages.faces import SHIPPED, FontBook, held_out_faces, training_faces
 from llava.pages.print import Print
@@ -79,3 +83,10 @@ def write_text_pdf(
         objects.append(f"<</Length {len(content.encode('latin-1'))}>>stream\n{content}\nendstream")
     path.write_bytes(pdf_bytes(*objects))
     return path
+
+
+@contextmanager
+def bundled_faces() -> Iterator[None]:
+    """Themes are drawn from the faces that are on every machine."""
+    with mock.patch.object(theme, "training_faces", trained), mock.patch.object(theme, "held_out_faces", kept_for_the_test):
+        yield
