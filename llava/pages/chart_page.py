@@ -8,7 +8,7 @@ from llava.pages import lexicon, names
 from llava.pages.asking import Asker
 from llava.pages.blocks import Frame, draw_text
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.charts import Chart, draw_chart
+from llava.pages.charts import TITLE_SIZE, Chart, draw_chart
 from llava.pages.page import Box, Page, PageQuestion
 from llava.pages.print_sheet import open_sheet
 from llava.pages.sheet import Sheet
@@ -39,7 +39,7 @@ def _draw_alone(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout
         title = pick(rng, lexicon.TOPICS) if happens(rng, 0.4) else ""
         size = min(size, style.side // 11)
     else:
-        title = names.title(rng) if happens(rng, 0.7) else ""
+        title = _fitting(sheet, names.title(rng), right - edge) if happens(rng, 0.7) else ""
         if happens(rng, 0.5):
             bottom = edge + (bottom - edge) * rng.uniform(0.45, 1.0)
     rectangle = (edge, edge, right, bottom)
@@ -57,7 +57,7 @@ def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layou
     kinds = [*sample(rng, _KINDS, 2), "grouped", pick(rng, ("grouped", "line", "bar"))]
     titles = sample(rng, lexicon.TOPICS, 4)
     if style.looks is not None:
-        titles = list(dict.fromkeys(names.title(rng) for _ in range(between(rng, 2, 4))))
+        titles = list(dict.fromkeys(_fitting(sheet, names.title(rng), width) for _ in range(between(rng, 2, 4))))
         titles = titles[: 2 * across]
     for index, title in enumerate(titles):
         x, y = edge + (width + gap) * (index % across), edge + (height + gap) * (index // across)
@@ -68,6 +68,14 @@ def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layou
         top = edge + 2 * (height + gap)
         draw_text(Frame(sheet=sheet, rng=rng, left=edge, top=top, right=sheet.width - edge, bottom=sheet.height - edge))
     return charts
+
+
+def _fitting(sheet: Sheet, title: str, width: float) -> str:
+    """As many of a title's words as stand side by side, and at least one."""
+    face, words = sheet.face(round(TITLE_SIZE * sheet.print_size)), title.split()
+    while len(words) > 1 and face.width(" ".join(words)) > width:
+        words.pop()
+    return " ".join(words)
 
 
 class ChartQuestions:

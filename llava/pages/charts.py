@@ -12,6 +12,9 @@ from llava.pages.sheet import AnyFace, Sheet
 
 Rectangle = tuple[float, float, float, float]
 
+TITLE_SIZE = 1.2
+"""Of titles, in sizes of plain print."""
+
 
 @dataclass(kw_only=True)
 class Chart:
@@ -49,7 +52,7 @@ def draw_chart(
     sheet.panel = title or None
     if title:
         chart.title = title
-        chart.title_box = sheet.text((x0 + x1) / 2, y0 + size * 1.1, title, sheet.face(round(size * 1.2)), align=0.5)
+        chart.title_box = sheet.text((x0 + x1) / 2, y0 + size * 1.1, title, sheet.face(round(TITLE_SIZE * size)), align=0.5)
         y0 += round(size * 1.7)
     inside = (x0, y0, x1, y1)
     if kind == "pie":
@@ -110,12 +113,15 @@ def _draw_axes_chart(
 ) -> None:
     grouped = chart.kind == "grouped"
     if grouped or (chart.kind == "line" and happens(rng, 0.6)):
-        chart.series = sample(rng, sheet.lexicon.series, between(rng, 2, 3 if inside[2] - inside[0] > 200 else 2))
+        # Three need as many ticks, below a legend of two lines.
+        roomy = inside[2] - inside[0] > 200 and inside[3] - inside[1] > 9 * face.size + 7
+        chart.series = sample(rng, sheet.lexicon.series, between(rng, 2, 3 if roomy else 2))
         chart.colors = dict(zip(chart.series, sample(rng, HUES, len(chart.series)), strict=True))
         inside = _draw_legend(chart, sheet, face, inside, layout)
     x0, y0, x1, y1 = inside
     top, base = y0 + face.size + 4, y1 - round(face.size * 1.4)
-    num_ticks = max(2, min(between(rng, 4, 8), int((base - top) // (face.size + 1))))
+    # Each series of a category ends at a tick of its own where no values are printed.
+    num_ticks = max(2, len(chart.series), min(between(rng, 4, 8), int((base - top) // (face.size + 1))))
     step = pick(rng, sheet.lexicon.steps)
     left = x0 + max(face.width(str(step * tick)) for tick in range(num_ticks + 1)) + 5
     chart.categories, slot = _fit_categories(rng, sheet, face, x1 - left, 6 * len(chart.series) + 4)

@@ -20,7 +20,7 @@ _NUCLEI = _words("a a a e e e i i o o u ai au ea ee ei ia ie io oa oo ou y")
 _CODAS = _words("b ck d f g l ll m n n n ng nd nt p r r rd rk rn rs rt s s ss st t t tt th x z")
 _ACCENTS = {
     "a": "áàâäãåāą", "e": "éèêëēęě", "i": "íìîïī", "o": "óòôöõøōő", "u": "úùûüūůű", "c": "çćč", "n": "ñńň", "s": "śšş",
-    "z": "źżž", "l": "ł", "y": "ýÿ", "r": "ř", "t": "ť", "d": "ďđ", "g": "ğ",
+    "z": "źżž", "l": "ł", "y": "ý", "r": "ř", "t": "ť", "d": "ďđ", "g": "ğ",
 }  # fmt: skip
 _SMALL = "".join(_ACCENTS.values())
 BEYOND_ASCII = "£€·ß" + "".join(dict.fromkeys(_SMALL + _SMALL.upper()))

@@ -38,9 +38,11 @@ def draw_table(
     num_rows = between(rng, 3, min(room, most)) if happens(rng, 0.6) else min(room, most)
     head, write = role or pick(rng, ROLES)
     names = draw_names(rng, write, num_rows)
-    plain, strong = frame.face(), frame.face(strong=happens(rng, 0.6))
+    plain, strong = frame.face(), frame.face(strong=True)
     pad = size * rng.uniform(0.4, 1.1)
-    x = frame.left + max(plain.width(name) for name in (*names, head, "Grand total")) + 2 * pad
+    # Heads and sums are set in the strong face, names in either.
+    widest = max(face.width(name) for name in (*names, head, "Grand total") for face in (plain, strong))
+    x = frame.left + widest + 2 * pad
     if x > frame.left + 0.6 * frame.width:
         return None
     columns: list[_Column] = []
@@ -180,12 +182,9 @@ class _Printer:
             total = sum(column.numbers)
             sign = column.entries[0][0] if not column.entries[0][0].isdigit() else ""
             printed = f"{sign}{total:,.2f}" if column.label.write is v.amount else f"{int(total):,}"
-            x, align = self._place(place)
-            if (
-                align == 1.0
-                and x - self.strong.width(printed) < self.columns[place].left + self.stretch * (place + 1) - self.pad
-            ):
+            if self.strong.width(printed) > column.right - column.left:
                 continue
+            x, align = self._place(place)
             table.totals[place] = self._cell(x, align, printed, self.strong, row=words, column=column.label.name)
         self._next()
 
