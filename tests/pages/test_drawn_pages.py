@@ -279,7 +279,7 @@ def test_every_wording_is_used():
         seen = {
             question.kind
             for family in FAMILIES
-            for style in ("large_print", "full")
+            for style in ("large_print", "full", "print_small")
             for page in pages(family, style, split)
             for question in page.questions
         }
