@@ -134,9 +134,12 @@ class AblationConfig(Settings):
     """
 
     out: str
+    """Where every row's answers go."""
     benchmarks: tuple[BenchmarkChoice, ...]
     rows: tuple[RowConfig, ...]
     """The first is what the others are compared with."""
+    tables: str | None = None
+    """Where numbers, tables and plots go; ``out`` when not given."""
     model: str = str(BUNDLED_MODEL)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes to SHIRG-X's settings in every row; a row's own come on top."""
@@ -165,6 +168,8 @@ class AblationConfig(Settings):
             object.__setattr__(self, name, tuple(made))
         self.check_text("out")
         self.check_text("model")
+        if self.tables is not None:
+            self.check_text("tables")
         self.check_pairs("settings")
         for what, names in (
             ("row needs a name of its own", [row.name for row in self.rows]),
