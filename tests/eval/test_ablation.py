@@ -18,7 +18,7 @@ from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.methods import Budget
 from llava.eval.plots import AXES, plot_rows
 from llava.eval.report import read_report, render
-from llava.eval.results import Record
+from llava.eval.results import AnswerRecord
 from llava.inference.checkpoint import BUNDLED_MODEL
 from scripts.ablate import main
 from tests.train_helpers import ROOT, write_config
@@ -105,7 +105,7 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
     """A cell whose seeds scored each question like this, two questions to a page."""
     records = [
         [
-            Record(
+            AnswerRecord(
                 id=f"p-{number}",
                 page=f"page-{number // 2}",
                 kind="at",
