@@ -42,7 +42,7 @@ class VisualPrefix:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Page:
+class EncodedImage:
     """A picture as the model sees it before any question."""
 
     image: Image.Image

@@ -296,6 +296,7 @@ class TestShell:
         found = calls()
         assert len(found) == 10
         assert found[0] == (
-            f"python -m scripts.train_shirg_x configs/train/small_row.yaml --resume --out {tmp_path}/rows/random "
+            "python -m scripts.train_shirg_x docs/results/trained_rows/train.yaml "
+            f"--resume --out {tmp_path}/rows/random "
             "--set seed=1 trainer.max_steps=4 --model m --dry-run --set random_selection=1"
         )
