@@ -109,6 +109,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     """
     validates = config.validation is not None
     settings: dict[str, Any] = {
+        "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "report_to": "none",
@@ -120,6 +121,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         **({} if validates else {"eval_strategy": "no"}),
         **config.trainer,
     }
+    if settings.get("eval_strategy") is False:
+        settings["eval_strategy"] = "no"  # which YAML reads as false
     if settings.get("eval_strategy", "no") != "no" and not validates:
         raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
     try:
