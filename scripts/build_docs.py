@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "mkdocs.yml"
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<rest>[^)]*)\)")
+FENCE = re.compile(r"(^[ \t]*```.*?^[ \t]*```[ \t]*$)", re.MULTILINE | re.DOTALL)
 COMPLAINT = re.compile(r"^(?:griffe|mkdocstrings|.*\bWARNING\b).*$", re.MULTILINE)
 
 
@@ -44,7 +45,10 @@ def lay_out(folder: Path) -> None:
     for page in pages:
         copy = folder / page.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(LINK.sub(partial(_carried, page=page, folder=folder), page.read_text()))
+        # Every other part is a code block.
+        parts = FENCE.split(page.read_text())
+        parts[::2] = [LINK.sub(partial(_carried, page=page, folder=folder), part) for part in parts[::2]]
+        copy.write_text("".join(parts))
 
 
 def _carried(link: re.Match[str], page: Path, folder: Path) -> str:
