@@ -69,31 +69,68 @@ def test_marks_give_a_known_reason() -> None:
 
 
 ROTTEN = {
-    "a name that is gone": ("python", "from llava import Sessions", None),
-    "a word that is gone": ("python", "from llava import Session\nSession.load(nodel='x')", None),
-    "an option that is gone": ("bash", 'lavida ask page.png "What?" --bugdet 512', None),
-    "a file that is gone": ("bash", 'lavida ask paper.png "What?"', None),
-    "settings that are gone": ("bash", "lavida train train/shirg_y", None),
-    "a target that is gone": ("bash", "make demonstration", None),
-    "an extra that is gone": ("bash", "pip install 'lavida-shirg[training]'", None),
-    "a program that nobody knows": ("bash", "lavidda ask page.png", None),
-    "a script that is gone": ("bash", "python -m scripts.ablation x.yaml", None),
-    "a setting that is gone": ("yaml", "trainabel: {rank: 16}", None),
-    "no language": ("", "lavida demo", None),
-    "another language": ("console", "$ lavida demo", None),
-    "the hub without a mark": ("bash", "hf download lmms-lab/textvqa", None),
-    "an option that is gone, marked": ("bash", "lavida ask page.png Q --device cuda --bugdet 512", "needs a GPU"),
-    "a script's option, marked": ("bash", "python -m scripts.benchmark --big --device cuda", "needs a GPU"),
-    "an option of every process, marked": ("bash", "torchrun --nproc-per-node 8 -m llava.train x --all", "needs a GPU"),
-    "an import that is gone, marked": ("python", "from llava.model import builders", "needs a GPU"),
-    "no Python, marked": ("python", "with Session.load(:", "needs the hub"),
+    "a name that is gone": ("python", "from llava import Sessions", None, "cannot import name 'Sessions'"),
+    "a word that is gone": (
+        "python",
+        "from llava import Session\nSession.load(nodel='x')",
+        None,
+        "unexpected keyword argument 'nodel'",
+    ),
+    "an option that is gone": (
+        "bash",
+        'lavida ask page.png "What?" --bugdet 512',
+        None,
+        "unrecognized arguments: --bugdet",
+    ),
+    "a file that is gone": ("bash", 'lavida ask paper.png "What?"', None, "Cannot read paper.png: no such file"),
+    "settings that are gone": ("bash", "lavida train train/shirg_y", None, "there is no file train/shirg_y"),
+    "a target that is gone": ("bash", "make demonstration", None, "the Makefile has no target"),
+    "an extra that is gone": ("bash", "pip install 'lavida-shirg[training]'", None, "pyproject.toml has no extra"),
+    "a program that nobody knows": ("bash", "lavidda ask page.png", None, "nobody knows how to run 'lavidda'"),
+    "a script that is gone": ("bash", "python -m scripts.ablation x.yaml", None, "No module named 'scripts.ablation'"),
+    "a setting that is gone": ("yaml", "trainabel: {rank: 16}", None, "unknown setting 'trainabel'"),
+    "no language": ("", "lavida demo", None, "the language must be one of"),
+    "another language": ("console", "$ lavida demo", None, "the language must be one of"),
+    "the hub without a mark": (
+        "bash",
+        "hf download lmms-lab/textvqa",
+        None,
+        "needs the mark <!-- not run: needs the hub -->",
+    ),
+    "an option that is gone, marked": (
+        "bash",
+        "lavida ask page.png Q --device cuda --bugdet 512",
+        "needs a GPU",
+        "unrecognized arguments: --bugdet",
+    ),
+    "a script's option, marked": (
+        "bash",
+        "python -m scripts.benchmark --big --device cuda",
+        "needs a GPU",
+        "unrecognized arguments: --big",
+    ),
+    "an option of every process, marked": (
+        "bash",
+        "torchrun --nproc-per-node 8 -m llava.train x --all",
+        "needs a GPU",
+        "unrecognized arguments: --all",
+    ),
+    "an import that is gone, marked": (
+        "python",
+        "from llava.model import builders",
+        "needs a GPU",
+        "cannot import name 'builders'",
+    ),
+    "no Python, marked": ("python", "with Session.load(:", "needs the hub", "invalid syntax"),
 }
 
 
-@pytest.mark.parametrize(("language", "source", "not_run"), ROTTEN.values(), ids=ROTTEN)
-def test_a_rotten_block_is_found(language: str, source: str, not_run: str | None, bench: Workbench) -> None:
+@pytest.mark.parametrize(("language", "source", "not_run", "message"), ROTTEN.values(), ids=ROTTEN)
+def test_a_rotten_block_is_found(
+    language: str, source: str, not_run: str | None, message: str, bench: Workbench
+) -> None:
     block = Block(page=ROOT / "README.md", line=1, language=language, source=source, not_run=not_run)
-    with pytest.raises(AssertionError, match=r"README\.md:1 .* fails"):
+    with pytest.raises(AssertionError, match=rf"README\.md:1 .* fails: .*{re.escape(message)}"):
         bench.run(block)
 
 

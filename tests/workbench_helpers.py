@@ -4,6 +4,7 @@ What a command does here differs from what it does for a reader in three ways, w
 LaViDa-8B means a small checkpoint, a command that takes long does a small part of its work, and training is planned.
 """
 
+import ast
 import importlib
 import os
 import re
@@ -140,8 +141,8 @@ class Workbench:
             with redirect_stdout(StringIO()):
                 exec(code, self.names)
             return
-        imports = re.findall(r"^\s*((?:from [\w.]+ )?import [^#\n(]+)", source, re.MULTILINE)
-        exec("\n".join(imports), {})
+        tree = ast.walk(ast.parse(source))
+        exec("\n".join(ast.unparse(each) for each in tree if isinstance(each, ast.Import | ast.ImportFrom)), {})
 
     def _line(self, line: str, *, checked_only: bool) -> None:
         command, *pipes = re.split(r"\s\|\s", line)
