@@ -1,7 +1,8 @@
 """Running what the documents print: Python as it stands, commands in this process, in a working folder of their own.
 
 What a command does here differs from what it does for a reader in three ways, which CONTRIBUTING.md lists: a name of
-LaViDa-8B means a small checkpoint, a command that takes long does a small part of its work, and training is planned.
+LaViDa-8B means a small checkpoint, a command that takes long does a small part of its work, and training of more than
+a few steps is planned.
 """
 
 import ast
@@ -42,6 +43,8 @@ LAVIDA_NAMES = re.compile(r"(?<![\w/.-])(?:jacklishufan/lavida-llada-v1\.0-instr
 """What documents call LaViDa-8B; here a small checkpoint stands in for it."""
 PLANNED = {"lavida train", "llava.train", "scripts.train_shirg_x", "scripts.train_reading"}
 """Commands that train; here they read their settings and plan the run."""
+QUICK_STEPS = 5
+"""Runs of no more steps than that, on a CPU, are made and not planned."""
 ARGUMENTS_ONLY = {"lavida demo"}
 """Commands that .ci/run starts by itself; here their arguments are read."""
 SHORTENED: dict[str, tuple[str, ...]] = {
@@ -192,6 +195,8 @@ class Workbench:
             }
             assert not missing, f"there is no {missing}"
             return None
+        if words[0] == "sbatch":
+            words = words[1:]
         if words[0].startswith("scripts/") and words[0].endswith(".sh"):
             assert checked_only, f"{words[0]} needs a mark: it cannot run here"
             assert os.access(ROOT / words[0], os.X_OK), f"there is no script {words[0]}"
@@ -237,8 +242,9 @@ class Workbench:
             config = settings_of(parsed)
             if isinstance(config, ReadingConfig):
                 return None  # there is no plan of such a run
-            made = [] if Path(config.model).exists() else ["--model", str(ASSETS / "lavida-small")]
-            arguments = [*arguments, *made, "--dry-run"]  # an earlier stage makes the model it starts from
+            if not is_quick(config):
+                made = [] if Path(config.model).exists() else ["--model", str(ASSETS / "lavida-small")]
+                arguments = [*arguments, *made, "--dry-run"]  # an earlier stage makes the model it starts from
         elif name != "lavida eval" or ("--benchmark" in arguments and "--shard" not in arguments):
             arguments = [*arguments, *SHORTENED.get(name, ())]
         code, out, err = _ended(program, arguments)
@@ -271,6 +277,11 @@ def _ended(program: Callable[[list[str]], int], arguments: list[str]) -> tuple[i
             code = int(ended.code or 0)
     torch.set_num_threads(threads)
     return code, out.getvalue(), err.getvalue()
+
+
+def is_quick(config: TrainConfig) -> bool:
+    """Whether a run is a matter of seconds, on a CPU, so that it need not be planned only."""
+    return bool(config.trainer.get("use_cpu")) and 0 < config.trainer.get("max_steps", 0) <= QUICK_STEPS
 
 
 def _without_launcher(words: list[str]) -> list[str]:
