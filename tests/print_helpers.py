@@ -88,5 +88,8 @@ def write_text_pdf(
 @contextmanager
 def bundled_faces() -> Iterator[None]:
     """Themes are drawn from the faces that are on every machine."""
-    with mock.patch.object(theme, "training_faces", trained), mock.patch.object(theme, "held_out_faces", kept_for_the_test):
+    with (
+        mock.patch.object(theme, "training_faces", trained),
+        mock.patch.object(theme, "held_out_faces", kept_for_the_test),
+    ):
         yield

@@ -52,7 +52,9 @@ def draw_chart(
     sheet.panel = title or None
     if title:
         chart.title = title
-        chart.title_box = sheet.text((x0 + x1) / 2, y0 + size * 1.1, title, sheet.face(round(TITLE_SIZE * size)), align=0.5)
+        chart.title_box = sheet.text(
+            (x0 + x1) / 2, y0 + size * 1.1, title, sheet.face(round(TITLE_SIZE * size)), align=0.5
+        )
         y0 += round(size * 1.7)
     inside = (x0, y0, x1, y1)
     if kind == "pie":

@@ -1,5 +1,7 @@
 """Words set at any place: every character's box lies on the ink that it alone leaves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -88,7 +90,7 @@ class TestPens:
             assert len(pens) == len(words) + 1
             assert pens[0] == 0
             assert pens[-1] == pytest.approx(type_.width(words))
-            assert all(after > before for before, after in zip(pens, pens[1:], strict=False))
+            assert all(after > before for before, after in pairwise(pens))
 
     def test_in_type_of_one_width_they_are_evenly_apart(self):
         type_ = Type(MONO, 20)

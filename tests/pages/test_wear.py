@@ -114,9 +114,7 @@ class TestTurn:
     def printed(self) -> Print:
         """A character for each spot, whose advance and baseline have their middle in it."""
         x, y = np.array(SPOTS, dtype=float).T + 0.5
-        return Print(
-            classes=np.arange(3), left=x - 3, right=x + 3, base=y, size=np.full(3, 12.0), word=np.arange(3)
-        )
+        return Print(classes=np.arange(3), left=x - 3, right=x + 3, base=y, size=np.full(3, 12.0), word=np.arange(3))
 
     def test_print_stays_on_its_ink(self, page):
         moved = 0
@@ -131,7 +129,9 @@ class TestTurn:
 
     def test_paper_comes_into_view_at_the_corners(self, page):
         image, _ = turn(np.random.default_rng(1), page, self.printed(), only(turn=1.0, most_degrees=3.0))
-        corners = [image.getpixel(place) for place in ((0, 0), (WIDTH - 1, 0), (0, HEIGHT - 1), (WIDTH - 1, HEIGHT - 1))]
+        corners = [
+            image.getpixel(place) for place in ((0, 0), (WIDTH - 1, 0), (0, HEIGHT - 1), (WIDTH - 1, HEIGHT - 1))
+        ]
         assert corners == [PAPER] * 4
 
     def test_it_is_no_more_than_is_said_and_goes_both_ways(self, page):
