@@ -1,13 +1,14 @@
 """Compare many ways to choose tokens on the same questions: tables in Markdown and JSON, and plots.
 
-    python -m scripts.ablate configs/ablations/full.yaml
-    python -m scripts.ablate configs/ablations/full.yaml --set out=runs/quick 'budgets=[512]'
+    python -m scripts.ablate docs/results/main/settings.yaml
+    python -m scripts.ablate docs/results/main/settings.yaml --set out=runs/quick tables=runs/quick 'budgets=[512]'
 
-A killed run goes on when it is started again; rows that were answered before are read, not run.
+A killed run goes on when it is started again; rows that were answered before are read, not run. Answers go to
+the settings' ``out``, numbers, tables and plots to their ``tables``.
 """
 
 import argparse
-import json
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from llava.eval.ablation import AblationConfig, run_rows
-from llava.eval.comparison import compact_tables, markdown_tables, summarize_cells
-from llava.eval.plots import AXES, plot_rows
+from llava.eval.comparison import markdown_tables, summarize_cells
+from llava.eval.report import write_report
 from llava.provenance import provenance
 from llava.serve.parser import Parser, read_changes
 from llava.serve.requests import no_progress_bar
@@ -46,16 +47,16 @@ def ablate(args: argparse.Namespace) -> None:
             ),
         )
     summaries = summarize_cells(cells)
-    out, table = Path(config.out), markdown_tables(summaries)
-    (out / "table.md").write_text(table + "\n")
-    (out / "compact.md").write_text(compact_tables(summaries) + "\n")
-    made_by = provenance(torch.device("cpu"))
-    record = {"config": config.to_dict(), "made_by": made_by, "cells": summaries}
-    (out / "table.json").write_text(json.dumps(record, indent=2) + "\n")
-    for benchmark in dict.fromkeys(each["benchmark"] for each in summaries):
-        for axis in AXES:
-            plot_rows(summaries, benchmark, axis, out / f"{benchmark}-{axis}.png")
-    print(table)
+    record = {
+        "command": shlex.join(
+            ["python", "-m", "scripts.ablate", str(args.config), *(["--set", *args.set] if args.set else [])]
+        ),
+        "made_by": provenance(torch.device("cpu")),
+        "config": config.to_dict(),
+        "cells": summaries,
+    }
+    write_report(record, Path(config.tables or config.out))
+    print(markdown_tables(summaries))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the rows of configs/ablations/trained_rows.yaml; train_rows.sh -h says how.
+# Train the rows of docs/results/trained_rows/settings.yaml; train_rows.sh -h says how.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/common.sh
@@ -9,7 +9,7 @@ usage() {
   cat <<'END'
 usage: scripts/train_rows.sh [option ...]
 
-Train the rows of configs/ablations/trained_rows.yaml, one after the other, each from the same start; finished ones are
+Train the rows of docs/results/trained_rows/settings.yaml, one after the other, each from the same start; finished ones are
 left alone. Paths are read from the root of the repository.
 
   --out-root DIR         a directory of each row goes here (default: runs/rows)
@@ -65,14 +65,14 @@ row() {
     python -m scripts.train_shirg_x "$config" --resume --out "$root/$name" "${options[@]}" "$@"
 }
 
-row full configs/train/small_row.yaml
-row random configs/train/small_row.yaml --set random_selection=1
-row no_coordinates configs/train/small_row.yaml --set shirg_x.coordinates=false
-row no_scaffold configs/train/small_row.yaml --set shirg_x.scaffold=false
-row no_scaffold_coordinates configs/train/small_row.yaml --set shirg_x.coordinates_on_scaffold=false
-row no_merging configs/train/small_row.yaml --set shirg_x.merge=false
-row words configs/train/small_row.yaml --set shirg_x.similarity=projected
-row attention configs/train/small_row.yaml --set shirg_x.similarity=attention
-row boxes configs/train/small_teacher.yaml
-row looks configs/train/small_teacher.yaml --set losses.relevance_teacher=attention
-row gate configs/train/small_teacher.yaml --set losses.relevance_teacher=gate
+row full docs/results/trained_rows/train.yaml
+row random docs/results/trained_rows/train.yaml --set random_selection=1
+row no_coordinates docs/results/trained_rows/train.yaml --set shirg_x.coordinates=false
+row no_scaffold docs/results/trained_rows/train.yaml --set shirg_x.scaffold=false
+row no_scaffold_coordinates docs/results/trained_rows/train.yaml --set shirg_x.coordinates_on_scaffold=false
+row no_merging docs/results/trained_rows/train.yaml --set shirg_x.merge=false
+row words docs/results/trained_rows/train.yaml --set shirg_x.similarity=projected
+row attention docs/results/trained_rows/train.yaml --set shirg_x.similarity=attention
+row boxes docs/results/teachers/train.yaml
+row looks docs/results/teachers/train.yaml --set losses.relevance_teacher=attention
+row gate docs/results/teachers/train.yaml --set losses.relevance_teacher=gate

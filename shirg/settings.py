@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from llava.shipped import find_settings
+
 # typing.Self would read better, but the type checker at run time knows it only in decorated classes.
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -31,7 +33,8 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def read_settings(path: str | Path) -> dict[Any, Any]:
-    """What a YAML file of settings says, on top of the file that it names as ``extends``, beside it or by its path.
+    """What a YAML file of settings says, on top of the one that it names as ``extends``: a path from this file's folder,
+    or the name of shipped settings, such as ``train/shirg_x``.
 
     Sections are merged setting by setting; anything else that the file says replaces what it extends.
 
@@ -54,7 +57,9 @@ def _read_settings(path: Path, before: tuple[Path, ...]) -> dict[Any, Any]:
         return own
     if not isinstance(base, str):
         raise ValueError(f"{path}: extends must name a file, got {base!r}")
-    return _merged(_read_settings(path.parent / base, (*before, path.resolve())), own)
+    beside = path.parent / base
+    found = beside if beside.is_file() else find_settings(base)
+    return _merged(_read_settings(found, (*before, path.resolve())), own)
 
 
 def _merged(base: Mapping[Any, Any], own: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 from PIL import Image
 
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.benchmarks.registry import BENCHMARKS
 
 TEXT = datasets.Value("string")
@@ -75,7 +75,7 @@ def write_split(folder: Path, name: str, rows: list[dict[str, Any]], *, split: s
     return folder
 
 
-def samples_of(name: str, data: Path, split: str | None = None) -> list[Sample]:
+def samples_of(name: str, data: Path, split: str | None = None) -> list[BenchmarkSample]:
     benchmark = BENCHMARKS[name]
     return list(benchmark.samples(split=split or benchmark.splits[0], data=str(data)))
 

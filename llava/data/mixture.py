@@ -24,7 +24,7 @@ _STRATEGY = re.compile(r"(first|end|random):(\d+(?:\.\d+)?)(%?)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class MixtureSource:
     """One file of records, and how many of them to take.
 
     Raises:
@@ -113,7 +113,7 @@ class Mixture(RecordStore):
         ValueError: if a file holds no records that JSON can read, or two sources have one name.
     """
 
-    def __init__(self, sources: Sequence[Source], *, seed: int = 0) -> None:
+    def __init__(self, sources: Sequence[MixtureSource], *, seed: int = 0) -> None:
         names = [source.name for source in sources]
         for name in names:
             if names.count(name) > 1:
@@ -121,7 +121,7 @@ class Mixture(RecordStore):
         self.summaries: list[SourceSummary] = []
         super().__init__(record for source in sources for record in self._read(source, seed))
 
-    def _read(self, source: Source, seed: int) -> Iterator[Record]:
+    def _read(self, source: MixtureSource, seed: int) -> Iterator[Record]:
         if source.image_folder is not None and not source.image_folder.is_dir():
             raise FileNotFoundError(
                 f"the image folder {source.image_folder} of {source.name} does not exist; check image_folder"
@@ -191,7 +191,7 @@ def _parse_json(data: bytes, path: Path, line: int | None = None) -> Any:
         raise ValueError(f"{path}, {place}: this is not UTF-8 text; save the file as UTF-8") from error
 
 
-def read_sources(path: str | Path, *, image_folder: str | Path | None = None) -> list[Source]:
+def read_sources(path: str | Path, *, image_folder: str | Path | None = None) -> list[MixtureSource]:
     """What a YAML file lists, or the one source that a JSON or JSONL file is; no record is read.
 
     Relative paths in a YAML file are read against its folder. Datasets without a name are named after their files,
@@ -206,7 +206,7 @@ def read_sources(path: str | Path, *, image_folder: str | Path | None = None) ->
     """
     path, default = Path(path), None if image_folder is None else Path(image_folder)
     if path.suffix not in (".yaml", ".yml"):
-        return [Source(json_path=path, image_folder=default, name=_file_name(path))]
+        return [MixtureSource(json_path=path, image_folder=default, name=_file_name(path))]
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list) or not content["datasets"]:
         raise ValueError(f"{path} must hold a list of datasets under the key datasets")
@@ -214,7 +214,7 @@ def read_sources(path: str | Path, *, image_folder: str | Path | None = None) ->
         check_keys(content, ("datasets",))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    sources: list[Source] = []
+    sources: list[MixtureSource] = []
     for number, entry in enumerate(content["datasets"], 1):
         place = f"{path}, dataset {number}"
         try:
@@ -224,10 +224,10 @@ def read_sources(path: str | Path, *, image_folder: str | Path | None = None) ->
     return sources
 
 
-def _read_source(entry: object, home: Path, image_folder: Path | None, taken: set[str]) -> Source:
+def _read_source(entry: object, home: Path, image_folder: Path | None, taken: set[str]) -> MixtureSource:
     if not isinstance(entry, dict) or "json_path" not in entry:
         raise ValueError(f"it must be a mapping with a json_path, got {entry!r:.80}")
-    check_keys(entry, (field.name for field in fields(Source)))
+    check_keys(entry, (field.name for field in fields(MixtureSource)))
     for key, value in entry.items():
         if not isinstance(value, str):
             raise ValueError(f"{key} must be a text, got {value!r:.80}")
@@ -235,7 +235,7 @@ def _read_source(entry: object, home: Path, image_folder: Path | None, taken: se
     folder = home / entry["image_folder"] if "image_folder" in entry else image_folder
     name = entry.get("name") or _free_name(_file_name(json_path), taken)
     strategy = entry.get("sampling_strategy", "all")
-    return Source(json_path=json_path, sampling_strategy=strategy, image_folder=folder, name=name)
+    return MixtureSource(json_path=json_path, sampling_strategy=strategy, image_folder=folder, name=name)
 
 
 def _file_name(path: Path) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.data.mixture import Mixture, Source, choose
+from llava.data.mixture import Mixture, MixtureSource, choose
 from llava.data.records import SHORT_ANSWER, Record, RecordStore, read_record, unique_ids
 from llava.data.tables import TableImages, check_columns, filled, open_table, rows_of, values_of
 
@@ -194,7 +194,7 @@ def read_real_set(
         return TableRecords(rows, kind, sampling_strategy=sampling_strategy, seed=seed)
     if location is None:
         raise ValueError(f"{kind.name} must be downloaded from {kind.hub} and unpacked first; give its directory")
-    source = Source(
+    source = MixtureSource(
         name=kind.name,
         json_path=Path(location, kind.json_path),
         image_folder=Path(location, kind.image_folder),

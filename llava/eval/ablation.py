@@ -18,7 +18,7 @@ from llava.eval.encoder import PageEncoder
 from llava.eval.evaluate import evaluate, resolved_settings, source_of
 from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
 from llava.eval.methods import Budget, Method
-from llava.eval.results import Record, ResultSet
+from llava.eval.results import AnswerRecord, ResultSet
 from llava.eval.summary import judge_together
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.decoding import DECODING
@@ -134,9 +134,12 @@ class AblationConfig(Settings):
     """
 
     out: str
+    """Where every row's answers go."""
     benchmarks: tuple[BenchmarkChoice, ...]
     rows: tuple[RowConfig, ...]
     """The first is what the others are compared with."""
+    tables: str | None = None
+    """Where numbers, tables and plots go; ``out`` when not given."""
     model: str = str(BUNDLED_MODEL)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes to SHIRG-X's settings in every row; a row's own come on top."""
@@ -165,6 +168,8 @@ class AblationConfig(Settings):
             object.__setattr__(self, name, tuple(made))
         self.check_text("out")
         self.check_text("model")
+        if self.tables is not None:
+            self.check_text("tables")
         self.check_pairs("settings")
         for what, names in (
             ("row needs a name of its own", [row.name for row in self.rows]),
@@ -184,7 +189,7 @@ class Cell:
     row: RowConfig
     benchmark: BenchmarkChoice
     budget: Budget
-    records: Sequence[Sequence[Record]]
+    records: Sequence[Sequence[AnswerRecord]]
     """Per seed, the answers to the same questions."""
     evidence: Sequence[Sequence[EvidenceRecord]]
     """Per seed, what survives of what each question is about, where that has ink; empty for LaViDa's own encoding and
@@ -273,7 +278,7 @@ def _answer(
     where = {**provenance(session.model.device), "batch_size": config.batch_size}
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
-    records: dict[Budget, list[Sequence[Record]]] = {budget: [] for budget in method.budgets}
+    records: dict[Budget, list[Sequence[AnswerRecord]]] = {budget: [] for budget in method.budgets}
     survivors: dict[Budget, list[list[EvidenceRecord]]] = {budget: [] for budget in method.budgets}
     sources: dict[Budget, list[dict[str, Any]]] = {budget: [] for budget in method.budgets}
     for seed in row.seeds:

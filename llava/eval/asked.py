@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-from llava.eval.benchmarks.benchmark import Benchmark, Sample, check_questions
+from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample, check_questions
 from llava.eval.shards import Shard
 
 
@@ -38,7 +38,7 @@ class Asked:
             raise ValueError(f"{self.total} questions cannot be cut into {self.shard.of} shards; ask for fewer shards")
 
     @cached_property
-    def _all(self) -> Iterable[Sample]:
+    def _all(self) -> Iterable[BenchmarkSample]:
         return self.benchmark.open(split=self.split, style=self.style, data=self.data)
 
     @property
@@ -56,6 +56,6 @@ class Asked:
         """How many questions are asked here."""
         return len(self._places)
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[BenchmarkSample]:
         """The samples in their order, from the first again at each call."""
         return islice(self._all, self._places.start, self._places.stop)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.eval.methods import SCALED_DOWN, Budget, Method
-from llava.inference.answer import Page
+from llava.inference.answer import EncodedImage
 from llava.inference.session import Session
 from llava.mm_utils import process_images, single_view
 from llava.question import Question
@@ -40,7 +40,7 @@ class EncodedPage:
     """A page before any question, and the prefixes that all its questions share."""
 
     name: str
-    page: Page
+    page: EncodedImage
     pixels: Tensor | None
     """(1, 3, side, side), for peers that read them."""
     image: Image.Image | None = None
@@ -90,7 +90,7 @@ class PageEncoder:
             page.shared[budget] = self._peer(baseline, page, question, budget)
         return page.shared[budget]
 
-    def _own(self, page: Page, question: Question, budget: Budget) -> Prefix:
+    def _own(self, page: EncodedImage, question: Question, budget: Budget) -> Prefix:
         if page.encoded is None:
             assert page.prefix is not None
             return Prefix(tokens=page.prefix.tokens, detail=None)

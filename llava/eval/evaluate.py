@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from llava.eval.asked import Asked
-from llava.eval.benchmarks.benchmark import Benchmark, Sample
+from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.eval.encoder import EncodedPage, PageEncoder, settings_of
 from llava.eval.methods import Budget
-from llava.eval.results import Record, ResultSet
+from llava.eval.results import AnswerRecord, ResultSet
 from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import Session
 from llava.inference.words import check_question
@@ -101,11 +101,11 @@ def evaluate(
 def answer_batch(
     encoder: PageEncoder,
     benchmark: Benchmark,
-    samples: Sequence[Sample],
+    samples: Sequence[BenchmarkSample],
     pages: Mapping[str, EncodedPage],
     budget: Budget,
     decoding: DecodingConfig,
-) -> list[Record]:
+) -> list[AnswerRecord]:
     """The model's answers to some questions about encoded pages, denoised together, with their scores."""
     session = encoder.session
     prompts, prefixes, select_seconds = [], [], []
@@ -127,7 +127,7 @@ def answer_batch(
     answers = [session.decode(row).strip() for row in tokens.tolist()]
     share = (seconds_now(session.model.device) - start) / len(samples)
     return [
-        Record(
+        AnswerRecord(
             id=sample.id,
             page=sample.page,
             kind=sample.kind,
@@ -148,7 +148,7 @@ def answer_batch(
 
 
 @contextmanager
-def _named(sample: Sample) -> Iterator[None]:
+def _named(sample: BenchmarkSample) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
@@ -156,7 +156,7 @@ def _named(sample: Sample) -> Iterator[None]:
 
 
 def _encode(
-    encoder: PageEncoder, samples: Sequence[Sample], known: Mapping[str, EncodedPage]
+    encoder: PageEncoder, samples: Sequence[BenchmarkSample], known: Mapping[str, EncodedPage]
 ) -> dict[str, EncodedPage]:
     """The pages of a batch; only the last batch's are remembered, since a page's questions mostly stand together."""
     pages: dict[str, EncodedPage] = {}

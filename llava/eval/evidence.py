@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.encoder import EncodedPage, PageEncoder
 from llava.eval.methods import Budget
 from llava.files import write_json
@@ -85,7 +85,7 @@ def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
     return (over & real[:, None] & (cosines >= LEAST_COSINE)).any(-1)
 
 
-def evidence_patches_of(sample: Sample, grid: int) -> Tensor:
+def evidence_patches_of(sample: BenchmarkSample, grid: int) -> Tensor:
     """(patches,) bool: the inked patches under the boxes that the question is about."""
     under = patches_under(sample.evidence, grid)
     if under.any():
@@ -101,7 +101,7 @@ def _tiled(image: Image.Image, grid: int) -> Image.Image:
 
 @torch.no_grad()
 def evidence_recall(
-    encoder: PageEncoder, samples: Iterable[Sample], budgets: Sequence[Budget]
+    encoder: PageEncoder, samples: Iterable[BenchmarkSample], budgets: Sequence[Budget]
 ) -> dict[Budget, list[EvidenceRecord]]:
     """What survives of the evidence of each sample, with each budget; samples of one page stand together.
 

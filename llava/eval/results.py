@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.files import replacing, write_json
 from shirg.settings import changed_settings
 
@@ -20,7 +20,7 @@ PROVENANCE_FILE = "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class AnswerRecord:
     """One question, what the model said, and what that is worth."""
 
     id: str
@@ -39,7 +39,7 @@ class Record:
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 
     @classmethod
-    def from_line(cls, line: str) -> "Record":
+    def from_line(cls, line: str) -> "AnswerRecord":
         """What ``to_line`` wrote.
 
         Raises:
@@ -55,7 +55,7 @@ class Record:
         """The record as JSON in ASCII, without line breaks."""
         return json.dumps(asdict(self))
 
-    def is_about(self, sample: Sample) -> bool:
+    def is_about(self, sample: BenchmarkSample) -> bool:
         """Whether this is an answer to that question."""
         return (self.id, self.page, self.question, self.golds) == (
             sample.id,
@@ -96,7 +96,7 @@ class ResultSet:
         self.provenance = read_provenance(directory)
         """What the answers came from, in order; each with the number of its first question, ``from_question``."""
 
-    def check(self, samples: Sequence[Sample], start: int) -> None:
+    def check(self, samples: Sequence[BenchmarkSample], start: int) -> None:
         """Refuse records that are about other questions than those from number ``start`` on.
 
         Raises:
@@ -109,7 +109,7 @@ class ResultSet:
                     "has changed since; choose another directory"
                 )
 
-    def take(self, records: Sequence[Record], runs: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    def take(self, records: Sequence[AnswerRecord], runs: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
         """Take answers over from elsewhere, in place of none, with what they came from and from which question on."""
         with replacing(self._path) as file:
             file.writelines(record.to_line().encode("ascii") + b"\n" for record in records)
@@ -123,7 +123,7 @@ class ResultSet:
             self.provenance.append({"from_question": start, **where})
             write_json({"runs": self.provenance}, self.directory / PROVENANCE_FILE)
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[AnswerRecord]) -> None:
         """Add answers; each line is on its way to the disk before the next.
 
         Raises:
@@ -144,7 +144,7 @@ class ResultSet:
         self.records += records
 
 
-def read_records(path: Path, *, mend: bool = False) -> list[Record]:
+def read_records(path: Path, *, mend: bool = False) -> list[AnswerRecord]:
     """All records of a file; ``mend`` cuts off a last line that a killed run has left torn.
 
     Raises:
@@ -162,13 +162,13 @@ def read_records(path: Path, *, mend: bool = False) -> list[Record]:
     records = []
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            records.append(Record.from_line(line.decode("ascii")))
+            records.append(AnswerRecord.from_line(line.decode("ascii")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}, line {number} is no record: {error}; restore the file or start anew") from error
     return records
 
 
-def read_finished(directory: Path) -> tuple[dict[str, Any], list[Record]]:
+def read_finished(directory: Path) -> tuple[dict[str, Any], list[AnswerRecord]]:
     """The summary and the records of a finished result directory.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llava.eval.benchmarks.registry import find_benchmark
-from llava.eval.results import Record, ResultSet, check_same_settings, read_finished, read_provenance
+from llava.eval.results import AnswerRecord, ResultSet, check_same_settings, read_finished, read_provenance
 from llava.eval.summary import write_summary
 
 
@@ -68,7 +68,7 @@ def merge_shards(directory: Path) -> dict[str, Any]:
         raise ValueError(f"{directory} holds shards of {' and of '.join(map(str, cuts))}; move those of one cut away")
     shards = [Shard(number, cuts[0]) for number in range(1, cuts[0] + 1)]
     settings: dict[str, Any] = {}
-    records: list[Record] = []
+    records: list[AnswerRecord] = []
     runs: list[tuple[int, dict[str, Any]]] = []
     for shard in shards:
         place = directory / shard.directory

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llava.eval.results import SUMMARY_FILE, Record, ResultSet, read_finished
+from llava.eval.results import SUMMARY_FILE, AnswerRecord, ResultSet, read_finished
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
 from llava.files import write_json
 from llava.metrics import CORPUS_METRICS
@@ -20,7 +20,7 @@ MIN_PAGES = 2
 """Fewer do not show how much pages differ, so that there is a mean and no interval."""
 
 
-def judge_together(records: Sequence[Record], metrics: Sequence[str]) -> Sequence[Record]:
+def judge_together(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> Sequence[AnswerRecord]:
     """The records with their scores by corpus metrics as well; unchanged where there are too few to judge."""
     if len(records) < 2:
         return records
@@ -41,7 +41,7 @@ def write_summary(results: ResultSet, corpus_metrics: Sequence[str]) -> dict[str
     return summary
 
 
-def summarize(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[str, Any]:
     """Numbers of questions and tokens, and each metric's mean with its interval, over all records and per kind.
 
     ``low`` and ``high`` are null for fewer than two pages. ``seconds`` are means per question; a page's encoding is
@@ -63,7 +63,7 @@ def summarize(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, An
     }
 
 
-def _scores(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, Any]:
+def _scores(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[str, Any]:
     pages = [record.page for record in records]
     scores: dict[str, dict[str, float | None]] = {}
     for metric in metrics:
@@ -79,7 +79,7 @@ def _mean_of(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _seconds(records: Sequence[Record]) -> dict[str, float]:
+def _seconds(records: Sequence[AnswerRecord]) -> dict[str, float]:
     encode = {record.page: record.seconds["encode"] for record in records}
     means = {"encode": sum(encode.values()) / len(records)}
     for stage in ("select", "denoise"):
@@ -118,7 +118,7 @@ def compare(directories: Sequence[Path]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _read_judged(directory: Path) -> tuple[dict[str, Any], Sequence[Record]]:
+def _read_judged(directory: Path) -> tuple[dict[str, Any], Sequence[AnswerRecord]]:
     summary, records = read_finished(directory)
     return summary, judge_together(records, [metric for metric in summary["scores"] if metric in CORPUS_METRICS])
 
@@ -142,7 +142,7 @@ def _describe(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _difference(records: Sequence[Record], others: Sequence[Record], metric: str) -> list[str]:
+def _difference(records: Sequence[AnswerRecord], others: Sequence[AnswerRecord], metric: str) -> list[str]:
     scores, baseline = ([record.scores[metric] for record in each] for each in (records, others))
     pages = [record.page for record in records]
     if len(set(pages)) < MIN_PAGES:
@@ -152,7 +152,9 @@ def _difference(records: Sequence[Record], others: Sequence[Record], metric: str
     return [_format(interval.estimate, interval.low, interval.high, "+"), f"{p:.4f}"]
 
 
-def _check_same_questions(directory: Path, records: Sequence[Record], first: Path, others: Sequence[Record]) -> None:
+def _check_same_questions(
+    directory: Path, records: Sequence[AnswerRecord], first: Path, others: Sequence[AnswerRecord]
+) -> None:
     asked, expected = (
         [(record.id, record.page, record.question, record.golds) for record in each] for each in (records, others)
     )

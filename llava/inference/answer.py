@@ -42,7 +42,7 @@ class VisualPrefix:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Page:
+class EncodedImage:
     """A picture as the model sees it before any question."""
 
     image: Image.Image
@@ -54,7 +54,7 @@ class Page:
     """Time the encoding took."""
 
     def __repr__(self) -> str:
-        return f"Page({self.image.width} x {self.image.height} pixels, encoded in {self.seconds:.2f} s)"
+        return f"EncodedImage({self.image.width} x {self.image.height} pixels, encoded in {self.seconds:.2f} s)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

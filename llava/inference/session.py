@@ -18,7 +18,7 @@ from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
-from llava.inference.answer import Answer, Denoised, Filled, Page, VisualPrefix
+from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.decoding import DECODING
 from llava.inference.picture import open_picture
@@ -154,12 +154,12 @@ class Session:
         questions = [check_question(each) for each in ([question] if isinstance(question, str) else question)]
         for each in questions:
             self.check_words(each)
-        encoded = image if isinstance(image, Page) else self.encode(image, page=page)
+        encoded = image if isinstance(image, EncodedImage) else self.encode(image, page=page)
         answers = [self.answer(encoded, each, decoding=decoding, seed=seed) for each in questions]
         return answers[0] if isinstance(question, str) else answers
 
     @torch.no_grad()
-    def encode(self, image: Any, *, page: int | None = None) -> Page:
+    def encode(self, image: Any, *, page: int | None = None) -> EncodedImage:
         """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
         self._check_patch()
         picture = open_picture(image, page=page)
@@ -172,13 +172,15 @@ class Session:
             encoded = self.handle.encode_pages(views, [picture.size])
             if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
-        return Page(image=picture, encoded=encoded, prefix=prefix, seconds=seconds_now(self.model.device) - start)
+        return EncodedImage(
+            image=picture, encoded=encoded, prefix=prefix, seconds=seconds_now(self.model.device) - start
+        )
 
     @torch.no_grad()
-    def select(self, page: Page, question: str) -> VisualPrefix:
+    def select(self, page: EncodedImage, question: str) -> VisualPrefix:
         """What the model is shown of the page for this question."""
         self._check_patch()
-        if not isinstance(page, Page):
+        if not isinstance(page, EncodedImage):
             raise TypeError(f"this wants a page from encode(), not {type(page).__name__}; ask() takes pictures")
         if page.prefix is not None:
             return page.prefix
@@ -187,7 +189,7 @@ class Session:
 
     def answer(
         self,
-        page: Page,
+        page: EncodedImage,
         question: str,
         *,
         decoding: DecodingConfig = DECODING,
@@ -206,7 +208,7 @@ class Session:
 
     def fill(
         self,
-        page: Page,
+        page: EncodedImage,
         template: Template,
         *,
         decoding: DecodingConfig = DECODING,
@@ -316,7 +318,7 @@ class Session:
     @torch.no_grad()
     def _denoise(
         self,
-        page: Page,
+        page: EncodedImage,
         question: str,
         decoding: DecodingConfig,
         seed: int,

@@ -14,7 +14,7 @@ from llava.pages.sheet import AnyFace, Sheet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Printed:
+class RasterPrinted:
     """Words and where they stand."""
 
     words: str
@@ -22,26 +22,26 @@ class Printed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class RasterEntry:
     """A name and its value, in a form or in a sentence."""
 
-    name: Printed
-    value: Printed
+    name: RasterPrinted
+    value: RasterPrinted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class RasterTable:
     """A printed table; ``cells[row][column]`` leaves out the first column, which holds the row labels."""
 
-    columns: list[Printed]
-    rows: list[Printed] = field(default_factory=list)
-    cells: list[list[Printed]] = field(default_factory=list)
-    totals: dict[int, Printed] = field(default_factory=dict)
+    columns: list[RasterPrinted]
+    rows: list[RasterPrinted] = field(default_factory=list)
+    cells: list[list[RasterPrinted]] = field(default_factory=list)
+    totals: dict[int, RasterPrinted] = field(default_factory=dict)
     """Sums by column."""
 
 
 @dataclass(kw_only=True)
-class Frame:
+class RasterFrame:
     """The free part of a sheet: blocks take it from the top."""
 
     sheet: Sheet
@@ -68,7 +68,7 @@ class Frame:
         return int((self.bottom - self.top) * share // self.step)
 
 
-def draw_title(frame: Frame) -> None:
+def draw_title(frame: RasterFrame) -> None:
     """A title in larger print, sometimes on a band or over a rule."""
     sheet, size = frame.sheet, round(frame.face.size * 1.5)
     face, words = sheet.face(size), f"{pick(frame.rng, lexicon.TITLES)} {lexicon.short_code(frame.rng)}"
@@ -84,7 +84,7 @@ def draw_title(frame: Frame) -> None:
     frame.top += round(size * 1.5) + frame.step // 2
 
 
-def draw_form(frame: Frame, *, share: float = 1.0, stacked: bool = False) -> list[Entry]:
+def draw_form(frame: RasterFrame, *, share: float = 1.0, stacked: bool = False) -> list[RasterEntry]:
     """Fields and values in as many columns as fit; ``stacked`` puts each value below its field's name."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
     gap, width = face.size, frame.right - frame.left
@@ -112,12 +112,14 @@ def draw_form(frame: Frame, *, share: float = 1.0, stacked: bool = False) -> lis
         else:
             value_x = x + (widest if num_columns > 1 else face.width(name + mark)) + gap
             value_box = sheet.text(value_x, y, value, face, row=name)
-        entries.append(Entry(name=Printed(words=name, box=name_box), value=Printed(words=value, box=value_box)))
+        entries.append(
+            RasterEntry(name=RasterPrinted(words=name, box=name_box), value=RasterPrinted(words=value, box=value_box))
+        )
     frame.top += -(-len(chosen) // num_columns) * tall + frame.step // 2
     return entries
 
 
-def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Table | None:
+def draw_table(frame: RasterFrame, *, share: float = 1.0, zebra: bool = False) -> RasterTable | None:
     """A table with as many columns and rows as fit, its sums below; None where not even two rows fit."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
     lines, gap, words = frame.lines(share), face.size, sheet.lexicon
@@ -144,7 +146,7 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
     ]
     y, ruled = frame.top + face.size, not zebra and happens(rng, 0.6)
     columns = [
-        Printed(
+        RasterPrinted(
             words=head,
             box=sheet.text(
                 x1 if head in lexicon.SUMMED else x0, y, head, face, align=float(head in lexicon.SUMMED), column=head
@@ -152,7 +154,7 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
         )
         for head, _, x0, x1 in heads
     ]
-    table = Table(columns=columns)
+    table = RasterTable(columns=columns)
     below = round(face.size * 0.3)
     rule = sheet.base_line(y) + below
     sheet.line([(frame.left, rule), (frame.right, rule)], sheet.palette.colors["black"])
@@ -172,11 +174,11 @@ def draw_table(frame: Frame, *, share: float = 1.0, zebra: bool = False) -> Tabl
             end = head in lexicon.SUMMED
             box = sheet.text(x1 if end else x0, y, values[index], face, align=float(end), row=label, column=head)
             if index == num_rows:
-                table.totals[column] = Printed(words=values[index], box=box)
+                table.totals[column] = RasterPrinted(words=values[index], box=box)
             else:
-                row.append(Printed(words=values[index], box=box))
+                row.append(RasterPrinted(words=values[index], box=box))
         if index < num_rows:
-            table.rows.append(Printed(words=label, box=label_box))
+            table.rows.append(RasterPrinted(words=label, box=label_box))
             table.cells.append(row)
     frame.top = y + frame.step
     return table
@@ -190,12 +192,12 @@ _VALUE = 3
 """Place of the value in the tokens of a sentence that tells a fact."""
 
 
-def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[Entry]:
+def draw_text(frame: RasterFrame, *, share: float = 1.0, num_facts: int = 0) -> list[RasterEntry]:
     """Running text, and the facts that its sentences tell."""
     sheet, rng, face = frame.sheet, frame.rng, frame.face
     known = sheet.lexicon.facts
     facts = [(name, known[name](rng)) for name in sample(rng, list(known), min(num_facts, len(known)))]
-    entries: list[Entry] = []
+    entries: list[RasterEntry] = []
     x, y, blank = frame.left, frame.top + face.size, face.width(" ")
     last = frame.top + frame.lines(share) * frame.step
     while y <= last:
@@ -213,8 +215,8 @@ def draw_text(frame: Frame, *, share: float = 1.0, num_facts: int = 0) -> list[E
             boxes.append(sheet.text(x, y, token, face, row=told))
             x += width + blank
         if fact and len(boxes) == len(tokens):
-            name, value = Printed(words=fact[0], box=boxes[1]), Printed(words=fact[1], box=boxes[_VALUE])
-            entries.append(Entry(name=name, value=value))
+            name, value = RasterPrinted(words=fact[0], box=boxes[1]), RasterPrinted(words=fact[1], box=boxes[_VALUE])
+            entries.append(RasterEntry(name=name, value=value))
     frame.top = last + frame.step // 2
     return entries
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from llava.pages import lexicon, names
 from llava.pages.asking import Asker
-from llava.pages.blocks import Frame, draw_text
+from llava.pages.blocks import RasterFrame, draw_text
 from llava.pages.chance import between, happens, pick, sample
 from llava.pages.charts import TITLE_SIZE, Chart, draw_chart
 from llava.pages.page import Box, Page, PageQuestion
@@ -66,7 +66,9 @@ def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layou
         charts.append(draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=kind, size=sheet.print_size))
     if style.looks is None:
         top = edge + 2 * (height + gap)
-        draw_text(Frame(sheet=sheet, rng=rng, left=edge, top=top, right=sheet.width - edge, bottom=sheet.height - edge))
+        draw_text(
+            RasterFrame(sheet=sheet, rng=rng, left=edge, top=top, right=sheet.width - edge, bottom=sheet.height - edge)
+        )
     return charts
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from llava.pages import lexicon
 from llava.pages.asking import Asker
-from llava.pages.blocks import Entry, Frame, Table, draw_form, draw_table, draw_text, draw_title
+from llava.pages.blocks import RasterEntry, RasterFrame, RasterTable, draw_form, draw_table, draw_text, draw_title
 from llava.pages.chance import between, pick
 from llava.pages.documents.document import draw_document
 from llava.pages.page import Page, PageQuestion
@@ -28,19 +28,19 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
         return draw_document(rng, style)
     sheet = RasterSheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
-    frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
+    frame = RasterFrame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)
-    return sheet.finish(Document(rng, style, frame).questions())
+    return sheet.finish(RasterDocument(rng, style, frame).questions())
 
 
-class Document:
+class RasterDocument:
     """Draws the blocks of a layout into a frame and asks about what they tell."""
 
-    def __init__(self, rng: np.random.Generator, style: PageStyle, frame: Frame) -> None:
+    def __init__(self, rng: np.random.Generator, style: PageStyle, frame: RasterFrame) -> None:
         self.rng, self.asker = rng, Asker(rng, style)
-        self.fields: list[Entry] = []
-        self.facts: list[Entry] = []
-        self.table: Table | None = None
+        self.fields: list[RasterEntry] = []
+        self.facts: list[RasterEntry] = []
+        self.table: RasterTable | None = None
         blocks = pick(rng, style.look.doc_layouts).split()
         typed = frame.sheet.pitch > 0
         if frame.lines() < (_FEW_TYPED_LINES if typed else _FEW_LINES):
@@ -53,7 +53,7 @@ class Document:
             if frame.sheet.num_marks > printed:
                 self.parts.append(_CAPTIONS[block])
 
-    def _draw(self, block: str, frame: Frame, share: float) -> None:
+    def _draw(self, block: str, frame: RasterFrame, share: float) -> None:
         if block == "title":
             draw_title(frame)
         elif block in ("form", "stack"):
@@ -86,7 +86,7 @@ class Document:
     def _ask_fact(self, kind: str) -> PageQuestion | None:
         return self._ask_entry(kind, self.facts)
 
-    def _ask_entry(self, kind: str, entries: list[Entry]) -> PageQuestion | None:
+    def _ask_entry(self, kind: str, entries: list[RasterEntry]) -> PageQuestion | None:
         if not entries:
             return None
         entry = pick(self.rng, entries)
@@ -120,5 +120,5 @@ class Document:
         total, head = self.table.totals[column], self.table.columns[column]
         return self.asker.ask(kind, total.words, [total.box], [head.box], column=head.words)
 
-    def _place(self, table: Table) -> tuple[int, int]:
+    def _place(self, table: RasterTable) -> tuple[int, int]:
         return int(self.rng.integers(len(table.rows))), int(self.rng.integers(len(table.columns)))

@@ -23,7 +23,7 @@ class Glyph(NamedTuple):
     advance: int
 
 
-class Run(NamedTuple):
+class GlyphRun(NamedTuple):
     """Masks that print a run of characters, each with its place from the pen, and the bounds of their ink."""
 
     pieces: tuple[tuple[Image.Image, int, int], ...]
@@ -81,7 +81,7 @@ def load_face(path: Path, size: int, pitch: int = 0) -> Face:
 
 
 @lru_cache(maxsize=32768)
-def set_run(face: Face, text: str) -> Run:
+def set_run(face: Face, text: str) -> GlyphRun:
     """The characters set beside each other.
 
     Words come back on other pages and are joined to one mask; numbers seldom do, and joining them would cost more than
@@ -105,7 +105,7 @@ def set_run(face: Face, text: str) -> Run:
         for mask, x, y in pieces:
             joined.paste(255, (x - x0, y - y0), mask)
         pieces = [(joined, x0, y0)]
-    return Run(tuple(pieces), (x0, y0, x1, y1), tuple(pens))
+    return GlyphRun(tuple(pieces), (x0, y0, x1, y1), tuple(pens))
 
 
 @lru_cache(maxsize=512)

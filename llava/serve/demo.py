@@ -32,7 +32,7 @@ GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class DemoPage:
     """One bundled page and what is asked about it."""
 
     file: str
@@ -76,16 +76,16 @@ def run(args: argparse.Namespace) -> None:
     console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
 
 
-def read_sheets(pages: Path, limit: int) -> list[Sheet]:
+def read_sheets(pages: Path, limit: int) -> list[DemoPage]:
     """The pages of a gallery in order, with at most ``limit`` questions each."""
     entries = json.loads((pages / "pages.json").read_text(encoding="utf-8"))
     return [
-        Sheet(file=file, page=page, entries=tuple(group)[:limit])
+        DemoPage(file=file, page=page, entries=tuple(group)[:limit])
         for (file, page), group in groupby(entries, lambda entry: (entry["image"], entry.get("page")))
     ]
 
 
-def answer_sheet(session: Session, pages: Path, sheet: Sheet, out: Path) -> list[Shown]:
+def answer_sheet(session: Session, pages: Path, sheet: DemoPage, out: Path) -> list[Shown]:
     """Answer a sheet's questions and write their heat maps into ``out``."""
     image = load_pages(pages / sheet.file, page=sheet.page)[0]
     page = session.encode(image)

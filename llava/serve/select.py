@@ -16,7 +16,7 @@ from llava.serve.requests import checkpoint_of, load_session, open_page, source_
 from shirg.config import ShirgXConfig
 
 if TYPE_CHECKING:
-    from llava.inference.answer import Page, VisualPrefix
+    from llava.inference.answer import EncodedImage, VisualPrefix
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         stdout_console().print(_table(question, counts, args.heatmap))
 
 
-def describe(page: Page, prefix: VisualPrefix, config: ShirgXConfig) -> dict[str, Any]:
+def describe(page: EncodedImage, prefix: VisualPrefix, config: ShirgXConfig) -> dict[str, Any]:
     """Counts of one selection, and the standard deviation of each weighted score term over the candidates."""
     from shirg.counts import count_patches
     from shirg.scoring import term_spread

@@ -27,8 +27,8 @@ from shirg.settings import Settings
 
 COPIES = 2
 """Every sample is seen with a mask and with its complement."""
-CHECKLIST_HOURS = 5.0
-"""What the checklist expects of a run on 8 A100s."""
+TARGET_HOURS = 5.0
+"""How long a run may take on 8 A100s."""
 _ATTENTION_BACKWARD = 2.5
 """Arithmetic of fused attention backward, over forward: five products instead of two (arXiv 2205.14135)."""
 _LOGIT_BYTES = 2 + 4 + 4
@@ -204,11 +204,11 @@ def plan_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
     else:
         reason = f"{run.utilization:.0%} of the peak of {run.processes} x {run.device}, assumed"
     rows.append(("expected time", f"{hours:,.2f} h ({reason})"))
-    within = run.samples * run.epochs * CHECKLIST_HOURS / hours
+    within = run.samples * run.epochs * TARGET_HOURS / hours
     rows.append(
-        ("checklist", f"about {CHECKLIST_HOURS:g} h on 8 x A100, in which this run would see {within:,.0f} samples")
+        ("target time", f"about {TARGET_HOURS:g} h on 8 x A100, in which this run would see {within:,.0f} samples")
     )
-    rows.append(("checklist", f"about 65M trainable parameters (0.8 %); here {trainable / 1e6:,.2f}M"))
+    rows.append(("target size", f"about 65M trainable parameters (0.8 %); here {trainable / 1e6:,.2f}M"))
     return rows
 
 

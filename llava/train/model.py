@@ -74,7 +74,7 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.lavida = lavida
         self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
-        self.config = config
+        self.loss_config = config
         self._check(drawn=drawn)
         setup = LossSetup(
             options=config,
@@ -96,10 +96,10 @@ class TrainingModel(nn.Module):
     def learns_relevance(self) -> bool:
         """Whether the relevance has a teacher here."""
         learned = self.handle is not None and self.handle.config.source.weights is not None
-        return learned and self.config.weight("relevance") > 0
+        return learned and self.loss_config.weight("relevance") > 0
 
     def _check(self, *, drawn: bool) -> None:
-        config = self.config
+        config = self.loss_config
         wanted = [*config.page_losses]
         if self.learns_relevance and config.relevance_teacher == "boxes":
             wanted.append("relevance_teacher: boxes")
@@ -120,20 +120,20 @@ class TrainingModel(nn.Module):
                 gate reads every patch of an image, so there the images must fit whole.
         """
         if self.handle is None or not batch.views:
-            return self._text_alone(batch, draws) if self.config.denoising else {}
+            return self._text_alone(batch, draws) if self.loss_config.denoising else {}
         tower = self.lavida.get_vision_tower()
         with record_input(tower.selected_layer) as given:
             pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
         seen = PagesSeen(batch=batch, pages=pages, layer=tower.selected_layer, layer_input=given[0], lavida=self.lavida)
         parts = {name: loss(seen) for name, loss in self._of(PagesLoss).items()}
-        if not self.config.denoising:
+        if not self.loss_config.denoising:
             return parts
         rows = _rows(pages, batch, draws.budget)
         if draws.gate:
             parts["denoising"], _, _ = self._denoise(draws, self._splice(batch, self._gated(rows, batch, draws)))
         else:
             parts |= self._answer(seen, rows, draws)
-        if self.learns_relevance and not draws.gate and self.config.relevance_teacher != "gate":
+        if self.learns_relevance and not draws.gate and self.loss_config.relevance_teacher != "gate":
             parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
         if draws.measurements:
             parts["budget"] = self._measure_budgets(batch, draws, pages)
@@ -233,7 +233,7 @@ class TrainingModel(nn.Module):
         """One pass over both noisy copies: the copies, their loss, and what each of ``layers`` was given."""
         masked, probability = self._masks(prepared, times, noise)
         language = self.lavida.model
-        copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.config.prefix_lm)
+        copies = two_copies(self.lavida, prepared, masked, prefix_lm=self.loss_config.prefix_lm)
         with record_block_inputs(language, layers) as inputs:
             hidden = language(copies.embeds, copies.attention_mask, copies.position_ids)
         loss = diffusion_loss(
@@ -241,7 +241,7 @@ class TrainingModel(nn.Module):
             copies,
             hidden,
             num_samples=len(times),
-            probabilities=probability if self.config.reweight else None,
+            probabilities=probability if self.loss_config.reweight else None,
         )
         return copies, loss, inputs
 
@@ -270,7 +270,7 @@ class TrainingModel(nn.Module):
 
     def _teach_relevance(self, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages) -> Part:
         relevance = self._relevance(rows, batch)
-        if self.config.relevance_teacher == "boxes":
+        if self.loss_config.relevance_teacher == "boxes":
             return relevance_loss(relevance, relevant_patches(batch, rows.dual.boxes))
         return relevance_loss(relevance, self._attention_to_patches(batch, draws, pages))
 
@@ -282,7 +282,7 @@ class TrainingModel(nn.Module):
         rows = pages.gather(batch.image_index, patches)
         sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
         prepared = self._splice(batch, sequences)
-        copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.config.pointing_layers)
+        copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.loss_config.pointing_layers)
         places, real = query_places(copies.masked)
         heads = self.lavida.config.n_heads
         looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs.values()]).mean(0)
@@ -315,7 +315,7 @@ class TrainingModel(nn.Module):
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
         logits = self.handle.budget_logits(torch.cat([to_device(view, device) for view in batch.views]))
-        errors = budget_loss(logits, budget_labels(losses, slack=self.config.budget_slack))
+        errors = budget_loss(logits, budget_labels(losses, slack=self.loss_config.budget_slack))
         return errors.sum(), torch.tensor(len(errors), device=device)
 
 

@@ -19,7 +19,7 @@ INK, SOFT, PALE, NAVY, TEAL, RUST, GOLD = "#1f2933", "#5b6773", "#e3e8ee", "#1d3
 Question = dict[str, str | int | list[int]]
 
 
-class Page:
+class Canvas:
     """A sheet measured in pixels from the top left, and the questions that it answers."""
 
     def __init__(self, name: str, width: int, height: int, *, paper: str = "white", number: int | None = None) -> None:

@@ -6,13 +6,13 @@ import textwrap
 from matplotlib.patches import Polygon
 from matplotlib.text import Text
 
-from scripts.assets.canvas import INK, NAVY, PALE, SOFT, TEAL, Page, money
+from scripts.assets.canvas import INK, NAVY, PALE, SOFT, TEAL, Canvas, money
 
 PORTS = """Alderhaven Breslow Caldmouth Dunmere Eastwick Farrowby Glenport Hollin Isleton Jarrow-Key Kestrel Lowmoor
     Marrow-Bay Norhaven Osprey Pellworth Quillon Ravensea Stavely Thornwick Ullsport Vexford Westerly Yarrow"""
 
 
-def draw_letterhead(page: Page, title: str) -> None:
+def draw_letterhead(page: Canvas, title: str) -> None:
     page.box(0, 0, 850, 96, NAVY)
     page.add(Polygon([(48, 70), (72, 24), (96, 70)], facecolor="#8fc1b5"))
     page.add(Polygon([(70, 70), (88, 40), (106, 70)], facecolor="#e9c46a"))
@@ -21,8 +21,8 @@ def draw_letterhead(page: Page, title: str) -> None:
     page.text(802, 58, title, 30, face="Sans-Bold", color="white", align="right")
 
 
-def draw_invoice(name: str, number: int | None = None) -> Page:
-    page, rng = Page(name, 850, 1100, number=number), random.Random(11)
+def draw_invoice(name: str, number: int | None = None) -> Canvas:
+    page, rng = Canvas(name, 850, 1100, number=number), random.Random(11)
     draw_letterhead(page, "INVOICE")
     facts = {"Invoice no.": "HP-20417", "Date": "March 14, 2025", "Due": "April 13, 2025", "PO number": "7731-LQ"}
     fact_texts = {}
@@ -85,8 +85,8 @@ def draw_invoice(name: str, number: int | None = None) -> Page:
     return page
 
 
-def draw_terms(name: str) -> Page:
-    page = Page(name, 850, 1100, number=2)
+def draw_terms(name: str) -> Canvas:
+    page = Canvas(name, 850, 1100, number=2)
     draw_letterhead(page, "TERMS")
     page.box(48, 128, 754, 150, "#f2f5f7", corner=8)
     facts = {
@@ -136,8 +136,8 @@ def draw_terms(name: str) -> Page:
     return page
 
 
-def draw_table() -> Page:
-    page, rng = Page("table.png", 1100, 850), random.Random(23)
+def draw_table() -> Canvas:
+    page, rng = Canvas("table.png", 1100, 850), random.Random(23)
     page.text(40, 46, "Monthly container throughput by terminal, 2024", 21, face="Serif-Bold", color=NAVY)
     page.text(
         40,
@@ -173,8 +173,8 @@ def draw_table() -> Page:
     return page
 
 
-def draw_receipt() -> Page:
-    page, rng = Page("tall.png", 320, 2000, paper="#fdfcf8"), random.Random(37)
+def draw_receipt() -> Canvas:
+    page, rng = Canvas("tall.png", 320, 2000, paper="#fdfcf8"), random.Random(37)
 
     def row(y: float, left: str, right: str = "", *, face: str = "SansMono", size: float = 12.5) -> Text:
         words = page.text(20, y, left, size, face=face)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from PIL import Image
 
 from llava.serve.parser import Parser
-from scripts.assets.canvas import Page, Question
+from scripts.assets.canvas import Canvas, Question
 from scripts.assets.documents import draw_invoice, draw_receipt, draw_table, draw_terms
 from scripts.assets.scenes import draw_bar_chart, draw_entity_grid, draw_photo, draw_timeline
 from scripts.entry import run
@@ -47,7 +47,7 @@ def save_png(pixels: Image.Image, path: Path, *, colors: int) -> None:
     pixels.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def save_pdf(sheets: Iterable[Page], path: Path) -> None:
+def save_pdf(sheets: Iterable[Canvas], path: Path) -> None:
     with matplotlib.rc_context({"pdf.fonttype": 42}), PdfPages(path, metadata={"CreationDate": None}) as pdf:
         for sheet in sheets:
             pdf.savefig(sheet.figure)

@@ -7,15 +7,15 @@ from matplotlib.patches import Circle, Patch, Polygon, RegularPolygon, Wedge
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from scripts.assets.canvas import GOLD, NAVY, PALE, RUST, SOFT, TEAL, Page
+from scripts.assets.canvas import GOLD, NAVY, PALE, RUST, SOFT, TEAL, Canvas
 
 Array = NDArray[np.float64]
 SHAPES = ("circle", "ring", "star", "triangle", "square", "diamond", "hexagon")
 TICKER = "ALDR BRDG CALM DUNE EBBT FJRD GLEN HRBR ISLE KELP LOCH MOOR NAVY OARS PIER"
 
 
-def draw_bar_chart() -> Page:
-    page, rng = Page("bar_chart.png", 900, 640), random.Random(41)
+def draw_bar_chart() -> Canvas:
+    page, rng = Canvas("bar_chart.png", 900, 640), random.Random(41)
     page.text(60, 50, "Electricity from four valleys", 24, face="Serif-Bold", color=NAVY)
     page.text(60, 74, "Gigawatt-hours fed into the grid per year, by source", 14, color=SOFT)
     left, base, height, ceiling = 84, 530, 400, 140
@@ -59,8 +59,8 @@ def make_shape(name: str, x: float, y: float, radius: float, color: str) -> Patc
     return RegularPolygon((x, y), corners, radius=radius, orientation=turn, facecolor=color)
 
 
-def draw_entity_grid() -> Page:
-    page, rng = Page("entity_grid.png", 760, 760, paper="#fbfaf7"), random.Random(59)
+def draw_entity_grid() -> Canvas:
+    page, rng = Canvas("entity_grid.png", 760, 760, paper="#fbfaf7"), random.Random(59)
     colors = {"red": "#c8442f", "blue": "#2f6db5", "green": "#3d8f57", "orange": "#e08a2c", "purple": "#7a4fa3"}
     kinds = [(color, shape) for color in colors for shape in SHAPES]
     rng.shuffle(kinds)
@@ -90,8 +90,8 @@ def draw_entity_grid() -> Page:
     return page
 
 
-def draw_timeline() -> Page:
-    page, rng = Page("wide.png", 2400, 300, paper="#fbfcfd"), random.Random(67)
+def draw_timeline() -> Canvas:
+    page, rng = Canvas("wide.png", 2400, 300, paper="#fbfcfd"), random.Random(67)
     page.text(40, 44, "The North Sound crossing, 1998 to 2024", 24, face="Serif-Bold", color=NAVY)
     page.box(40, 148, 2320, 5, TEAL)
     events = {
@@ -182,10 +182,10 @@ def paint_landscape(width: int, height: int) -> Array:
     return scene.clip(0, 255)
 
 
-def draw_photo() -> tuple[Page, Image.Image]:
+def draw_photo() -> tuple[Canvas, Image.Image]:
     """The page and its pixels, which get a lens's softness and a sensor's grain after the sign is painted in."""
     width, height = 640, 480
-    page = Page("photo.png", width, height)
+    page = Canvas("photo.png", width, height)
     page.axes.set_zorder(1)  # above the painted background
     page.figure.figimage(paint_landscape(width, height)[::-1].astype(np.uint8), origin="lower")
     page.box(372, 250, 12, 196, "#4a3524")

@@ -69,3 +69,9 @@ def test_a_run_killed_between_old_and_new_is_gone_over_by_the_next(tmp_path):
         (fresh / "weights").write_text("good")
     assert [file.name for file in tmp_path.iterdir()] == ["best"]
     assert [file.name for file in place.iterdir()] == ["weights"]
+
+
+def test_a_written_file_has_ordinary_permissions(tmp_path):
+    write_text("new", tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_text("")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode

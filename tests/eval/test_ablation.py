@@ -17,7 +17,8 @@ from llava.eval.comparison import compact_tables, foretelling, markdown_tables, 
 from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.methods import Budget
 from llava.eval.plots import AXES, plot_rows
-from llava.eval.results import Record
+from llava.eval.report import read_report, render
+from llava.eval.results import AnswerRecord
 from llava.inference.checkpoint import BUNDLED_MODEL
 from scripts.ablate import main
 from tests.train_helpers import ROOT, write_config
@@ -104,7 +105,7 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
     """A cell whose seeds scored each question like this, two questions to a page."""
     records = [
         [
-            Record(
+            AnswerRecord(
                 id=f"p-{number}",
                 page=f"page-{number // 2}",
                 kind="at",
@@ -291,16 +292,20 @@ def test_the_script_writes_tables_and_plots(values, cells, tmp_path: Path, capsy
     config = write_config(tmp_path, {**values, "rows": ROWS[:1]})
     assert main([str(config), "--set", "budgets=[48]"]) == 0
     out = Path(values["out"])
-    assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
-    assert (out / "compact.md").read_text().startswith("| exact match, entitygrid-shapes-validation, K = | 48 |")
-    record = json.loads((out / "table.json").read_text())
+    page, record = (out / "results.md").read_text(), read_report(out)
+    assert capsys.readouterr().out.strip() in page
+    assert "\n| exact match, entitygrid-shapes-validation, K = | 48 |" in page
+    assert render(record) == page
+    assert record["command"] == f"python -m scripts.ablate {config} --set 'budgets=[48]'"
     assert [cell["budget"] for cell in record["cells"]] == [48]
     assert {"commit", "device"} <= set(record["made_by"])
     assert [run["from_question"] for cell in record["cells"] for run in cell["provenance"]] == [1]
     assert {file.name for file in out.glob("*.png")} == {f"entitygrid-shapes-validation-{axis}.png" for axis in AXES}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "results").glob("*/settings.yaml")), ids=lambda path: path.parent.name
+)
 def test_committed_comparisons_can_be_run(path: Path) -> None:
     """Their rows fit the model, so that no mistake waits behind the first row; one yet to train is like the bundled."""
     config = AblationConfig.from_yaml(path)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from llava.eval.asked import Asked
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.pages import DETAILS, STYLES, draw_page
 
 SHAPES = replace(STYLES["shapes"], kinds=DETAILS)
 
 
-def samples_of(name: str, questions: int, split: str = "test", style: str = "shapes") -> list[Sample]:
+def samples_of(name: str, questions: int, split: str = "test", style: str = "shapes") -> list[BenchmarkSample]:
     return list(BENCHMARKS[name].samples(split=split, style=style, questions=questions))
 
 

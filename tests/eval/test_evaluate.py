@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from llava.eval.asked import Asked
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.encoder import PageEncoder
 from llava.eval.evaluate import evaluate, resolved_settings
@@ -32,7 +32,7 @@ Evaluated = dict[Budget, ResultSet]
 Evaluate = Callable[..., Evaluated]
 
 
-def samples_of(name: str, questions: int, split: str = "test", style: str = "shapes") -> list[Sample]:
+def samples_of(name: str, questions: int, split: str = "test", style: str = "shapes") -> list[BenchmarkSample]:
     return list(BENCHMARKS[name].samples(split=split, style=style, questions=questions))
 
 

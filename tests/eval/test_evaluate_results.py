@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, Record, ResultSet, read_records
+from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, AnswerRecord, ResultSet, read_records
 from llava.eval.statistics import bootstrap_difference, bootstrap_mean, sign_flip_test
 from llava.eval.summary import compare, judge_together, summarize
 from llava.files import write_json
 from llava.metrics import cider
 
 
-def make_record(number: int, page: str, score: float, *, kind: str = "at", encode: float = 1.0) -> Record:
-    return Record(
+def make_record(number: int, page: str, score: float, *, kind: str = "at", encode: float = 1.0) -> AnswerRecord:
+    return AnswerRecord(
         id=f"{page}-{number}",
         page=page,
         kind=kind,
@@ -40,7 +40,7 @@ class TestRecords:
         line = record.to_line()
         assert len(line.splitlines()) == 1
         assert line.isascii()
-        assert Record.from_line(line) == record
+        assert AnswerRecord.from_line(line) == record
 
     def test_a_broken_line_in_the_middle_is_named(self, tmp_path: Path) -> None:
         lines = [make_record(number, "p", 0.5).to_line() for number in range(3)]
@@ -94,7 +94,7 @@ class TestRecords:
                 ResultSet(tmp_path, {}, WHERE)
 
 
-def write_results(directory: Path, records: list[Record], **settings: Any) -> Path:
+def write_results(directory: Path, records: list[AnswerRecord], **settings: Any) -> Path:
     """A finished result directory with these records."""
     settings = {"metrics": ["anls"], "method": "shirg_x", "budget": 32, **settings}
     ResultSet(directory, settings, WHERE).append(records)
@@ -106,7 +106,7 @@ class TestSummary:
     SCORES = (0.0, 1.0, 1.0, 0.5, 0.25, 1.0, 0.0)
     PAGES = ("p", "p", "p", "q", "q", "r", "r")
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[AnswerRecord]:
         return [
             make_record(number, page, score, kind="at" if number % 3 else "count", encode=2.0)
             for number, (page, score) in enumerate(zip(self.PAGES, self.SCORES, strict=True))
@@ -189,7 +189,7 @@ class TestSummary:
         ],
     )
     def test_other_questions_are_not_compared(
-        self, tmp_path: Path, change: Callable[[list[Record]], list[Record]], message: str
+        self, tmp_path: Path, change: Callable[[list[AnswerRecord]], list[AnswerRecord]], message: str
     ) -> None:
         first = write_results(tmp_path / "first", self.records())
         second = write_results(tmp_path / "second", change(self.records()))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from llava.eval.benchmarks.benchmark import Sample
+from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.encoder import PageEncoder
 from llava.eval.evidence import LEAST_COSINE, evidence_patches_of, evidence_recall, surviving_patches
@@ -60,8 +60,10 @@ def test_a_kept_patch_survives_and_its_neighbors_do_not():
     assert surviving_patches(one, padded)[0].nonzero().flatten().tolist() == [8]
 
 
-def sample_of(image: Image.Image, *evidence) -> Sample:
-    return Sample(id="a-0", page="a", kind="at", question="What?", golds=("star",), image=image, evidence=evidence)
+def sample_of(image: Image.Image, *evidence) -> BenchmarkSample:
+    return BenchmarkSample(
+        id="a-0", page="a", kind="at", question="What?", golds=("star",), image=image, evidence=evidence
+    )
 
 
 def test_evidence_is_the_ink_under_the_boxes():
@@ -86,7 +88,7 @@ def encoder_of(quick):
     return make
 
 
-def samples(questions: int = 9) -> list[Sample]:
+def samples(questions: int = 9) -> list[BenchmarkSample]:
     return list(BENCHMARKS["entitygrid"].samples(split="validation", style="shapes", questions=questions))
 
 

@@ -28,7 +28,7 @@ from llava.pages import (
     PageStream,
     draw_page,
 )
-from llava.pages.blocks import Frame
+from llava.pages.blocks import RasterFrame
 from llava.pages.characters import CHARACTERS
 from llava.pages.glyphs import load_face
 from llava.pages.looks import SHIFTED_LOOK, font_path
@@ -112,7 +112,7 @@ def test_sums_are_left_out_where_one_is_also_a_cell():
         rows = {label: (cell, "5") for label, cell in zip("ABC", cells, strict=True)}
         records = Records(title="T", label="L", columns=("One", "Two"), rows=rows, summed=True)
         sheet = RasterSheet(np.random.default_rng(1), STYLES["full"])
-        frame = Frame(sheet=sheet, rng=np.random.default_rng(1), left=5, top=5, right=600, bottom=600)
+        frame = RasterFrame(sheet=sheet, rng=np.random.default_rng(1), left=5, top=5, right=600, bottom=600)
         table = draw_records(frame, records)
         assert [[cell.words for cell in row] for row in table.cells] == [list(row) for row in rows.values()]
         return [int(total.words) for total in table.totals.values()]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llava.image_io import load_pages
-from scripts.assets.canvas import Page, money
+from scripts.assets.canvas import Canvas, money
 from scripts.assets.documents import draw_invoice, draw_receipt, draw_table
 from scripts.assets.draw_pages import draw_all
 
@@ -91,13 +91,13 @@ def answer_to(name: str, words: str) -> str:
 def test_sums_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written on the invoice, the receipt and the table is added up again from the written words."""
     written: list[str] = []
-    plain_text = Page.text
+    plain_text = Canvas.text
 
-    def listen(page: Page, x: float, y: float, words: str, size: float, **options: str) -> object:
+    def listen(page: Canvas, x: float, y: float, words: str, size: float, **options: str) -> object:
         written.append(words)
         return plain_text(page, x, y, words, size, **options)
 
-    monkeypatch.setattr(Page, "text", listen)
+    monkeypatch.setattr(Canvas, "text", listen)
 
     draw_invoice("invoice.png")
     first = written.index("Amount") + 1

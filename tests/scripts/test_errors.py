@@ -18,7 +18,11 @@ from llava.serve.parser import Parser, positive, read_changes
 from scripts.entry import check_file, run
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPTS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__", "entry"})
+COMMANDS = {"train_shirg_x": "train", "train_reading": "train", "merge_adapter": "merge-adapter"}
+"""Scripts that are commands of ``lavida`` from a clone."""
+FILES = {path.stem: path for folder in ("scripts", "scripts/assets") for path in (ROOT / folder).glob("*.py")}
+MODULES = {name: ".".join(path.relative_to(ROOT).with_suffix("").parts) for name, path in FILES.items()}
+SCRIPTS = sorted(name for name, path in FILES.items() if "__main__" in path.read_text() and name not in COMMANDS)
 STAGE = "configs/train/shirg_x.yaml"
 UNWRITABLE = "/dev/null/x"
 PAGES = ["--family", "doc_page", "--style", "shapes"]
@@ -34,7 +38,7 @@ def start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+            runpy.run_path(str(FILES[name]), run_name="__main__")
         assert isinstance(ended.value.code, int)
         return ended.value.code, *capsys.readouterr()
 
@@ -93,7 +97,7 @@ def test_bad_input_ends_in_one_line(start: Start, tmp_path: Path, name: str, wor
     code, out, err = start(name, *words)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.startswith(f"{name}: ")
+    assert line.startswith("lavida: error: " if name in COMMANDS else f"{name}: ")
     assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["configs"]
 
@@ -104,11 +108,19 @@ class TestHelp:
         code, out, err = start(name, "--help")
         assert (code, err) == (0, "")
         assert out.startswith(f"usage: {name} [-h]")
-        assert f"python -m scripts.{name}" in out
+        assert f"python -m {MODULES[name]}" in out
 
     def test_every_option_has_a_word(self, name: str) -> None:
-        parser = importlib.import_module(f"scripts.{name}").build_parser()
+        parser = importlib.import_module(MODULES[name]).build_parser()
         assert [action.dest for action in parser._actions if not action.help] == []
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS.items())
+def test_the_scripts_of_commands_help_as_these_do(start: Start, name: str, command: str) -> None:
+    code, out, err = start(name, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: lavida {command} [-h]")
+    assert f"python -m scripts.{name}" in importlib.import_module(f"scripts.{name}").__doc__
 
 
 class TestRun:
@@ -284,6 +296,7 @@ class TestShell:
         found = calls()
         assert len(found) == 10
         assert found[0] == (
-            f"python -m scripts.train_shirg_x configs/train/small_row.yaml --resume --out {tmp_path}/rows/random "
+            "python -m scripts.train_shirg_x docs/results/trained_rows/train.yaml "
+            f"--resume --out {tmp_path}/rows/random "
             "--set seed=1 trainer.max_steps=4 --model m --dry-run --set random_selection=1"
         )

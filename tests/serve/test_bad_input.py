@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ class Case:
     make: Callable[[Room], tuple[list[str], str]]
     loads: bool = False
     """The mistake can be seen only once the model is loaded, or while it is."""
+    imports: bool = False
+    """The mistake can be seen only with torch or transformers, though nothing is loaded."""
 
 
 def image(name: str, file: str, content: Callable[[Room], bytes] | bytes, *options: str, named: str = "") -> Case:
@@ -50,7 +54,9 @@ def place(name: str, make_path: Callable[[Room], Path]) -> Case:
     return Case(f"image: {name}", make)
 
 
-def checkpoint(name: str, spoil: Callable[[Path], object], named: str, *, loads: bool = False) -> Case:
+def checkpoint(
+    name: str, spoil: Callable[[Path], object], named: str, *, loads: bool = False, imports: bool = False
+) -> Case:
     """A spoiled copy of a checkpoint."""
 
     def make(room: Room) -> tuple[list[str], str]:
@@ -58,7 +64,7 @@ def checkpoint(name: str, spoil: Callable[[Path], object], named: str, *, loads:
         spoil(directory)
         return ["ask", str(room.page), "why?", "--model", str(directory)], named
 
-    return Case(f"checkpoint: {name}", make, loads)
+    return Case(f"checkpoint: {name}", make, loads, imports)
 
 
 def config(name: str, yaml: str, named: str, *options: str) -> Case:
@@ -77,6 +83,18 @@ def request(name: str, typed: str, named: str, *, loads: bool = False) -> Case:
         return [word.format(**places) for word in typed.split("@")], named.format(**places)
 
     return Case(f"request: {name}", make, loads)
+
+
+def settings(name: str, yaml: str, named: str, *options: str) -> Case:
+    """A file of settings for training, beside the directory of an earlier run; {dir} is to be filled in."""
+
+    def make(room: Room) -> tuple[list[str], str]:
+        state = room.path / "run" / "checkpoint-3" / "trainer_state.json"
+        state.parent.mkdir(parents=True)
+        state.write_text("{}")
+        return ["train", room.file("run.yaml", yaml.replace("{dir}", str(room.path))), *options], named
+
+    return Case(f"settings: {name}", make)
 
 
 def ask(name: str, options: str, named: str, *, question: str = "why?", loads: bool = False) -> Case:
@@ -145,8 +163,8 @@ CASES = [
     checkpoint("broken config", lambda path: (path / "config.json").write_text('{"d_model": '), "config.json"),
     checkpoint("config is a list", lambda path: (path / "config.json").write_text("[]"), "'list'"),
     checkpoint("another model", lambda path: edit_config(path, model_type="llama"), "'llama'"),
-    checkpoint("wrong type", lambda path: edit_config(path, n_layers="two"), "n_layers"),
-    checkpoint("other architecture", lambda path: edit_config(path, alibi=True), "alibi"),
+    checkpoint("wrong type", lambda path: edit_config(path, n_layers="two"), "n_layers", imports=True),
+    checkpoint("other architecture", lambda path: edit_config(path, alibi=True), "alibi", imports=True),
     checkpoint("unknown SHIRG-X setting", lambda path: edit_config(path, shirg_x={"budgt": 512}), "'budgt'"),
     checkpoint("no vision tower", lambda path: edit_config(path, mm_vision_tower="../none"), "none", loads=True),
     checkpoint(
@@ -251,6 +269,26 @@ CASES = [
     request("demo without questions", "demo@--questions@0@--model@{model}", "--questions"),
     request("demo into a file", "demo@--out@{page}@--model@{model}", "{page}"),
     request("demo into a missing directory", "demo@--out@{dir}/none/out@--model@{model}", "{dir}/none"),
+    request("unknown benchmark", "eval@--benchmark@nope@--out@{dir}/out@--model@{model}", "'nope'"),
+    request("unknown style", "eval@--benchmark@docpage@--style@nope@--out@{dir}/out@--model@{model}", "'nope'"),
+    request("no style", "eval@--benchmark@docpage@--out@{dir}/out@--model@{model}", "--style"),
+    request("unknown method", "eval@--benchmark@docpage@--method@nope@--out@{dir}/out@--model@{model}", "'nope'"),
+    request("comparison of nothing", "eval@--compare@{dir}/one@{dir}/two", "{dir}/one"),
+    request("no settings to train", "train@{dir}/none.yaml", "{dir}/none.yaml"),
+    request("settings of a misspelt name", "train@train/shirgx", "train/shirg_x"),
+    request("nothing to train from", "train@train/shirg_x@--model@{dir}/none", "{dir}/none"),
+    request("unknown setting to train with", "train@train/shirg_x@--set@trainable.rnk=3", "'rank'"),
+    request("unknown setting of the trainer", "train@train/shirg_x@--set@trainer.max_step=3", "'max_step'"),
+    request("value that is no YAML", "train@train/shirg_x@--set@seed=[", "seed=["),
+    request("plan for no GPU", "train@train/shirg_x@--dry-run@--gpus@0", "--gpus"),
+    settings("unknown loss", "{model: m, out: o, pages: {}, losses: {readng: 1}}", "'reading'"),
+    settings("unknown style of pages", "{model: m, out: o, pages: {style: nope}}", "nope"),
+    settings("crops of no number", "{model: m, out: o, crops: {crops: many}}", "'many'"),
+    settings("a plan for crops", "{model: lavida-small, out: o, crops: {crops: 9}}", "--dry-run", "--dry-run"),
+    settings("a start over an earlier run", "{model: lavida-small, out: '{dir}/run', pages: {}}", "resume it"),
+    request("nothing to merge", "merge-adapter@--out@{dir}/out", "give an adapter"),
+    request("no adapter to merge", "merge-adapter@{dir}/none@--out@{dir}/out", "{dir}/none"),
+    request("merging into the checkpoint", "merge-adapter@--model@{model}@--out@{model}", "the checkpoint itself"),
     request("info of nothing", "info@{dir}/none", "{dir}/none"),
     request("info of another directory", "info@{dir}", "config.json"),
 ]
@@ -261,12 +299,16 @@ def quick(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return quick_checkpoint(tiny_checkpoint, tmp_path_factory.mktemp("quick") / "all")
 
 
+def furnished(path: Path, model: Path) -> Room:
+    (path / "folder.png").mkdir(parents=True)
+    page = write_page(path / "page.png")
+    (path / "over-2.png").hardlink_to(page)
+    return Room(path=path, model=model, page=page)
+
+
 @pytest.fixture
 def room(quick: Path, tmp_path: Path) -> Room:
-    (tmp_path / "folder.png").mkdir()
-    page = write_page(tmp_path / "page.png")
-    (tmp_path / "over-2.png").hardlink_to(page)
-    return Room(path=tmp_path, model=quick, page=page)
+    return furnished(tmp_path, quick)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -291,6 +333,53 @@ def test_one_line_names_the_mistake(
 
 def refuse_to_load(*_: object, **__: object) -> None:
     raise AssertionError("the mistake could be seen before the model was loaded")
+
+
+WITHOUT_TORCH = """
+import json, sys
+from llava.serve.cli import main
+for name, words in json.load(sys.stdin).items():
+    code = main(words)
+    heavy = {"torch", "transformers", "jaxtyping", "matplotlib"} & set(sys.modules)
+    assert code == 2 and not heavy, (name, code, heavy)
+"""
+
+
+def test_no_refusal_waits_for_torch(quick: Path, tmp_path: Path) -> None:
+    cases = [case for case in CASES if not case.loads and not case.imports]
+    commands = {case.name: case.make(furnished(tmp_path / str(place), quick))[0] for place, case in enumerate(cases)}
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], input=json.dumps(commands), capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert len(run.stderr.splitlines()) == len(commands) > 80
+
+
+def test_the_wait_for_torch_is_announced_before_it_begins(quick: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from contextlib import contextmanager
+from llava.serve import requests
+from llava.serve.cli import main
+
+def working(what):
+    assert "torch" not in sys.modules
+    print(what)
+    raise KeyboardInterrupt
+
+requests.working = working
+sys.exit(main(sys.argv[1:]))
+"""
+    page = write_page(tmp_path / "page.png")
+    for words in (
+        ["ask", page, "why?"],
+        ["fill", page, "It is [2]."],
+        ["select", page, "why?"],
+        ["demo", "--out", "out"],
+    ):
+        command = [sys.executable, "-c", code, *map(str, words), "--model", str(quick)]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+        assert (run.returncode, run.stdout) == (130, "loading the model\n"), run.stderr
 
 
 def test_the_table_is_long_and_its_names_differ() -> None:

@@ -21,7 +21,7 @@ from llava.inference.session import Session
 from llava.inference.words import one_line
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
-from llava.serve import cli, info, options
+from llava.serve import cli, info, options, training_options
 from llava.serve.cli import main
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X, Call, edit_config, quick_checkpoint
@@ -281,7 +281,7 @@ class TestMain:
         assert main([]) == 0
         assert "lavida ask invoice.png" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("command", ["ask", "fill", "select", "info", "eval", "demo"])
+    @pytest.mark.parametrize("command", ["ask", "fill", "select", "info", "eval", "demo", "train", "merge-adapter"])
     def test_every_command_has_examples(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
@@ -291,7 +291,8 @@ class TestMain:
         import shlex
 
         parser = options.build_parser()
-        texts = [value for name, value in vars(options).items() if name.endswith("EXAMPLES")]
+        words = {**vars(options), **vars(training_options)}
+        texts = [value for name, value in words.items() if name.endswith("EXAMPLES")]
         lines = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  lavida ")]
         assert len(lines) >= 15
         for line in lines:

@@ -234,11 +234,6 @@ class TestFiles:
         assert out.read_text() == "old"
         assert list(tmp_path.iterdir()) == [out]
 
-    def test_a_written_file_has_ordinary_permissions(self, tmp_path: Path) -> None:
-        files.write_text("new", tmp_path / "a.txt")
-        (tmp_path / "b.txt").write_text("")
-        assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
-
     def test_only_the_page_that_is_read_is_rendered(self, tmp_path: Path) -> None:
         long = write_pdf(tmp_path / "long.pdf", [(90, 70)] * 23)
         assert files.load_page(str(long), None)[1] == 23

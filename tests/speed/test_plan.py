@@ -209,15 +209,15 @@ class TestPlan:
         measured = PlannedRun(samples=1000, epochs=3, samples_per_second=12.5)
         assert plan_training(full_size, TrainableConfig(), ShirgXConfig(), measured).seconds == 240
 
-    def test_rows_say_what_was_assumed_and_what_the_checklist_says(self, full_size):
+    def test_rows_say_what_was_assumed_and_what_the_targets_are(self, full_size):
         run = PlannedRun(samples=100_000, samples_per_second=10.0)
         rows = plan_rows(plan_training(full_size, TrainableConfig(), ShirgXConfig(), run))
         text = [f"{name}: {value}" for name, value in rows]
         assert "parameters: 8,435,450,307, trainable 612,643 (0.0073%)" in text
         assert "steps: 3,125 = 100,000 samples x 1 / (8 GPUs x 4 x 1)" in text
         assert "expected time: 2.78 h (10.00 samples/s, measured)" in text
-        assert "checklist: about 5 h on 8 x A100, in which this run would see 180,000 samples" in text
-        assert "checklist: about 65M trainable parameters (0.8 %); here 0.61M" in text
+        assert "target time: about 5 h on 8 x A100, in which this run would see 180,000 samples" in text
+        assert "target size: about 65M trainable parameters (0.8 %); here 0.61M" in text
         assumed = plan_rows(plan_training(full_size, TrainableConfig(), ShirgXConfig(), PlannedRun(samples=9)))
         assert dict(assumed)["expected time"].endswith("h (40% of the peak of 8 x A100-SXM4-80GB, assumed)")
 

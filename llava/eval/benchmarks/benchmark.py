@@ -24,7 +24,7 @@ class _Picture:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class BenchmarkSample:
     """One question with its right answers. Drawn pages have their samples together, tables where they have them."""
 
     id: str
@@ -51,7 +51,7 @@ class Benchmark:
     """Keys of ``METRICS``, the main one first."""
     splits: tuple[str, ...]
     """The first is the one to evaluate on."""
-    read: Callable[[str, str | None, str | None], Iterable[Sample]]
+    read: Callable[[str, str | None, str | None], Iterable[BenchmarkSample]]
     """The samples of (split, style, data), always in the same order, with a length if there is an end to them."""
     styles: tuple[str, ...] = ()
     """Of drawn pages."""
@@ -81,7 +81,7 @@ class Benchmark:
         if data is not None and self.hub is None:
             raise ValueError(f"{self.name} is drawn and reads no data; leave {data!r} out")
 
-    def open(self, *, split: str, style: str | None = None, data: str | None = None) -> Iterable[Sample]:
+    def open(self, *, split: str, style: str | None = None, data: str | None = None) -> Iterable[BenchmarkSample]:
         """All samples, to be gone through any number of times; those of drawn pages have no end and no length.
 
         Args:
@@ -96,7 +96,7 @@ class Benchmark:
 
     def samples(
         self, *, split: str, style: str | None = None, questions: int | None = None, data: str | None = None
-    ) -> Iterator[Sample]:
+    ) -> Iterator[BenchmarkSample]:
         """The first ``questions`` samples, or as many as there are; the last page's may be cut.
 
         Raises:

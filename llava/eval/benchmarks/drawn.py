@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-from llava.eval.benchmarks.benchmark import Benchmark, Sample
+from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.eval.benchmarks.wild import WILD, drawers_of
 from llava.pages import STYLES, draw_page
 from llava.pages.wordings import DETAILS
@@ -28,14 +28,14 @@ class DrawnSamples:
     split: str
     style: str
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[BenchmarkSample]:
         style = replace(STYLES[self.style], kinds=self.kinds)
         for turn in count():
             number, family = turn // len(self.families), self.families[turn % len(self.families)]
             page = draw_page(family, self.split, PAGE_SEED, number, style, drawers=drawers_of(self.split))
             name = f"{family}-{self.style}-{self.split}-{PAGE_SEED}-{number}"
             for place, asked in enumerate(page.questions):
-                yield Sample(
+                yield BenchmarkSample(
                     id=f"{name}-{place}",
                     page=name,
                     kind=asked.kind,

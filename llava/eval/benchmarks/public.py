@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llava.data.records import SHORT_ANSWER, unique_ids
 from llava.data.tables import TableImages, check_columns, filled, open_table, rows_of
-from llava.eval.benchmarks.benchmark import Benchmark, Sample
+from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.metrics import contains_formula
 from llava.metrics.vqa import AGREEING
 
@@ -94,9 +94,9 @@ class TableSamples:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[BenchmarkSample]:
         for number, row in enumerate(self._rows):
-            yield Sample(
+            yield BenchmarkSample(
                 id=self._ids[number],
                 page=f"{self._kind.name}/{self._images.digest(number)}",
                 kind="" if self._kind.kind is None else ", ".join(sorted(_texts(row[self._kind.kind]))),

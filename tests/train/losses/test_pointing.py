@@ -29,7 +29,7 @@ POINTERS = [
 
 def planted(module: TrainingModel, budget: int = BUDGET, *, prefix_lm: bool = False) -> AnswersSeen:
     """A step on two pages whose answers point where ``POINTERS`` says."""
-    module.config = replace(module.config, prefix_lm=prefix_lm)
+    module.loss_config = replace(module.loss_config, prefix_lm=prefix_lm)
     groups = [text_group(module.lavida), *page_groups(module.lavida, 2)]
     batch = make_batch(groups)
     pointers = (None, *(each if each is None else each.long() for each in POINTERS))

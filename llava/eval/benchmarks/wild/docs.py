@@ -13,9 +13,9 @@ from io import StringIO
 import numpy as np
 
 from llava.eval.benchmarks.wild.tables import PRINTABLE, Records, local_data, real_records
-from llava.pages.blocks import Frame, Printed, Table
+from llava.pages.blocks import RasterFrame, RasterPrinted, RasterTable
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.doc_page import Document
+from llava.pages.doc_page import RasterDocument
 from llava.pages.page import Box, Page
 from llava.pages.sheet import RasterSheet
 from llava.pages.style import PageStyle
@@ -32,20 +32,20 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     """
     sheet = RasterSheet(rng, style, pitch=style.pitch)
     edge = between(rng, 4, 6 + style.side // 40)
-    frame = Frame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
+    frame = RasterFrame(sheet=sheet, rng=rng, left=edge, top=edge, right=style.side - edge, bottom=style.side - edge)
     frame.leading = rng.uniform(1.2, 1.4)
     return sheet.finish(RealDocument(rng, style, frame).questions())
 
 
-class RealDocument(Document):
+class RealDocument(RasterDocument):
     """A document whose form shows one record and whose table shows others, with no name in common."""
 
-    def __init__(self, rng: np.random.Generator, style: PageStyle, frame: Frame) -> None:
+    def __init__(self, rng: np.random.Generator, style: PageStyle, frame: RasterFrame) -> None:
         self._record = pick(rng, real_records())
         self._tabled = pick(rng, [records for records in real_records() if not records.names & self._record.names])
         super().__init__(rng, style, frame)
 
-    def _draw(self, block: str, frame: Frame, share: float) -> None:
+    def _draw(self, block: str, frame: RasterFrame, share: float) -> None:
         if block in ("form", "stack"):
             label = pick(self.rng, list(self._record.rows))
             heads, values = (self._record.label, *self._record.columns), (label, *self._record.rows[label])
@@ -59,7 +59,7 @@ class RealDocument(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Column:
+class _LocalColumn:
     """A column that is about to be printed."""
 
     head: str
@@ -75,7 +75,7 @@ class _Column:
         return float(all(re.fullmatch(r"-?[\d.]+", cell) for cell in self.cells))
 
 
-def draw_records(frame: Frame, records: Records, *, share: float = 1.0) -> Table | None:
+def draw_records(frame: RasterFrame, records: Records, *, share: float = 1.0) -> RasterTable | None:
     """Neighboring rows under their title, with sums below where they have any; ruled or striped. None without room."""
     sheet, rng, face, lines = frame.sheet, frame.rng, frame.face, frame.lines(share)
     titled = lines > 11 and face.width(records.title) < frame.right - frame.left
@@ -92,7 +92,7 @@ def draw_records(frame: Frame, records: Records, *, share: float = 1.0) -> Table
     # Typed lines stand so close that a rule of plain print would cross the next one.
     y, below, striped = frame.top + face.size, 2 if sheet.pitch else round(face.size * 0.3), happens(rng, 0.5)
     sheet.text(frame.left, y, first.head, face)
-    table = Table(columns=_print_row(frame, y, columns, [column.head for column in columns], row=None))
+    table = RasterTable(columns=_print_row(frame, y, columns, [column.head for column in columns], row=None))
     rule = sheet.base_line(y) + below
     sheet.line([(frame.left, rule), (frame.right, rule)], sheet.palette.colors["black"])
     for index, label in enumerate(first.cells):
@@ -107,27 +107,29 @@ def draw_records(frame: Frame, records: Records, *, share: float = 1.0) -> Table
         if index == num_rows:
             table.totals.update(enumerate(row))
         else:
-            table.rows.append(Printed(words=label, box=label_box))
+            table.rows.append(RasterPrinted(words=label, box=label_box))
             table.cells.append(row)
     frame.top = y + frame.step
     return table
 
 
-def _print_row(frame: Frame, y: float, columns: list[_Column], words: list[str], *, row: str | None) -> list[Printed]:
+def _print_row(
+    frame: RasterFrame, y: float, columns: list[_LocalColumn], words: list[str], *, row: str | None
+) -> list[RasterPrinted]:
     """One word or several in each column."""
 
-    def put(column: _Column, text: str) -> Box:
+    def put(column: _LocalColumn, text: str) -> Box:
         return frame.sheet.text(column.x, y, text, frame.face, align=column.align, row=row, column=column.head)
 
-    return [Printed(words=text, box=put(column, text)) for column, text in zip(columns, words, strict=True)]
+    return [RasterPrinted(words=text, box=put(column, text)) for column, text in zip(columns, words, strict=True)]
 
 
-def _place_columns(frame: Frame, records: Records, labels: list[str]) -> tuple[_Column, list[_Column]]:
+def _place_columns(frame: RasterFrame, records: Records, labels: list[str]) -> tuple[_LocalColumn, list[_LocalColumn]]:
     """The column of labels, and as many of the others as fit beside it, spread over the width of the frame."""
     face, gap = frame.face, frame.face.size
 
-    def measure(head: str, cells: list[str]) -> _Column:
-        return _Column(head=head, cells=cells, wide=max(map(face.width, (head, *cells))) + gap)
+    def measure(head: str, cells: list[str]) -> _LocalColumn:
+        return _LocalColumn(head=head, cells=cells, wide=max(map(face.width, (head, *cells))) + gap)
 
     contents = [[records.rows[label][place] for label in labels] for place in range(len(records.columns))]
     if records.summed:
@@ -151,7 +153,7 @@ def _place_columns(frame: Frame, records: Records, labels: list[str]) -> tuple[_
     return first, placed
 
 
-def _draw_prose(frame: Frame, share: float) -> None:
+def _draw_prose(frame: RasterFrame, share: float) -> None:
     """Paragraphs in any order, on as many lines as the share has."""
     sheet, face = frame.sheet, frame.face
     x, y, last = frame.left, frame.top + face.size, frame.top + frame.lines(share) * frame.step
