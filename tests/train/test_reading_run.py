@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from llava.data.crop_config import CropsConfig
+from llava.data.crops import CropDataset
 from llava.model.builder import load_pretrained_model
 from llava.pages.faces import SHIPPED
 from llava.train.create import build_tokenizer, create_model, drawn_views, page_texts
@@ -19,7 +20,8 @@ from llava.train.reading.config import ReadingConfig
 from llava.train.reading.probe import CONDITIONS, ReadingProbe
 from llava.train.reading.reader import CropReader
 from llava.train.reading.run import CURVE_FILE, HEADS_FILE, load_heads, run_reading
-from tests.train_helpers import SIZES, logged
+from scripts.train_reading import main as train_reading
+from tests.train_helpers import SIZES, logged, write_config
 
 STEPS = 6
 
@@ -132,10 +134,18 @@ class TestRun:
         for name, value in once.items():
             assert torch.equal(again[name], value), name
 
-    def test_another_seed_is_another_run(self, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
+    def test_crops_come_in_their_order_and_another_seed_is_another_run(
+        self, checkpoint: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken: list[int] = []
+        original = CropDataset.__getitem__
+        monkeypatch.setattr(
+            CropDataset, "__getitem__", lambda self, index: (taken.append(index), original(self, index))[1]
+        )
         other = values(checkpoint, tmp_path / "run")
-        other["crops"] |= {"seed": 5, "crops": 6}
+        other["crops"] |= {"seed": 5, "crops": 9}
         run_reading(ReadingConfig.from_dict(other))
+        assert taken == [*range(9)]
         assert logged(tmp_path / "run")[0]["loss"] != logged(whole)[0]["loss"]
 
 
@@ -227,3 +237,35 @@ class TestConfig:
         assert config.crops == CropsConfig(crops=18, cells=4, ramp=0.5, fonts=(str(SHIPPED),))
         assert config.layers == (1, 2)
         assert ReadingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "message"),
+    [
+        ({"rats": 1}, [], "unknown setting 'rats'; did you mean 'rate'?"),
+        ({"crops": {"crops": 0}}, [], "crops: crops must be a whole number of at least 1, got 0"),
+        ({"trainer": {"max_steps": 1}}, [], "trainer: unknown setting 'max_steps'"),
+        ({}, ["--set", "crops.cells=99"], "crops of 99 patches do not fit into pages of 12"),
+        ({}, ["--dry-run"], "--dry-run plans the training of whole models"),
+        ({"model": "nowhere/at/all"}, [], "nowhere/at/all"),
+        ({"crops": {"crops": 3, "cells": 4, "pdfs": ["nope"]}}, [], "there is no file or folder nope with PDFs"),
+        ({"crops": {"crops": 3, "cells": 4, "fonts": ["nope"]}}, [], "no usable font was found"),
+    ],
+)
+def test_the_command_line_ends_bad_settings_in_one_line(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    words: list[str],
+    message: str,
+) -> None:
+    path = write_config(tmp_path, values(checkpoint, tmp_path / "run", **changes))
+    assert train_reading([str(path), *words]) == 2
+    out, err = capsys.readouterr()
+    told = [line for line in err.splitlines() if line.startswith("lavida: error: ")]
+    assert out == ""
+    assert len(told) == 1
+    assert message in told[0]
+    assert "Traceback" not in err
+    assert not (tmp_path / "run" / "final").exists()
