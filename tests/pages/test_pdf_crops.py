@@ -11,6 +11,7 @@ from llava.pages import pdf_crops
 from llava.pages.crops import CropStyle
 from llava.pages.pdf import pdf_page
 from llava.pages.pdf_crops import PdfPages
+from llava.pages.print import Print
 from tests.print_helpers import contrast, write_text_pdf
 
 SIDE = 11 * 14
@@ -49,6 +50,32 @@ def test_print_stands_where_the_crop_shows_it(pages):
                 assert ink[rows, columns].any()
             outside[rows, columns] = False
         assert outside.sum() < 0.01 * ink.sum()
+
+
+def ink_from_middles(image: Image.Image, printed: Print) -> np.ndarray:
+    """(2,) how far, in ems across and down, ink lies from the middles of its characters' boxes on average."""
+    ink = contrast(image, WHITE).astype(float)
+    found = []
+    for (x0, y0, x1, y1), size in zip(printed.boxes, printed.size, strict=True):
+        if x0 >= 0 and y0 >= 0 and x1 <= image.width and y1 <= image.height:
+            mass = ink[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1]
+            y, x = np.mgrid[: mass.shape[0], : mass.shape[1]] + 0.5
+            middle = np.array([(x * mass).sum(), (y * mass).sum()]) / mass.sum() + [int(x0), int(y0)]
+            found.append((middle - [(x0 + x1) / 2, (y0 + y1) / 2]) / size)
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("squeeze", [1.0, 1.5])
+def test_print_stands_on_crops_as_on_its_page(pages, squeeze):
+    style = replace(CLEAN, most_squeeze=squeeze)
+    wholes = [ink_from_middles(*pdf_page(pages.files[0], number, scale=2.5)) for number in (1, 2, 3)]
+    found = []
+    for number in range(24):
+        image, printed = pages.crop(3, number, SIDE, style=style)
+        (letter,) = letters(printed.texts())
+        found.append(ink_from_middles(image, printed) - wholes["abc".index(letter)])
+    assert np.mean(found, axis=0) == pytest.approx([0, 0], abs=0.025)
+    assert np.abs(found).max() < 0.12
 
 
 def test_the_same_number_is_the_same_crop_and_neighbors_are_from_one_page(pages):
