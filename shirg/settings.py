@@ -33,7 +33,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def read_settings(path: str | Path) -> dict[Any, Any]:
-    """What a YAML file of settings says, on top of the one that it names as ``extends``: a path from its folder,
+    """What a YAML file of settings says, on top of the one that it names as ``extends``: a path from its own folder,
     or the name of shipped settings, such as ``train/shirg_x``.
 
     Sections are merged setting by setting; anything else that the file says replaces what it extends.
