@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lmms lint format clean
+.PHONY: help demo test docs lmms lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +20,13 @@ demo: $(READY) ## answer questions about the bundled pages with the bundled mode
 	$(RUN) lavida demo
 
 test: lint ## lint, check the types and run the tests
-	$(RUN) pytest -q
+	$(RUN) pytest -q -n 2
+
+docs: $(READY) ## build the documents in build/docs; a broken link or docstring is an error
+	$(RUN) python -m scripts.build_docs
 
 lmms: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need lmms-eval, in an environment of their own
-	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/test_lmms.py tests/test_lmms_run.py
+	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/eval/test_lmms.py tests/eval/test_lmms_run.py
 
 lint: $(READY) ## check style, format and types; change nothing
 	$(RUN) ruff check .
@@ -35,7 +38,7 @@ format: $(READY) ## mend what the linter can mend, and format
 	$(RUN) ruff format .
 
 clean: ## remove outputs and caches; the environment stays
-	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find llava shirg scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf __pycache__
 

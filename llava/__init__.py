@@ -1,6 +1,8 @@
 """LaViDa: a SigLIP + LLaDA masked-diffusion vision-language model, under LaViDa's import paths.
 
-from llava import Session
+Most programs need no more than
+
+    from llava import Session
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
 """Answers with a marked gap: what teaches a model to fill a gap whose length nobody knows.
 
 After LaViDa-FIM (arXiv 2505.16839), in a form of our own: a part of the answer is padded with end-of-text and closed by
-the infilling token, as in "a [dog, end, end][infill] in the image", so that at decoding a gap with room to spare ends
+the infilling token, as in ``a [dog, end, end][infill] in the image``, so that at decoding a gap with room to spare ends
 with padding instead of invented words. The rest of the answer is seen on both sides, as masks fall anywhere.
 """
 

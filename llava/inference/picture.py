@@ -22,6 +22,8 @@ def open_picture(source: Any, *, page: int | None = None) -> Image.Image:
         ValueError: if it cannot be read, or there is no such page.
         TypeError: if it is something else.
     """
+    if hasattr(source, "__array__") and not isinstance(source, str | bytes | Image.Image):
+        source = _from_array(source)
     if isinstance(source, str | os.PathLike):
         if str(source).startswith(("http://", "https://")):
             raise ValueError(f"{source} is an address; download the page, and give its path or bytes")
@@ -31,13 +33,11 @@ def open_picture(source: Any, *, page: int | None = None) -> Image.Image:
         if not len(source):
             raise ValueError("the bytes of the page are empty; read the file again")
         return read_page(BytesIO(source), f"the {len(source):,} bytes", page)
+    if not isinstance(source, Image.Image):
+        raise TypeError(f"a page is a path, bytes, a PIL image or an array, but this is {type(source).__name__}")
     if page not in (None, 1):
         raise ValueError(f"a picture has no page {page}; leave the page out, or give the PDF's path")
-    if isinstance(source, Image.Image):
-        return plain_image(source)
-    if hasattr(source, "__array__"):
-        return plain_image(_from_array(source))
-    raise TypeError(f"a page is a path, bytes, a PIL image or an array, but this is {type(source).__name__}")
+    return plain_image(source)
 
 
 def _from_array(source: Any) -> Image.Image:

@@ -1,8 +1,10 @@
 """A loaded model that answers questions about pages; for the command line and for notebooks.
 
-session = Session.load()
-answer = session.ask("page.png", "What is the total?")
-print(answer, answer.confidence)
+    session = Session.load()
+    answer = session.ask("page.png", "What is the total?")
+    print(answer, answer.confidence)
+
+A page is encoded once for all questions that one call asks about it.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,9 @@
 """Any PDF is training data: its pages as pictures at any scale, with the exact place of every character.
 
-image, printed = pdf_page("manual.pdf", number=3, width=672)
-printed.texts()
+    image, printed = pdf_page("manual.pdf", number=3, width=672)
+    printed.texts()
+
+Faults of a file are told in one sentence.
 """
 
 import ctypes

@@ -74,7 +74,7 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.lavida = lavida
         self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
-        self.loss_config = config
+        self.loss_config = config  # transformers writes into an attribute named config
         self._check(drawn=drawn)
         setup = LossSetup(
             options=config,

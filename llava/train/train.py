@@ -75,11 +75,13 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses, drawn=config.pages is not None)
+    dataset = _dataset(config, loaded, handle)
+    _check_enough(dataset, args)
     trainer = MaskedDiffusionTrainer(
         module,
         args,
         config,
-        _dataset(config, loaded, handle),
+        dataset,
         export=Export(config=config, lavida=model, tokenizer=loaded[0]),
         validation=_validation(config, loaded),
     )
@@ -107,6 +109,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     """
     validates = config.validation is not None
     settings: dict[str, Any] = {
+        "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "remove_unused_columns": False,
         "label_names": ["labels"],
         "report_to": "none",
@@ -118,6 +121,8 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         **({} if validates else {"eval_strategy": "no"}),
         **config.trainer,
     }
+    if settings.get("eval_strategy") is False:
+        settings["eval_strategy"] = "no"  # which YAML reads as false
     if settings.get("eval_strategy", "no") != "no" and not validates:
         raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
     try:
@@ -216,6 +221,16 @@ def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -
     for example in report.examples:
         logger.warning("cannot be used: %s", example)
     return dataset
+
+
+def _check_enough(dataset: Dataset, args: TrainingArguments) -> None:
+    """Refuse data that make no whole step, which the trainer would end on without having learned anything."""
+    available, wanted = len(dataset), args.per_device_train_batch_size * args.world_size  # type: ignore[arg-type]
+    if available < wanted:
+        raise ValueError(
+            f"the data have {available} samples, but a step takes {wanted}; lower trainer.per_device_train_batch_size "
+            "or give more data"
+        )
 
 
 def _truth_grid(config: TrainConfig) -> int | None:

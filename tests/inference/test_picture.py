@@ -32,6 +32,7 @@ def test_all_ways_to_give_a_page_give_the_same(page: Path) -> None:
     for source in (
         page,
         str(page),
+        np.str_(page),  # both a text and an array
         page.read_bytes(),
         bytearray(page.read_bytes()),
         memoryview(page.read_bytes()),

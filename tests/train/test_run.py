@@ -220,6 +220,11 @@ class TestMistakes:
         message = fail(pages=None, mixture=str(data))
         assert "2 of 2 samples cannot be used (missing image: 2)" in message
 
+    def test_the_data_are_fewer_than_a_step_takes(self, fail: Any, tmp_path: Path) -> None:
+        data = conversations(tmp_path / "data", [record(0), record(1)])
+        message = fail(pages=None, mixture=str(data), trainer={"max_steps": 1, "per_device_train_batch_size": 3})
+        assert "the data have 2 samples, but a step takes 3" in message
+
     def test_an_answer_exceeds_the_context(self, fail: Any, tmp_path: Path) -> None:
         data = conversations(tmp_path / "data", [record(0), record(1, answer="0 1 " * 4000)])
         assert "the answer alone has" in fail(pages=None, mixture=str(data))
@@ -231,10 +236,7 @@ class TestMistakes:
             ({"shirg_x": {**SHIRG, "budget": 12}}, "budget"),
             ({"validation": HELD_OUT, "validation_budgets": [145]}, "validation_budgets must be auto or from 1 to 144"),
             ({"losses": {"pointing": 1}}, "pointing_layers must lie from 0 to 1 in this model"),
-            (
-                {"losses": {"pointing": 1, "pointing_layers": [1], "pointing_heads": 3}},
-                "pointing_heads must be at most 2",
-            ),
+            ({"losses": {"grounding": 1, "grounding_heads": 3}}, "grounding_heads must be at most 2"),
             ({"pages": None}, "give exactly one of pages, mixture and real"),
             ({"pages": None, "real": {"name": "lcs"}}, "real: name must be one of"),
             ({"images": "x"}, "images is the folder of a mixture"),

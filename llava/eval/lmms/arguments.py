@@ -72,8 +72,9 @@ class LmmsSettings(Settings):
         """Read ``name=value,name=value``.
 
         Args:
-            batch_size, device: lmms-eval's own options, which count where the text says nothing. lmms-eval always
-                passes a batch size, so that it cannot be known whether somebody asked for it.
+            batch_size: lmms-eval's own option, which counts where the text says nothing. lmms-eval always passes
+                one, so that it cannot be known whether somebody asked for it.
+            device: the same; None where lmms-eval was not told any.
 
         Raises:
             ValueError: as the class, and if the text is not of this form.

@@ -87,7 +87,9 @@ def line_loss(logits: Tensor, classes: Tensor, places: Tensor, asked: Tensor, *,
 
     Args:
         logits: (batch, patches, slots, classes) of a square of patches.
-        classes, places, asked: (batch, rows, most) and (batch, rows, across), as ``PrintTargets`` has them.
+        classes: (batch, rows, most), as ``PrintTargets`` has them.
+        places: (batch, rows, most), as ``PrintTargets`` has them.
+        asked: (batch, rows, across), as ``PrintTargets`` has them.
         exact: share of the second loss.
     """
     batch, rows, across = asked.shape

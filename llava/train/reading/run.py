@@ -66,6 +66,7 @@ def load_heads(reader: CropReader, directory: Path) -> None:
 
 def _arguments(config: ReadingConfig) -> TrainingArguments:
     settings: dict[str, Any] = {
+        "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "per_device_train_batch_size": 16,
         "remove_unused_columns": False,
         "report_to": "none",
