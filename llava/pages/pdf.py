@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from llava.pages.characters import NONE, character_class
-from llava.pages.print import Floats, Print
+from llava.pages.print import DEPTH, Floats, Print
 
 Bools = NDArray[np.bool_]
 
@@ -99,8 +99,8 @@ def _page_print(page: pypdfium2.PdfPage, width: int, height: int) -> Print:
     size = np.hypot(*rise.T)
     level = (np.abs(np.degrees(np.arctan2(run[:, 1], run[:, 0]))) < _LEVEL) & (rise[:, 1] < 0)
     # What stands another way has its whole box left out.
-    base = np.where(level, base, np.maximum(y0, y1))
     size = np.where(level, size, np.maximum(np.abs(y1 - y0), 1.0))
+    base = np.where(level, base, np.maximum(y0, y1) - DEPTH * size)
     shown = (characters != " ") & (right > left) & (size > 0)
     return Print(
         classes=np.where(level, [character_class(each) for each in characters], NONE)[shown].astype(np.int64),

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from llava.pages.characters import CHARACTERS, NONE
 
 Floats = NDArray[np.float64]
+DEPTH = 0.22
+"""Ems from the baseline to a descender's foot; a capital's top is 1 - DEPTH above it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +53,8 @@ class Print:
     @property
     def boxes(self) -> Floats:
         """(characters, 4): x0, y0, x1, y1 of about the ink, from a descender's foot to a capital's top."""
-        return np.stack([self.left, self.base - 0.78 * self.size, self.right, self.base + 0.22 * self.size], axis=1)
+        top = self.base - (1 - DEPTH) * self.size
+        return np.stack([self.left, top, self.right, self.base + DEPTH * self.size], axis=1)
 
     def texts(self) -> list[str]:
         """Each word, with a question mark for what cannot be named."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from llava.eval import ablation
@@ -20,7 +21,9 @@ from llava.eval.plots import AXES, plot_rows
 from llava.eval.report import read_report, render
 from llava.eval.results import AnswerRecord
 from llava.inference.checkpoint import BUNDLED_MODEL
+from llava.tuning.adapter import SETTINGS_FILE
 from scripts.ablate import main
+from tests.adapter_helpers import logits
 from tests.train_helpers import ROOT, write_config
 
 ROWS = [
@@ -330,6 +333,41 @@ def test_a_row_s_settings_come_on_top_of_all_rows_settings(values: dict[str, Any
         (False, (3, 5, 11), (5,)),
         (True, (7, 13, 29), (13,)),
     ]
+
+
+class _Asked(Exception):
+    pass
+
+
+def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answers_in_so_many_tokens(
+    values: dict[str, Any],
+    tiny_checkpoint: Path,
+    expanded: tuple[Path, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    told: list[Any] = []
+
+    def asked(_: Any, encoder: Any, __: Any, decoding: Any, **options: Any) -> None:
+        told.extend([encoder, decoding])
+        raise _Asked
+
+    monkeypatch.setattr(ablation, "evaluate", asked)
+    directory, expected = expanded
+    trained = json.loads((directory / SETTINGS_FILE).read_text())["shirg_x"]
+    budgets = [trained["budgets"][0]]
+    row = {"name": "trained", "adapter": str(directory), "budgets": budgets}
+    changes = {"out": str(tmp_path), "model": str(tiny_checkpoint), "rows": [row], "tokens": 7}
+    with pytest.raises(_Asked):
+        run_rows(AblationConfig.from_dict({**values, **changes}))
+    encoder, decoding = told
+    assert decoding.max_new_tokens == 7
+    handle = encoder.session.handle
+    assert handle.config.similarity == trained["similarity"] == "learned"
+    assert list(handle.config.budgets) == trained["budgets"]
+    session = encoder.session
+    found = logits((session.tokenizer, session.model, session.image_processor, 0), session.model)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

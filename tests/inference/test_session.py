@@ -39,6 +39,17 @@ class TestAsk:
         assert session.ask(load_image(page), (QUESTION,))[0].tokens == alone.tokens
         assert session.ask(page, []) == []
 
+    def test_a_page_is_encoded_once_for_several_questions(
+        self, session: Session, stock: Session, page: Path, tower_calls: list[str]
+    ) -> None:
+        for each in (session, stock):
+            tower_calls.clear()
+            each.ask(page, QUESTION)
+            alone = list(tower_calls)
+            tower_calls.clear()
+            each.ask(page, [QUESTION, "Why?", "How many?"])
+            assert tower_calls == alone != []
+
     def test_a_page_may_be_encoded_before(self, session: Session, page: Path, tower_calls: list[str]) -> None:
         encoded = session.encode(page)
         assert session.ask(encoded, QUESTION).text == session.ask(encoded, [QUESTION])[0].text

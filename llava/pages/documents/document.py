@@ -261,10 +261,11 @@ class Document:
     def _ask_absent(self, kind: str) -> PageQuestion | None:
         shown = {entry.label.lower() for entry in (*self.fields, *self.facts)}
         if self.table is not None:
-            shown |= {head.words.lower() for head in self.table.columns}
+            shown |= {"total", *(label.words.lower() for label in (*self.table.columns, *self.table.rows))}
         (label,) = draw_labels(self.rng, 1)
         name = label.name.lower()
-        if any(word in text for text in shown for word in name.split() if len(word) > 3):
+        words = [name, *(word for word in name.split() if len(word) > 3)]
+        if any(word in text for text in shown for word in words):
             return None
         return self.asker.ask("field", ABSENT, [], [], field=name)
 
