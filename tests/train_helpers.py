@@ -15,7 +15,7 @@ from llava.train.create import SmallModelConfig, build_tokenizer, create_model, 
 
 ROOT = Path(__file__).parent.parent
 SIZES = SmallModelConfig(
-    width=16, heads=2, vision_layers=2, language_layers=2, vision_mlp=24, language_mlp=24, vocabulary=400
+    width=16, heads=4, vision_layers=2, language_layers=2, vision_mlp=24, language_mlp=24, vocabulary=400
 )
 SHIRG = {"grid": 12, "budgets": [11, 13, 17], "similarity": "projected"}
 TIMES = ("_runtime", "_per_second")

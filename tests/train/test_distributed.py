@@ -77,7 +77,7 @@ def _start(home: Path, configs: list[str]) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
     )
     assert run.returncode == 0, run.stderr[-9000:]
     finals = [str(home / Path(words.split()[0]).stem / "final") for words in configs]

@@ -236,7 +236,7 @@ class TestMistakes:
             ({"shirg_x": {**SHIRG, "budget": 12}}, "budget"),
             ({"validation": HELD_OUT, "validation_budgets": [145]}, "validation_budgets must be auto or from 1 to 144"),
             ({"losses": {"pointing": 1}}, "pointing_layers must lie from 0 to 1 in this model"),
-            ({"losses": {"grounding": 1, "grounding_heads": 3}}, "grounding_heads must be at most 2"),
+            ({"losses": {"grounding": 1, "grounding_heads": 5}}, "grounding_heads must be at most 4"),
             ({"pages": None}, "give exactly one of pages, mixture and real"),
             ({"pages": None, "real": {"name": "lcs"}}, "real: name must be one of"),
             ({"images": "x"}, "images is the folder of a mixture"),

@@ -50,12 +50,12 @@ def test_answers_come_with_the_right_ones_and_their_kinds(monkeypatch):
     assert lengths == expected
 
 
-def test_right_is_an_exact_match_without_surrounding_space():
+def test_right_is_the_exact_match_of_the_metrics():
     def answered(answer):
         return Answered(id="x", kind="", right="dark red", answer=answer)
 
     assert answered(" dark red\n").is_right
-    assert not answered("Dark red").is_right
+    assert answered("Dark red").is_right
     assert not answered("red").is_right
 
 
