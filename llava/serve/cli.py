@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from llava.inference.words import one_line
-from llava.serve.options import build_parser
+from llava.serve.options import build_parser, module_of
 
 OUT_OF_MEMORY = "out of memory; keep fewer tokens with --budget 512, load with --dtype bfloat16, or use --device cpu"
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
         else:
             with _logging(_level(verbose=args.verbose, debug=debug)):
-                importlib.import_module(f"llava.serve.{args.module}").run(args)
+                importlib.import_module(f"llava.serve.{module_of(args)}").run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130

@@ -129,6 +129,8 @@ def build_parser() -> Parser:
 
     evaluation = add_command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
     evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
+    # Always the likeliest tokens, so that answers can be compared.
+    evaluation.set_defaults(schedule="shift", shift=None, temperature=0.0, remasking="low_confidence", no_cache=False)
     _add_evaluation(evaluation)
     _add_model(evaluation)
 
@@ -147,6 +149,13 @@ def build_parser() -> Parser:
     add_train(commands)
     add_merge_adapter(commands)
     return parser
+
+
+def module_of(args: argparse.Namespace) -> str:
+    """The module in ``llava.serve`` whose ``run`` does what was asked for."""
+    if args.command == "eval" and (args.compare is not None or args.merge is not None):
+        return "finished"
+    return str(args.module)
 
 
 def _add_image(parser: Parser) -> None:
