@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last line of defense: people must not see tracebacks
         if traced:
             traceback.print_exc()
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _fail(OUT_OF_MEMORY, 2)
         hint = "" if traced else "; run again with --debug to see where"
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
@@ -58,7 +58,8 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, on whatever device."""
     # By name, because torch may not have been imported; on the CPU its allocator raises a plain RuntimeError.
     return (
         isinstance(error, MemoryError)
