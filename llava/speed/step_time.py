@@ -148,7 +148,7 @@ def _time_steps(
 def _step(module: TrainingModel, optimizer: torch.optim.Optimizer, batch: Batch, draws: Draws) -> None:
     total = torch.zeros((), device=module.lavida.device)
     for name, (value, count) in module(batch, draws).items():
-        total = total + getattr(module.losses, name) * value / count.clamp(min=1)
+        total = total + module.loss_config.weight(name) * value / count.clamp(min=1)
     total.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
