@@ -16,6 +16,7 @@ from llava.eval.methods import Method
 from llava.eval.shards import Shard
 from llava.eval.summary import write_summary
 from llava.inference.checkpoint import Checkpoint
+from llava.serve.display import note
 from llava.serve.requests import checkpoint_of, decoding_of, load_session
 from llava.serve.scores import show_scores
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
         data=args.data,
         shard=shard,
     )
+    if args.out is None:
+        note(f"the results go to {out}; --out DIR puts them elsewhere")
     session = load_session(args, checkpoint.encoding(method.patch_settings))
 
     from llava.eval.encoder import PageEncoder
@@ -73,19 +76,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _checked_out(args: argparse.Namespace) -> Path:
     """Where the results go, once nothing that can be seen in the words themselves is wrong."""
-    for name in ("benchmark", "out"):
-        if getattr(args, name) is None:
-            raise ValueError(f"--{name} is missing; give it, or --compare with finished results")
+    if args.benchmark is None:
+        raise ValueError("--benchmark is missing; give it, or --compare with finished results")
     for name in ("questions", "batch_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     if args.method == "stock" and args.config is not None:
         raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
-    if not args.out.strip():
+    if args.out is not None and not args.out.strip():
         raise ValueError("--out is empty; give a directory")
-    out = Path(args.out)
+    out = Path("runs", f"{args.benchmark}-{args.method}") if args.out is None else Path(args.out)
     if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {args.out} is a file; give a directory")
+        raise ValueError(f"--out {out} is a file; give a directory")
     return out
 
 
