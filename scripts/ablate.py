@@ -13,14 +13,9 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from llava.eval.ablation import AblationConfig, run_rows
-from llava.eval.comparison import markdown_tables, summarize_cells
-from llava.eval.report import write_report
-from llava.provenance import provenance
 from llava.serve.parser import Parser, read_changes
 from llava.serve.requests import no_progress_bar
 from scripts.entry import run
@@ -34,6 +29,13 @@ def build_parser() -> Parser:
 
 
 def ablate(args: argparse.Namespace) -> None:
+    import torch
+
+    from llava.eval.ablation import AblationConfig, run_rows
+    from llava.eval.comparison import markdown_tables, summarize_cells
+    from llava.eval.report import write_report
+    from llava.provenance import provenance
+
     config = AblationConfig.from_yaml(args.config).replace(**read_changes(args.set))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -11,18 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from llava.constants import ASSETS
 from llava.image_io import load_image
-from llava.model.builder import load_pretrained_model
-from llava.provenance import provenance
 from llava.serve.parser import Parser, positive
-from llava.speed.latency import Workload, compare_decoding, full_size_model, measure_stages
 from scripts.entry import check_file, run
-from shirg import ShirgXConfig
+from shirg.config import ShirgXConfig
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUESTION = "What is the total on this invoice?"
@@ -67,9 +63,16 @@ def stage_table(rows: dict[str, dict[str, Any]]) -> Table:
 
 def benchmark(args: argparse.Namespace) -> None:
     check_file(args.out)
+    image = load_image(args.image)
+
+    import torch
+
+    from llava.model.builder import load_pretrained_model
+    from llava.provenance import provenance
+    from llava.speed.latency import Workload, compare_decoding, full_size_model, measure_stages
+
     if args.threads:
         torch.set_num_threads(args.threads)
-    image = load_image(args.image)
     tokenizer, model, _, _ = load_pretrained_model(args.model, device_map=args.device, torch_dtype=args.dtype)
     work = Workload.of_question(
         image, QUESTION, tokenizer, num_answer=args.tokens, steps=args.steps, repeats=args.repeats
@@ -103,7 +106,7 @@ def benchmark(args: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return run(build_parser(), benchmark, arguments, also=(torch.OutOfMemoryError,))
+    return run(build_parser(), benchmark, arguments)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,24 @@ Samples are random; LaViDa-8B's sizes need about 20 GB with LoRA. Hours are thos
 devices, if communication hides behind arithmetic.
 """
 
+from __future__ import annotations
+
 import argparse
 import gc
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from llava.model.builder import load_pretrained_model
-from llava.provenance import provenance
 from llava.serve.parser import Parser, positive
-from llava.speed.latency import full_size_model
-from llava.speed.step_time import measure_steps
 from llava.train.config import TrainConfig
 from scripts.entry import check_file, run
+
+if TYPE_CHECKING:
+    import torch
 
 
 def build_parser() -> Parser:
@@ -71,6 +71,8 @@ def available_device(name: str) -> torch.device:
     Raises:
         ValueError: if it does not exist here.
     """
+    import torch
+
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -80,8 +82,15 @@ def available_device(name: str) -> torch.device:
 
 
 def benchmark(args: argparse.Namespace) -> None:
-    config, device = TrainConfig.from_yaml(args.config), available_device(args.device)
+    config = TrainConfig.from_yaml(args.config)
     check_file(args.out)
+
+    from llava.model.builder import load_pretrained_model
+    from llava.provenance import provenance
+    from llava.speed.latency import full_size_model
+    from llava.speed.step_time import measure_steps
+
+    device = available_device(args.device)
     results = []
     for batch in args.batch:
         # Each size has a fresh model: a patch and LoRA stay on the one that was measured.
@@ -105,7 +114,7 @@ def benchmark(args: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return run(build_parser(), benchmark, arguments, also=(torch.OutOfMemoryError,))
+    return run(build_parser(), benchmark, arguments)
 
 
 if __name__ == "__main__":

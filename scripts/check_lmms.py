@@ -9,8 +9,6 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-import torch
-
 from llava.eval.lmms.arguments import LmmsSettings
 from llava.serve.parser import Parser
 
@@ -26,6 +24,9 @@ def build_parser() -> Parser:
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError or FileNotFoundError for what no process could run."""
     LmmsSettings.parse(args.model_args).checkpoint()
+
+    import torch
+
     if args.gpus > torch.cuda.device_count():
         raise ValueError(f"--gpus {args.gpus} is more than the {torch.cuda.device_count()} here; use --cpu or fewer")
     if find_spec("lmms_eval") is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llava.inference.words import one_line
+from llava.serve.cli import is_out_of_memory
 from llava.serve.parser import Parser
 
 
@@ -14,13 +15,11 @@ def run(
     parser: Parser,
     command: Callable[[argparse.Namespace], None],
     arguments: Sequence[str] | None,
-    also: tuple[type[Exception], ...] = (),
 ) -> int:
     """Run a command with its parsed arguments and return the exit code.
 
-    Bad input (ValueError, OSError and the errors of ``also``) ends in one line on stderr and exit code 2.
+    Bad input (ValueError, OSError, and too much for the memory) ends in one line on stderr and exit code 2.
     """
-    bad_input: tuple[type[Exception], ...] = (ValueError, OSError, *also)
     try:
         command(parser.parse_args(arguments))
         sys.stdout.flush()
@@ -28,7 +27,9 @@ def run(
         # The interpreter flushes stdout once more at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except bad_input as error:
+    except Exception as error:
+        if not isinstance(error, ValueError | OSError) and not is_out_of_memory(error):
+            raise
         print(f"{parser.prog}: {one_line(_reason(error))}", file=sys.stderr)
         return 2
     return 0

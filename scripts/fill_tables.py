@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from llava.eval.printed import fill_tables, printed_figures
-from llava.eval.report import read_report, render
 from llava.files import write_text
 from llava.serve.parser import Parser
 from scripts.entry import run
@@ -35,6 +33,9 @@ def documents(root: Path) -> Iterator[Path]:
 
 
 def fill(args: argparse.Namespace) -> None:
+    from llava.eval.printed import fill_tables, printed_figures
+    from llava.eval.report import read_report, render
+
     results = args.root / "docs" / "results"
     drawn = {each.parent / "results.md": render(read_report(each.parent)) for each in results.glob("*/results.json")}
     for page in documents(args.root):

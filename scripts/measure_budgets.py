@@ -7,12 +7,14 @@ A page is as full as the share of its patches that carry ink. Pages of each kind
 emptiest to the fullest. The head is asked, whatever budget the settings fix. No language model runs.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -20,10 +22,12 @@ from rich.progress import track
 
 from llava.eval.statistics import rank_correlation
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.session import Session
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream, inked_patches
 from llava.serve.parser import Parser
 from scripts.entry import check_file, run
+
+if TYPE_CHECKING:
+    from llava.inference.session import Session
 
 QUARTERS = 4
 
@@ -37,6 +41,9 @@ def load(model: str, adapter: Path | None) -> Session:
     checkpoint = Checkpoint.resolve(model, adapter=adapter, changes={"budget": "auto"})
     if checkpoint.shirg.mode == "stock":
         raise ValueError("the model's settings say mode: stock, so nothing picks a budget; choose another model")
+
+    from llava.inference.session import Session
+
     return Session.open(checkpoint)
 
 

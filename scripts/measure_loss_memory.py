@@ -13,13 +13,8 @@ import multiprocessing
 import resource
 import sys
 
-import torch
-import torch.nn.functional as F
-
 from llava.constants import IGNORE_INDEX
-from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.serve.parser import Parser, positive
-from llava.train.losses.objective import draw_masks, masked_diffusion_loss, two_copies
 from scripts.entry import run
 
 VOCABULARY = 126_464
@@ -29,6 +24,12 @@ WAYS = ("gathered", "all logits")
 
 def measure(way: str, width: int, positions: int, answer: int) -> tuple[float, float]:
     """Growth of the process's peak memory over one step in MB, and the loss."""
+    import torch
+    import torch.nn.functional as F
+
+    from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+    from llava.train.losses.objective import draw_masks, masked_diffusion_loss, two_copies
+
     torch.manual_seed(0)
     torch.set_num_threads(1)
     vision = {"model_type": "siglip_vision_model", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2}

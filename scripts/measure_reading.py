@@ -8,28 +8,34 @@ Words count in their role: the character in each of the patch's slots, the word 
 its column, the shape and color of what is drawn there. No language model runs.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
-from llava.data.page_truth import Namer, page_truth
-from llava.mm_utils import single_view
-from llava.model.builder import Loaded, load_pretrained_model
 from llava.pages import FAMILIES, SPLITS, STYLES, PageStream
 from llava.serve.parser import Parser, positive
-from llava.train.losses.alignment import share_named
 from scripts.entry import run
 
+if TYPE_CHECKING:
+    from llava.model.builder import Loaded
 
-@torch.no_grad()
+
 def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> dict[str, float]:
     """Each role's share of right patches, averaged over the pages that have any."""
+    import torch
+
+    from llava.data.page_truth import Namer, page_truth
+    from llava.mm_utils import single_view
+    from llava.train.losses.alignment import share_named
+
     tokenizer, model, processor, _ = loaded
     tower, namer = model.get_vision_tower(), Namer(tokenizer)
     stream = PageStream(family, split, 0, style=style)
@@ -37,11 +43,12 @@ def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> 
     shares: dict[str, list[float]] = {}
     for number in track(range(pages), description=family, console=Console(stderr=True), transient=True):
         page = stream[number]
-        view = single_view(page.image, processor, side, pad=False)
-        detail = tower.extract_shirg_x_tokens(view.to(model.device, model.dtype)).detail
         names = page_truth(page, side // tower.patch_size, tower.patch_size, namer).names.to(model.device).long()
-        projected = model.get_model().mm_projector(detail)[0]
-        for role, share in share_named(projected, names, model.get_input_embeddings().get_parameter("weight")).items():
+        with torch.no_grad():
+            view = single_view(page.image, processor, side, pad=False).to(model.device, model.dtype)
+            projected = model.get_model().mm_projector(tower.extract_shirg_x_tokens(view).detail)[0]
+            named = share_named(projected, names, model.get_input_embeddings().get_parameter("weight"))
+        for role, share in named.items():
             if not math.isnan(share):
                 shares.setdefault(role, []).append(share)
     return {role: sum(found) / len(found) for role, found in shares.items()}
@@ -59,6 +66,8 @@ def build_parser() -> Parser:
 
 
 def report(args: argparse.Namespace) -> None:
+    from llava.model.builder import load_pretrained_model
+
     loaded = load_pretrained_model(args.model, torch_dtype="float32", device_map="auto")
     found = {family: measure(loaded, family, args.split, args.style, args.pages) for family in FAMILIES}
     for family, shares in found.items():

@@ -15,7 +15,7 @@ import numpy as np
 from llava.eval.asked import Asked
 from llava.eval.benchmarks.registry import find_benchmark
 from llava.eval.encoder import PageEncoder
-from llava.eval.evaluate import evaluate, resolved_settings, source_of
+from llava.eval.evaluate import evaluate, open_results, source_of
 from llava.eval.evidence import EvidenceRecord, evidence_recall, store_evidence, stored_evidence
 from llava.eval.methods import Budget, Method
 from llava.eval.results import AnswerRecord, ResultSet
@@ -23,7 +23,6 @@ from llava.eval.summary import judge_together
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.decoding import DECODING
 from llava.inference.session import Session
-from llava.provenance import provenance
 from shirg.settings import Settings
 
 Progress = Callable[[str, int, int], object]
@@ -275,7 +274,6 @@ def _answer(
     on_progress: Progress | None,
 ) -> list[Cell]:
     """One row on one benchmark, at all its budgets and with all its seeds."""
-    where = {**provenance(session.model.device), "batch_size": config.batch_size}
     decoding = replace(DECODING, max_new_tokens=config.tokens, block_length=None)
     on_batch = None if on_progress is None else _reporter(on_progress, f"{choice.label}: {row.name}", asked.count)
     records: dict[Budget, list[Sequence[AnswerRecord]]] = {budget: [] for budget in method.budgets}
@@ -283,10 +281,9 @@ def _answer(
     sources: dict[Budget, list[dict[str, Any]]] = {budget: [] for budget in method.budgets}
     for seed in row.seeds:
         encoder = PageEncoder(session=session, method=method, seed=seed)
-        results: dict[Budget, ResultSet] = {}
-        for budget in method.budgets:
-            directory = Path(config.out, choice.label, row.name, f"seed-{seed}", f"budget-{budget}")
-            results[budget] = ResultSet(directory, resolved_settings(asked, encoder, decoding, budget, source), where)
+        seeded = Path(config.out, choice.label, row.name, f"seed-{seed}")
+        places = {budget: seeded / f"budget-{budget}" for budget in method.budgets}
+        results = open_results(asked, encoder, decoding, source, places, batch_size=config.batch_size)
         evaluate(asked, encoder, results, decoding, batch_size=config.batch_size, on_batch=on_batch)
         for budget, result in results.items():
             records[budget].append(judge_together(result.records, asked.benchmark.corpus_metrics))

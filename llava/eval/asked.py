@@ -52,6 +52,11 @@ class Asked:
         return range(self.total) if self.shard is None else self.shard.places(self.total)
 
     @property
+    def directory(self) -> str:
+        """Where, inside the directory of the whole, the results of these questions go."""
+        return "." if self.shard is None else self.shard.directory
+
+    @property
     def count(self) -> int:
         """How many questions are asked here."""
         return len(self._places)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from llava.inference.checkpoint import Checkpoint
 from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.provenance import digest_weights
+from llava.provenance import digest_weights, provenance
 from shirg.profiling import seconds_now
 
 
@@ -56,6 +57,30 @@ def resolved_settings(
         "dtype": str(encoder.session.model.dtype).removeprefix("torch."),
         "shirg_x": None if shirg is None else shirg.to_dict(),
         "decoding": {name: value for name, value in asdict(decoding).items() if name != "cuda_graph"},
+    }
+
+
+def open_results(
+    asked: Asked,
+    encoder: PageEncoder,
+    decoding: DecodingConfig,
+    source: Mapping[str, Any],
+    places: Mapping[Budget, Path],
+    *,
+    batch_size: int,
+) -> dict[Budget, ResultSet]:
+    """What each budget's directory holds already, for ``evaluate`` to go on with.
+
+    Args:
+        source: the model, as ``source_of`` tells it.
+
+    Raises:
+        ValueError: if a directory holds results of another setting, or a broken file.
+    """
+    where = {**provenance(encoder.session.model.device), "batch_size": batch_size}
+    return {
+        budget: ResultSet(place, resolved_settings(asked, encoder, decoding, budget, source), where)
+        for budget, place in places.items()
     }
 
 

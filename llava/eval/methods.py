@@ -1,6 +1,5 @@
 """What an evaluation compares: SHIRG-X, LaViDa's own encoding, or a peer at the same total, each at some budgets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,7 +88,7 @@ class Method:
         """What SHIRG-X shows of a page beside its budget."""
         return self.settings.scaffold_tokens if self.settings.scaffold else 0
 
-
-def directory_names(budgets: Sequence[Budget]) -> list[str]:
-    """Where, inside the output directory, the results of each budget go: right there if there is only one."""
-    return ["."] if len(budgets) == 1 else [f"budget-{budget}" for budget in budgets]
+    @property
+    def directories(self) -> dict[Budget, str]:
+        """Where, inside the output directory, the results of each budget go: right there if there is only one."""
+        return {budget: "." if len(self.budgets) == 1 else f"budget-{budget}" for budget in self.budgets}

@@ -11,14 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava.model.config_file import read_config_file
+from llava.model.config_file import read_config, read_config_file
 from llava.model.hub import BUNDLED, resolve_directory
 from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
 
 if TYPE_CHECKING:
-    from lavida_shirg_integration import ShirgXHandle
-    from llava.model.builder import Loaded
     from llava.model.language_model.lavida_config import LavidaConfig
 
 BUNDLED_MODEL = BUNDLED
@@ -94,8 +92,6 @@ class Checkpoint:
         Raises:
             ValueError: if an entry has the wrong type or value.
         """
-        from llava.model.builder import read_config
-
         return read_config(self.directory, {})
 
     @property
@@ -120,31 +116,6 @@ class Checkpoint:
         directory = None if self.adapter is None else str(self.adapter.directory)
         return {"model": self.model, "revision": self.revision, "adapter": directory}
 
-    def load(self, *, device: str = "auto", dtype: str = "auto") -> tuple[Loaded, ShirgXHandle | None]:
-        """The loaded model with its adapter merged, and SHIRG-X's handle; None for LaViDa's own encoding.
-
-        Raises:
-            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
-        """
-        from lavida_shirg_integration import apply_shirg_x
-        from llava.model.builder import load_pretrained_model
-        from llava.tuning.adapter import load_adapter
-
-        _ = self.config  # a wrong entry is told before weights are fetched
-        loaded = load_pretrained_model(
-            self.model,
-            device_map=device,
-            torch_dtype=dtype,
-            revision=self.revision,
-            vision_kwargs=vision_kwargs(self.shirg),
-        )
-        tokenizer, model, _, _ = loaded
-        if self.adapter is not None:
-            return loaded, load_adapter(
-                model, self.adapter.directory, merge=True, shirg_x=self.shirg, tokenizer=tokenizer
-            )
-        return loaded, None if self.shirg.mode == "stock" else apply_shirg_x(model, self.shirg, tokenizer=tokenizer)
-
 
 def read_checkpoint_config(model: str | Path, revision: str | None = None) -> LavidaConfig:
     """The config of a checkpoint; of a hub repository, only JSON files are fetched.
@@ -153,8 +124,6 @@ def read_checkpoint_config(model: str | Path, revision: str | None = None) -> La
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if it is not LaViDa's.
     """
-    from llava.model.builder import read_config
-
     return read_config(_settings_directory(model, revision), {})
 
 

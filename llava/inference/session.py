@@ -16,20 +16,22 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lavida_shirg_integration import EncodedPages, ShirgXHandle
+from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
-from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
+from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import DECODING
 from llava.inference.picture import open_picture
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
+from llava.model.builder import load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import DenoisingStep
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
+from llava.tuning.adapter import merge_into
 from shirg.config import ShirgXConfig
 from shirg.profiling import seconds_now
 
@@ -66,19 +68,32 @@ class Session:
         ``mode: stock`` is LaViDa's own encoding. ``adapter``: an adapter's directory, merged into the weights.
 
         Raises:
-            FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Checkpoint.load``.
+            FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Session.open``.
         """
         checkpoint = Checkpoint.resolve(model, revision=revision, adapter=adapter, settings=shirg)
         return cls.open(checkpoint, device=device, dtype=dtype)
 
     @classmethod
     def open(cls, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto") -> "Session":
-        """Load what has been resolved.
+        """Load what has been resolved, its adapter merged into the weights.
 
         Raises:
-            FileNotFoundError, ValueError: as ``Checkpoint.load``.
+            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
         """
-        (tokenizer, model, processor, _), handle = checkpoint.load(device=device, dtype=dtype)
+        _ = checkpoint.config  # a wrong entry is told before weights are fetched
+        shirg = checkpoint.shirg
+        tokenizer, model, processor, _ = load_pretrained_model(
+            checkpoint.model,
+            device_map=device,
+            torch_dtype=dtype,
+            revision=checkpoint.revision,
+            vision_kwargs=vision_kwargs(shirg),
+        )
+        handle = None
+        if checkpoint.adapter is not None:
+            handle = merge_into(model, checkpoint.adapter, shirg_x=shirg, tokenizer=tokenizer)
+        elif shirg.mode != "stock":
+            handle = apply_shirg_x(model, shirg, tokenizer=tokenizer)
         return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle)
 
     def close(self) -> None:

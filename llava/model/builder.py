@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from llava.image_processor import SigLipImageProcessor
-from llava.model.config_file import read_config_file
+from llava.model.config_file import read_config
 from llava.model.hub import quiet_loading, resolve_directory
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.language_model.lavida_config import LavidaConfig, check_special_ids
@@ -23,16 +22,6 @@ logger = logging.getLogger("llava")
 
 Loaded = tuple[PreTrainedTokenizerBase, LavidaForMaskedDiffusion, SigLipImageProcessor, int]
 
-_VISION_SETTINGS = (
-    "mm_vision_tower",
-    "mm_projector_type",
-    "mm_hidden_size",
-    "mm_patch_merge_type",
-    "mm_pooler_ratio",
-    "mm_spatial_pool_mode",
-    "mm_vision_select_layer",
-)
-_IGNORED_VISION_SETTINGS = ("mm_resampler_type", "use_mm_proj", "mm_spatial_pool_stride")
 _IDLE_OPTIONS = ("attn_implementation", "multimodal", "resize_embeddings", "customized_config")
 """What LaViDa's callers pass along; attention is always fused, and embeddings are never resized."""
 _TOWER = "model.vision_tower.vision_tower."
@@ -99,37 +88,6 @@ def load_pretrained_model(
     _refuse_wrong_tensors(directory, info)
     _take_special_ids(model, tokenizer, directory)
     return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
-
-
-def read_config(directory: Path, vision_kwargs: dict[str, Any]) -> LavidaConfig:
-    """The config of a checkpoint directory, with entries overridden as in ``load_pretrained_model``.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is broken or describes another kind of model.
-    """
-    path, settings = directory / "config.json", read_config_file(directory)
-    kind = settings["model_type"]
-    overrides = dict(vision_kwargs)
-    keep_all_layers = overrides.pop("keep_all_layers", settings.get("mm_keep_all_layers", False))
-    for name in _IGNORED_VISION_SETTINGS:
-        overrides.pop(name, None)
-    if unknown := sorted(set(overrides) - set(_VISION_SETTINGS)):
-        raise ValueError(f"vision_kwargs does not take {', '.join(unknown)}; it takes {', '.join(_VISION_SETTINGS)}")
-    if overrides.get("mm_vision_tower", settings.get("mm_vision_tower")) != settings.get("mm_vision_tower"):
-        settings.pop("mm_vision_config", None)
-    try:
-        config = (
-            BACKBONES[kind]
-            .resolve()
-            .config_class.from_dict({**settings, **overrides, "mm_keep_all_layers": keep_all_layers})
-        )
-    except (StrictDataclassError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds a setting of the wrong type: {' '.join(str(error).split())}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    config.name_or_path = str(directory)
-    return config
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from llava.inference.words import one_line
-from llava.serve.options import build_parser
+from llava.serve.options import build_parser, module_of
 
 OUT_OF_MEMORY = "out of memory; keep fewer tokens with --budget 512, load with --dtype bfloat16, or use --device cpu"
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
         else:
             with _logging(_level(verbose=args.verbose, debug=debug)):
-                importlib.import_module(f"llava.serve.{args.module}").run(args)
+                importlib.import_module(f"llava.serve.{module_of(args)}").run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last line of defense: people must not see tracebacks
         if traced:
             traceback.print_exc()
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _fail(OUT_OF_MEMORY, 2)
         hint = "" if traced else "; run again with --debug to see where"
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
@@ -58,7 +58,8 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, on whatever device."""
     # By name, because torch may not have been imported; on the CPU its allocator raises a plain RuntimeError.
     return (
         isinstance(error, MemoryError)

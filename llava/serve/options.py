@@ -62,11 +62,11 @@ Only the config and the headers of the weight files are read, of a hub repositor
 
 EVAL_EXAMPLES = """\
 examples:
-  lavida eval --benchmark docpage --out runs/docpage
+  lavida eval --benchmark docpage
   lavida eval --benchmark docpage --budget 512 768 1024 --out runs/budgets
   lavida eval --benchmark docpage --method scaffold_random --out runs/random
   lavida eval --benchmark docvqa --data downloads/DocVQA --questions 1000 --out runs/docvqa
-  lavida eval --compare runs/docpage runs/random
+  lavida eval --compare runs/docpage-shirg_x runs/random
   lavida eval --benchmark docpage --out runs/parts --shard 2/8
   lavida eval --merge runs/parts
 
@@ -129,6 +129,8 @@ def build_parser() -> Parser:
 
     evaluation = add_command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
     evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
+    # Always the likeliest tokens, so that answers can be compared.
+    evaluation.set_defaults(schedule="shift", shift=None, temperature=0.0, remasking="low_confidence", no_cache=False)
     _add_evaluation(evaluation)
     _add_model(evaluation)
 
@@ -147,6 +149,13 @@ def build_parser() -> Parser:
     add_train(commands)
     add_merge_adapter(commands)
     return parser
+
+
+def module_of(args: argparse.Namespace) -> str:
+    """The module in ``llava.serve`` whose ``run`` does what was asked for."""
+    if args.command == "eval" and (args.compare is not None or args.merge is not None):
+        return "finished"
+    return str(args.module)
 
 
 def _add_image(parser: Parser) -> None:
@@ -227,7 +236,11 @@ def _add_evaluation(parser: Parser) -> None:
         "--questions", metavar="N", type=int, help="how many (default: 500 about drawn pages, all of a data set)"
     )
     asked.add_argument("--shard", metavar="I/N", help="answer only the I-th of N parts, for several processes or days")
-    asked.add_argument("--out", metavar="DIR", help="where the results go, and where a killed run goes on")
+    asked.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where the results go, and where a killed run goes on (default: runs/BENCHMARK-METHOD)",
+    )
     way = parser.add_argument_group("method")
     way.add_argument(
         "--method",

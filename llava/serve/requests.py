@@ -39,7 +39,9 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
     """
     if not 0 <= args.seed <= MAX_SEED:
         raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
-    with naming_options(args):
+    if args.threshold is not None and args.steps is not None:
+        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
+    try:
         return DecodingConfig(
             max_new_tokens=args.tokens,
             block_length=args.block_length,
@@ -52,19 +54,6 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
             prefix_lm=not args.no_cache,
             stop_at_end_of_turn=stop,
         )
-
-
-@contextmanager
-def naming_options(args: argparse.Namespace) -> Iterator[None]:
-    """Settings of denoising are made within; what is wrong with them is told in the words of the command line.
-
-    Raises:
-        ValueError: naming the option that is wrong.
-    """
-    if args.threshold is not None and args.steps is not None:
-        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
-    try:
-        yield
     except ValueError as error:
         message = str(error)
         for name, option in _OPTION_OF.items():

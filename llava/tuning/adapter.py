@@ -8,6 +8,7 @@ format. Nothing is pickled, and reading or merging an adapter needs no peft.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.tuning.config import TrainableConfig
 from llava.tuning.fingerprint import Fingerprint
 from llava.tuning.parameters import lora_layers, lora_ranks, prepare_trainable, shirg_applied
-from llava.tuning.settings import FORMAT_VERSION, SETTINGS_FILE, WEIGHTS_FILE, AdapterSettings, opened
+from llava.tuning.settings import FORMAT_VERSION, SETTINGS_FILE, WEIGHTS_FILE, AdapterSettings
 from shirg.config import ShirgXConfig
 
 _SHIRG = "shirg_x."
@@ -58,7 +59,8 @@ def save_adapter(
     state = {_plain(name): tensor for name, tensor in live.items()}
     applied = shirg_applied(model)
     shirg_settings = model.config.shirg_x if shirg_x is None else shirg_x.to_dict()
-    expected = _expected(model, config, coordinates=applied and model.config.shirg_x["coordinates"])
+    ranks = lora_ranks(model, config, coordinates=applied and model.config.shirg_x["coordinates"])
+    expected = _expected(model, config, ranks)
     _check_fit("the model's", expected, {name: state[name] for name in state if _is_held(name, config)})
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -115,28 +117,55 @@ def load_adapter(
         ValueError: if it is broken, belongs to another base, or its tensors do not fit its settings.
         RuntimeError: if the model has SHIRG-X or LoRA already.
     """
-    settings = AdapterSettings.read(directory)
-    chosen = settings.choose_shirg(shirg_x)
+    adapter = AdapterSettings.read(directory)
+    if merge:
+        return merge_into(model, adapter, shirg_x=shirg_x, tokenizer=tokenizer)
+    with _put_on(model, adapter, shirg_x, tokenizer) as (handle, _):
+        prepare_trainable(model, adapter.trainable)
+        load_adapter_weights(model, directory)
+    return handle
+
+
+def merge_into(
+    model: LavidaForMaskedDiffusion,
+    adapter: AdapterSettings,
+    *,
+    shirg_x: ShirgXConfig | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> ShirgXHandle | None:
+    """As ``load_adapter`` with ``merge``, of an adapter whose settings have been read."""
+    with _put_on(model, adapter, shirg_x, tokenizer) as (handle, tensors):
+        _merge_tensors(model, tensors, adapter.trainable)
+    return handle
+
+
+@contextmanager
+def _put_on(
+    model: LavidaForMaskedDiffusion,
+    adapter: AdapterSettings,
+    shirg_x: ShirgXConfig | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> Iterator[tuple[ShirgXHandle | None, dict[str, Tensor]]]:
+    """SHIRG-X on the model, taken off again where the body fails, and the adapter's tensors, which fit them both."""
     if lora_layers(model):
         raise RuntimeError("the model has LoRA layers already; merge_adapter them first, or load the model anew")
-    _check_base(model, settings)
-    tensors = _read_tensors(settings.directory / WEIGHTS_FILE)
+    chosen = adapter.choose_shirg(shirg_x)
+    tensors = adapter.read_tensors()
+    _check_base(model, adapter)
     handle = None
     if chosen is not None:
-        weights = None if settings.shirg_x is None else settings.directory
+        weights = None if adapter.shirg_x is None else adapter.directory
         handle = apply_shirg_x(model, chosen, weights=weights, tokenizer=tokenizer)
     try:
-        _check_fit("the adapter's", _expected_by(model, settings), tensors)
-        if merge:
-            _merge_tensors(model, tensors, settings.trainable)
-        else:
-            prepare_trainable(model, settings.trainable)
-            load_adapter_weights(model, directory)
+        # By the adapter's own settings of SHIRG-X: the caller's may switch its coordinates off.
+        coordinates = adapter.shirg_x is not None and adapter.shirg_x.coordinates
+        ranks = lora_ranks(model, adapter.trainable, coordinates=coordinates)
+        _check_fit("the adapter's", _expected(model, adapter.trainable, ranks), tensors)
+        yield handle, tensors
     except BaseException:
         if handle is not None:
             handle.remove()
         raise
-    return handle
 
 
 @torch.no_grad()
@@ -146,21 +175,21 @@ def load_adapter_weights(model: LavidaForMaskedDiffusion, directory: str | Path)
     Raises:
         FileNotFoundError, ValueError: as ``load_adapter``; also if the model was prepared in another way.
     """
-    settings = AdapterSettings.read(directory)
-    _check_base(model, settings)
+    adapter = AdapterSettings.read(directory)
+    _check_base(model, adapter)
     for name, layer in lora_layers(model).items():
         # The scale was a product of alpha and rank divided by the rank, which rounds.
-        if not math.isclose(layer.scaling["default"], settings.trainable.alpha_per_rank, rel_tol=1e-9):
+        if not math.isclose(layer.scaling["default"], adapter.trainable.alpha_per_rank, rel_tol=1e-9):
             raise ValueError(
                 f"{name} was prepared with another alpha_per_rank than the adapter's "
-                f"{settings.trainable.alpha_per_rank}; prepare the model with the adapter's settings"
+                f"{adapter.trainable.alpha_per_rank}; prepare the model with the adapter's settings"
             )
-    tensors = _read_tensors(settings.directory / WEIGHTS_FILE)
-    if settings.shirg_x is not None:
-        own = shirg_weights.read_weights(settings.directory)
+    tensors = adapter.read_tensors()
+    if adapter.shirg_x is not None:
+        own = shirg_weights.read_weights(adapter.directory)
         tensors |= {f"{_SHIRG}{name}": tensor for name, tensor in own.items()}
     state = {_plain(name): tensor for name, tensor in model.state_dict().items()}
-    wanted = {name: tuple(state[name].shape) for name in state if _is_held(name, settings.trainable)}
+    wanted = {name: tuple(state[name].shape) for name in state if _is_held(name, adapter.trainable)}
     wanted |= {name: tuple(state[name].shape) for name in _shirg_names(state)}
     _check_fit("the adapter's", wanted, tensors)
     for name, tensor in tensors.items():
@@ -204,21 +233,13 @@ def _add_product(linear: nn.Module, first: Tensor, second: Tensor, scale: float)
     weight.data.copy_(weight.data.float() + change)
 
 
-def _expected_by(model: LavidaForMaskedDiffusion, settings: AdapterSettings) -> dict[str, tuple[int, ...]]:
-    # By the adapter's own settings of SHIRG-X: a caller's may switch its coordinates off.
-    coordinates = settings.shirg_x is not None and settings.shirg_x.coordinates
-    return _expected(model, settings.trainable, coordinates=coordinates)
-
-
 def _expected(
-    model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool
+    model: LavidaForMaskedDiffusion, config: TrainableConfig, ranks: Mapping[str, int]
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of ``adapter.safetensors`` for a model and what was trained of it."""
-    if config.scope == "projector":
-        whole = {name: model.get_parameter(name) for name in _trained_in_full(model, config)}
-        return {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in whole.items()}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, rank in lora_ranks(model, config, coordinates=coordinates).items():
+    """Names and shapes of ``adapter.safetensors`` for a model and what was trained of it, by LoRA of these ranks."""
+    whole = {name: model.get_parameter(name) for name in _trained_in_full(model, config)}
+    shapes = {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in whole.items()}
+    for name, rank in ranks.items():
         layer = model.get_submodule(name)
         linear = getattr(layer, "base_layer", layer)
         shapes[f"{name}.lora_A.weight"] = (rank, linear.in_features)
@@ -250,15 +271,15 @@ def _shirg_names(state: Mapping[str, Tensor]) -> Iterator[str]:
             yield name
 
 
-def _check_base(model: LavidaForMaskedDiffusion, settings: AdapterSettings) -> None:
+def _check_base(model: LavidaForMaskedDiffusion, adapter: AdapterSettings) -> None:
     state = {_plain(name): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name}
     found = Fingerprint.of(
         state,
         vision_layers=model.get_vision_tower().config.num_hidden_layers,
-        trained=_trained_in_full(model, settings.trainable),
+        trained=_trained_in_full(model, adapter.trainable),
         name=str(model.config.name_or_path or ""),
     )
-    settings.base.check(found, f"the adapter {settings.directory}")
+    adapter.base.check(found, f"the adapter {adapter.directory}")
 
 
 def _check_fit(whose: str, wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> None:
@@ -271,11 +292,6 @@ def _check_fit(whose: str, wanted: Mapping[str, tuple[int, ...]], tensors: Mappi
     ]
     if problems:
         raise ValueError(f"{whose} tensors do not fit its training settings: {'; '.join(problems)}")
-
-
-def _read_tensors(file: Path) -> dict[str, Tensor]:
-    with opened(file) as stored:
-        return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

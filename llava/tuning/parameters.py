@@ -61,7 +61,7 @@ def prepare_trainable(model: LavidaForMaskedDiffusion, config: TrainableConfig) 
         raise ValueError(f"scope {config.scope!r} trains SHIRG-X, which is not applied; call apply_shirg_x first")
     with_coordinates = shirg_applied(model) and bool(model.config.shirg_x["coordinates"])
     # Before anything is changed, so that a wrong setting leaves the model as it was.
-    ranks = lora_ranks(model, config, coordinates=with_coordinates) if config.uses_lora else {}
+    ranks = lora_ranks(model, config, coordinates=with_coordinates)
     names = [name for name, _ in model.named_parameters()]
     full = {name for name in names if _trains_in_full(name, model, config, with_coordinates=with_coordinates)}
     reached = {group_of(name) for name in full} | {group_of(f"{layer}.") for layer in ranks}
@@ -136,11 +136,13 @@ def shirg_applied(model: LavidaForMaskedDiffusion) -> bool:
 
 
 def lora_ranks(model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coordinates: bool = True) -> dict[str, int]:
-    """The full name of every layer that a scope with LoRA adapts, and its rank.
+    """The full name of every layer that LoRA adapts, and its rank; none where the scope does without.
 
     Raises:
         ValueError: if one of ``projector_layers`` is no linear layer of this model.
     """
+    if not config.uses_lora:
+        return {}
     linear = [name.removeprefix("model.") for name, layer in model.named_modules() if _is_linear(layer)]
     known = [name for name in linear if name.startswith("mm_projector")]
     for layer in config.projector_layers:

@@ -1,11 +1,11 @@
-"""What an adapter says about itself, read without its tensors."""
+"""What an adapter says about itself, read without its tensors, and the tensors for whoever asks for them."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -14,6 +14,9 @@ from llava.tuning.fingerprint import Fingerprint
 from shirg.config import ShirgXConfig
 from shirg.parts import WEIGHTS_FILE as SHIRG_WEIGHTS_FILE
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 WEIGHTS_FILE = "adapter.safetensors"
 SETTINGS_FILE = "adapter.json"
 FORMAT_VERSION = 1
@@ -21,7 +24,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSettings:
-    """What an adapter says about itself; its tensors are not read."""
+    """What an adapter says about itself; its tensors are read when they are asked for."""
 
     directory: Path
     trainable: TrainableConfig
@@ -78,6 +81,16 @@ class AdapterSettings:
             with opened(self.directory / name):
                 pass
         return [self.directory / name for name in names]
+
+    def read_tensors(self) -> "dict[str, Tensor]":
+        """LoRA, and the projector where it was trained in full; SHIRG-X's weights lie beside them.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            ValueError: if it is broken.
+        """
+        with opened(self.directory / WEIGHTS_FILE) as stored:
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
 
     def choose_shirg(self, wanted: ShirgXConfig | None = None) -> ShirgXConfig | None:
         """The settings of SHIRG-X to run with: those wanted, else the adapter's own; None to run without.

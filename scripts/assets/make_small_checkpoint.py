@@ -12,12 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from llava.model.builder import load_pretrained_model
 from llava.pages import FAMILIES, STYLES
 from llava.serve.parser import Parser, positive, read_changes
-from llava.train.create import PATCH, SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
 from scripts.entry import run
 
 TEXT_STYLES = ("shapes", "typed", "typed_full", "large_print", "full")
@@ -42,7 +38,14 @@ def build_parser() -> Parser:
 
 
 def make(args: argparse.Namespace) -> None:
-    config = SmallModelConfig.from_dict(read_changes(args.set))
+    changes = read_changes(args.set)
+
+    import torch
+
+    from llava.model.builder import load_pretrained_model
+    from llava.train.create import PATCH, SmallModelConfig, build_tokenizer, create_model, drawn_views, page_texts
+
+    config = SmallModelConfig.from_dict(changes)
     if args.side < PATCH:
         raise ValueError(f"--side must be at least {PATCH}, the side of a patch, got {args.side}")
     tower = None if args.tower is None else load_pretrained_model(args.tower, torch_dtype="float32")[1]

@@ -97,9 +97,8 @@ class TestAnswer:
         assert str(answer) == answer.text
         assert str(filled) == filled.text
         for shown in (answer, filled, encoded, session, answer.prefix, stock, stock.ask(page, QUESTION)):
-            assert re.fullmatch(r"(Answer|EncodedImage|Filled|Session|VisualPrefix)\(.{3,200}\)", repr(shown)), repr(
-                shown
-            )
+            kinds = "Answer|Filled|EncodedImage|Session|VisualPrefix"
+            assert re.fullmatch(rf"({kinds})\(.{{3,200}}\)", repr(shown)), repr(shown)
         assert repr(answer).startswith(f"Answer({answer.text[:5]!r}"[:-1])
         assert f"confidence={answer.confidence:.2f}" in repr(answer)
         assert "budget=64" in repr(answer)

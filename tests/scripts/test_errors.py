@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import runpy
 import shutil
@@ -123,6 +124,30 @@ def test_the_scripts_of_commands_help_as_these_do(start: Start, name: str, comma
     assert f"python -m scripts.{name}" in importlib.import_module(f"scripts.{name}").__doc__
 
 
+WITHOUT_TORCH = """
+import contextlib, importlib, io, json, sys
+for name, module in json.load(sys.stdin).items():
+    for word in ("--help", "--nope"):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            try:
+                code = importlib.import_module(module).main([word])
+            except SystemExit as ended:
+                code = ended.code
+        heavy = {"torch", "transformers", "jaxtyping"} & set(sys.modules)
+        assert not heavy, (name, word, heavy)
+        assert code == (2 if word == "--nope" else 0), (name, word, code, printed.getvalue())
+"""
+
+
+def test_neither_help_nor_a_wrong_argument_waits_for_torch() -> None:
+    names = json.dumps({name: MODULES[name] for name in [*SCRIPTS, *COMMANDS]})
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, input=names, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 class TestRun:
     @pytest.fixture
     def parser(self) -> Parser:
@@ -147,7 +172,7 @@ class TestRun:
     def test_bad_input_is_one_line(
         self, parser: Parser, capsys: pytest.CaptureFixture[str], error: Exception, line: str
     ) -> None:
-        assert run(parser, self.fail(error), [], also=(MemoryError,)) == 2
+        assert run(parser, self.fail(error), []) == 2
         assert capsys.readouterr().err.startswith(f"script: {line}")
 
     def test_an_error_of_the_program_keeps_its_traceback(self, parser: Parser) -> None:

@@ -76,6 +76,25 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
         assert word in shown.replace("\n", "")
 
 
+def test_without_a_directory_results_go_to_one_named_after_what_was_asked(
+    call: Call,
+    refuse: Refuse,
+    quick: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown, err = call("eval", *QUESTIONS, "--method", "ink", "--budget", "48")
+    assert err == "lavida: the results go to runs/entitygrid-ink; --out DIR puts them elsewhere\n"
+    assert "the results are in runs/entitygrid-ink" in shown
+    assert {file.name for file in (tmp_path / "runs" / "entitygrid-ink").iterdir()} == FILES
+    words = ["eval", *QUESTIONS, "--method", "ink", "--budget", "32", "--model", str(quick)]
+    assert main(words) == 2
+    assert "runs/entitygrid-ink holds results of another setting" in capsys.readouterr().err
+    assert "there is no benchmark '../x'" in refuse("--benchmark", "../x")
+
+
 def test_several_budgets_write_a_directory_each_and_compare(
     call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,7 +236,6 @@ def test_the_bundled_model_says_what_it_reads() -> None:
 
 def test_what_is_missing_is_named(refuse: Refuse, tmp_path: Path) -> None:
     assert refuse("--out", tmp_path).startswith("--benchmark is missing")
-    assert refuse("--benchmark", "docpage").startswith("--out is missing")
     (tmp_path / "file").write_text("")
     assert refuse(*QUESTIONS, "--out", tmp_path / "file").endswith("file is a file; give a directory")
     assert "give at least two" in refuse("--compare", tmp_path)

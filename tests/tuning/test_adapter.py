@@ -158,7 +158,7 @@ def test_settings_can_be_overridden_when_loading(tiny_checkpoint, expanded):
     handle = load_adapter(loaded[1], expanded[0], merge=True, shirg_x=wanted)
     assert handle.config == wanted
     other = fresh(tiny_checkpoint)
-    with pytest.raises(ValueError, match="mode: stock"):
+    with pytest.raises(ValueError, match="was trained with SHIRG-X"):
         load_adapter(other[1], expanded[0], merge=True, shirg_x=wanted.replace(mode="stock"))
 
 
