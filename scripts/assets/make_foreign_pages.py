@@ -18,6 +18,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from scripts.assets.foreign.words import Words
 from scripts.entry import run
 
 SEED = 20
+LARGE = 1.4
+"""How many times larger than the others the sheet of a layout's third page is, and its print smaller."""
 TEMPLATES = Path(__file__).parent / "foreign" / "templates"
 _TEX = str.maketrans({**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\u2212": "--", "~": "\\textasciitilde{}"})
 
@@ -39,13 +42,19 @@ _TEX = str.maketrans({**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\u2212": "--
 def make_page(layout: Layout, number: int) -> tuple[bytes, Draft]:
     """The PDF of one page and what is asked about it; every number is another page, the same each time."""
     draft = layout.write(Words(f"{SEED} {layout.program} {layout.name} {number}"))
+    if number > 1:  # one page of each layout is enough to ask in vain about
+        draft = replace(draft, asks=tuple(ask for ask in draft.asks if ask.answer != ABSENT))
     if draft.draw is not None:
         return draft.draw(), draft
-    return slimmed(without_dates(PROGRAMS[layout.program](_filled(layout.template, draft)))), draft
+    source = _filled(layout.template, draft, LARGE if number > 2 else 1)
+    return slimmed(without_dates(PROGRAMS[layout.program](source))), draft
 
 
-def _filled(template: str, draft: Draft) -> str:
-    """A template's text with the page's words; TeX has braces of its own, so that its marks are others."""
+def _filled(template: str, draft: Draft, sheet: float) -> str:
+    """A template's text with the page's words, on a sheet so many times larger than usual.
+
+    TeX and typst have braces of their own, so that the marks in their templates are others.
+    """
     import jinja2
 
     ending = template.rpartition(".")[2]
@@ -60,7 +69,7 @@ def _filled(template: str, draft: Draft) -> str:
         marks |= {"comment_start_string": "<!", "comment_end_string": "!>"}
     room = jinja2.Environment(autoescape=ending in ("html", "fodt", "fods"), undefined=jinja2.StrictUndefined, **marks)
     room.filters["tex"] = lambda text: str(text).translate(_TEX)
-    return room.from_string((TEMPLATES / template).read_text(encoding="utf-8")).render(**draft.words)
+    return room.from_string((TEMPLATES / template).read_text(encoding="utf-8")).render(sheet=sheet, **draft.words)
 
 
 def note_page(

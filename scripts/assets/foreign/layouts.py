@@ -12,10 +12,19 @@ Write = Callable[[Words], Draft]
 _ENDINGS = {"chromium": "html", "typst": "typ", "latex": "tex", "groff": "ms"}
 
 
+_LOOSE = ("invoice", "statement", "letter", "product_sheet", "boxed_form", "price_list", "menu", "recipe")
+"""Pages that can stand on larger sheets too, in smaller print."""
+
+
 def _by(program: str, name: str, split: str, write: Write, template: str = "") -> Layout:
     ending = _ENDINGS.get(program)
     return Layout(
-        name=name, program=program, split=split, write=write, template=f"{name}.{ending}" if ending else template
+        name=name,
+        program=program,
+        split=split,
+        write=write,
+        template=f"{name}.{ending}" if ending else template,
+        pages=3 if name in _LOOSE else 2,
     )
 
 

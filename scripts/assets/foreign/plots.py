@@ -23,9 +23,15 @@ _FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral", "DejaVu Sans Mono")
 """Those that come with matplotlib, so that it draws the same everywhere."""
 
 
-def _drawn(words: Words, size: tuple[int, int], sheet: str, paint: Callable[[Any], None]) -> Callable[[], bytes]:
+def _drawn(
+    words: Words,
+    size: tuple[int, int],
+    sheet: str,
+    paint: Callable[[Any], None],
+    sizes: tuple[int, ...] = (11, 14, 18),
+) -> Callable[[], bytes]:
     """What draws a figure of this many points, which are pixels of the view, in one of matplotlib's own styles."""
-    print_size, font = words.choice((14, 16, 18)), words.choice(_FONTS)
+    print_size, font = words.choice(sizes), words.choice(_FONTS)
 
     def draw() -> bytes:
         import matplotlib
@@ -188,7 +194,7 @@ def pie(words: Words) -> Draft:
         ask_title(chart),
         absent_ask("What share do others have?", "others", "other"),
     )
-    return Draft(draw=_drawn(words, (600, 560), "default", paint), asks=asks)
+    return Draft(draw=_drawn(words, (600, 560), "default", paint, (24, 28)), asks=asks)
 
 
 def scatter(words: Words) -> Draft:

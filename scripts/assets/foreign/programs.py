@@ -75,7 +75,7 @@ def groff(source: str) -> bytes:
         folder = Path(name)
         made = _call(["groff", "-k", "-t", "-ms", "-Tpdf", "-P-p6.2i,6.5i"], folder, text=source)
         (folder / "plain.pdf").write_bytes(made)
-        _call(["gs", "-q", "-sDEVICE=pdfwrite", "-dEmbedAllFonts=true", "-o", "page.pdf", "plain.pdf"], folder)
+        _call(["gs", "-q", "-sDEVICE=pdfwrite", "-dPDFSETTINGS=/prepress", "-o", "page.pdf", "plain.pdf"], folder)
         return (folder / "page.pdf").read_bytes()
 
 
