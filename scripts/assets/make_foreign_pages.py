@@ -9,8 +9,9 @@ Needs programs that nothing else here needs. On Debian, as root:
     scripts/assets/install_print.sh runs/pdfs      # the faces of type
     pip install jinja2 pikepdf typst vl-convert-python
 
-The same versions of all of them give the same pages: seeds are fixed and dates are left out. Where an answer and what
-the question names stand is read off the finished page by PDFium; a page on which they are not printed is an error.
+The same versions of all of them give the same pages: seeds are fixed and dates are left out; only Vega's files may
+differ, in the order of their parts. Where an answer and what the question names stand is read off the finished
+page by PDFium; a page on which they are not printed is an error.
 """
 
 import argparse
