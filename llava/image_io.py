@@ -65,8 +65,10 @@ def load_image(path: str | PathLike[str]) -> Image.Image:
         return decode_image(file, str(path))
 
 
-def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Image.Image]:
-    """The pages of a PDF, rendered to ``PDF_LONG_SIDE``, or the one picture of an image file; all in mode RGB.
+def load_pages(
+    path: str | PathLike[str], *, page: int | None = None, long_side: int = PDF_LONG_SIDE
+) -> list[Image.Image]:
+    """The pages of a PDF, rendered to ``long_side`` pixels, or the one picture of an image file; all in mode RGB.
 
     ``page`` counts from 1 and asks for that page alone; without it all pages come back.
 
@@ -76,7 +78,7 @@ def load_pages(path: str | PathLike[str], *, page: int | None = None) -> list[Im
             than ``MAX_PDF_PAGES`` pages and none is named (a silent cut would answer from half a document).
     """
     with open_file(path) as file:
-        return _read_pages(file, str(path), page)
+        return _read_pages(file, str(path), page, long_side)
 
 
 def read_page(file: BinaryIO, name: str, page: int | None = None) -> Image.Image:
@@ -90,10 +92,10 @@ def read_page(file: BinaryIO, name: str, page: int | None = None) -> Image.Image
     return _read_pages(file, name, 1 if page is None else page)[0]
 
 
-def _read_pages(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:
+def _read_pages(file: BinaryIO, name: str, page: int | None, long_side: int = PDF_LONG_SIDE) -> list[Image.Image]:
     if _is_pdf(_head(file)):
         with _PDFIUM_LOCK:
-            return _render_pdf(file, name, page)
+            return _render_pdf(file, name, page, long_side)
     if page not in (None, 1):
         raise _refusal(name, f"it is a single image and has no page {page}", "leave the page out")
     return [decode_image(file, name)]
@@ -327,7 +329,7 @@ def _open_pdf(file: BinaryIO, name: str) -> pypdfium2.PdfDocument:
         raise _refusal(name, *_explain_pdf_error(file)) from error
 
 
-def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image]:
+def _render_pdf(file: BinaryIO, name: str, page: int | None, long_side: int) -> list[Image.Image]:
     with _open_pdf(file, name) as document:
         count = len(document)
         if page is not None and not 1 <= page <= count:
@@ -337,7 +339,7 @@ def _render_pdf(file: BinaryIO, name: str, page: int | None) -> list[Image.Image
             raise _refusal(name, fault, "name one page")
         document.init_forms()  # what people typed into a form is drawn only with this
         numbers = range(1, count + 1) if page is None else [page]
-        return [_render_page(document, number, name) for number in numbers]
+        return [_render_page(document, number, name, long_side) for number in numbers]
 
 
 def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
@@ -355,7 +357,7 @@ def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
     return "the PDF is damaged", "download or export it again"
 
 
-def _render_page(document: pypdfium2.PdfDocument, number: int, name: str) -> Image.Image:
+def _render_page(document: pypdfium2.PdfDocument, number: int, name: str, long_side: int) -> Image.Image:
     import pypdfium2
 
     try:
@@ -363,6 +365,6 @@ def _render_page(document: pypdfium2.PdfDocument, number: int, name: str) -> Ima
     except pypdfium2.PdfiumError as error:
         raise _refusal(name, f"page {number} of the PDF is damaged", "choose another page") from error
     width, height = sheet.get_size()
-    scale = PDF_LONG_SIDE / max(width, height)
+    scale = long_side / max(width, height)
     _check_size((math.ceil(width * scale), math.ceil(height * scale)), f"{name}, page {number}")
     return sheet.render(scale=scale).to_pil().convert("RGB")

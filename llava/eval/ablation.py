@@ -52,7 +52,7 @@ class BenchmarkChoice(Settings):
         benchmark = find_benchmark(self.name)
         if self.questions is not None:
             self.check_count("questions", 1)
-        elif benchmark.hub is None:
+        elif benchmark.styles:
             raise ValueError(f"{self.name} has questions without end; say how many")
         object.__setattr__(self, "style", benchmark.style if self.style is None else self.style)
         object.__setattr__(self, "split", benchmark.splits[0] if self.split is None else self.split)

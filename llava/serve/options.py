@@ -214,8 +214,8 @@ def _add_evaluation(parser: Parser) -> None:
     asked.add_argument(
         "--benchmark",
         metavar="NAME",
-        help="chartqa, docvqa, textvqa, infovqa or ocrbench; or of drawn pages: entitygrid, chartpage, docpage or "
-        "captionpage",
+        help="foreign, chartqa, docvqa, textvqa, infovqa or ocrbench; or of drawn pages: entitygrid, chartpage, "
+        "docpage or captionpage",
     )
     asked.add_argument(
         "--data", metavar="DIR|HUB_ID", help="where the data set is (default: its name on the hub); not of drawn pages"

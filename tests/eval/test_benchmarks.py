@@ -53,7 +53,7 @@ class TestBenchmarks:
         assert len(set(ids)) == 2 * len(STYLES)
 
     def test_the_right_answer_scores_full_and_a_wrong_one_nothing(self) -> None:
-        for benchmark in (each for each in BENCHMARKS.values() if each.hub is None):
+        for benchmark in (each for each in BENCHMARKS.values() if each.styles):
             (sample,) = islice(benchmark.samples(split="test", style="shapes", questions=1), 1)
             right = benchmark.score(sample.golds[0], sample.golds)
             assert right == dict.fromkeys(benchmark.metrics, 1.0)
@@ -65,6 +65,7 @@ class TestBenchmarks:
             "chartpage": ("relaxed_accuracy", "exact_match"),
             "docpage": ("anls", "exact_match"),
             "captionpage": ("token_f1", "exact_match"),
+            "foreign": ("anls", "exact_match"),
             "chartqa": ("relaxed_accuracy", "exact_match"),
             "docvqa": ("anls", "exact_match"),
             "textvqa": ("vqa_accuracy", "exact_match"),
@@ -74,7 +75,7 @@ class TestBenchmarks:
 
     def test_data_sets_are_asked_whole_and_drawn_pages_500_questions(self) -> None:
         for benchmark in BENCHMARKS.values():
-            assert (benchmark.questions, benchmark.style) == ((None, None) if benchmark.hub else (500, "full"))
+            assert (benchmark.questions, benchmark.style) == ((500, "full") if benchmark.styles else (None, None))
 
     @pytest.mark.parametrize(
         ("wrong", "message"),

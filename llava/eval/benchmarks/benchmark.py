@@ -60,7 +60,7 @@ class Benchmark:
     questions: int | None = None
     """So many unless another number is asked for; None for all."""
     hub: str | None = None
-    """The repository that is read unless other data is named; None where pages are drawn."""
+    """The repository that is read unless other data is named; None where pages are drawn or lie here."""
     by_kind: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Metrics that judge some kind of question in their own way."""
     corpus_metrics: tuple[str, ...] = ()
@@ -79,7 +79,8 @@ class Benchmark:
         if self.styles and style not in self.styles:
             raise ValueError(f"{self.name} has no style {style!r}; use one of {', '.join(self.styles)}")
         if data is not None and self.hub is None:
-            raise ValueError(f"{self.name} is drawn and reads no data; leave {data!r} out")
+            how = "is drawn" if self.styles else "has its pages with it"
+            raise ValueError(f"{self.name} {how} and reads no data; leave {data!r} out")
 
     def open(self, *, split: str, style: str | None = None, data: str | None = None) -> Iterable[BenchmarkSample]:
         """All samples, to be gone through any number of times; those of drawn pages have no end and no length.

@@ -1,6 +1,7 @@
 """What models are asked: named sets of questions about pages, each with the metrics that judge it.
 
-Some draw their pages, without end; some read public data sets. Another one is one more entry of ``BENCHMARKS``.
+Some draw their pages, without end; one has its pages with it; some read public data sets. Another one is one more entry
+of ``BENCHMARKS``.
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from types import MappingProxyType
 
 from llava.eval.benchmarks.benchmark import Benchmark
 from llava.eval.benchmarks.drawn import drawn_benchmark
+from llava.eval.benchmarks.foreign import FOREIGN
 from llava.eval.benchmarks.public import REAL_BENCHMARKS
 from llava.pages import FAMILIES
 from llava.pages.wordings import CAPTIONS
@@ -20,6 +22,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             drawn_benchmark("chartpage", ("chart_page",), "relaxed_accuracy", corpus_metrics=("cider",)),
             drawn_benchmark("docpage", ("doc_page",), "anls"),
             drawn_benchmark("captionpage", tuple(FAMILIES), "token_f1", kinds=CAPTIONS, corpus_metrics=("cider",)),
+            FOREIGN,
             *REAL_BENCHMARKS,
         )
     }

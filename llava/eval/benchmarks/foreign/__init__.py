@@ -1,0 +1,63 @@
+"""Pages that other software made: no code that draws training pages had a part in them.
+
+They lie here as PDFs, with ``questions.json``; ``scripts/assets/make_foreign_pages.py`` made both with a browser, an
+office, typesetters and tools for charts. The splits share no layout.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
+from llava.image_io import load_pages
+
+FOLDER = Path(__file__).parent
+LONG_SIDE = 1344
+"""Pixels of a rendered page's longer side: twice those of the view, so that print is scaled down and stays sharp."""
+
+
+@cache
+def read_notes() -> dict[str, Any]:
+    """``pages`` by name: program, layout, split, the middle height of an em in pixels of a view of 672, and width over
+    height; and ``questions`` in their order, with boxes from 0 to 1 of the page."""
+    notes: dict[str, Any] = json.loads((FOLDER / "questions.json").read_text(encoding="utf-8"))
+    return notes
+
+
+class ForeignSamples:
+    """The questions of one split; a page is rendered whenever its image is asked for."""
+
+    def __init__(self, split: str) -> None:
+        notes = read_notes()
+        self._asked = [asked for asked in notes["questions"] if notes["pages"][asked["page"]]["split"] == split]
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def __iter__(self) -> Iterator[BenchmarkSample]:
+        for asked in self._asked:
+            yield BenchmarkSample(
+                id=f"foreign/{asked['id']}",
+                page=f"foreign/{asked['page']}",
+                kind=asked["kind"],
+                question=asked["question"],
+                golds=tuple(asked["answers"]),
+                image=partial(render, asked["page"]),
+                evidence=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in asked["evidence"]),
+            )
+
+
+def render(page: str) -> Image.Image:
+    """The picture of a page, ``LONG_SIDE`` pixels long."""
+    return load_pages(FOLDER / f"{page}.pdf", long_side=LONG_SIDE)[0]
+
+
+def _read(split: str, style: str | None, data: str | None) -> ForeignSamples:
+    return ForeignSamples(split)
+
+
+FOREIGN = Benchmark(name="foreign", metrics=("anls", "exact_match"), splits=("test", "validation"), read=_read)
