@@ -58,22 +58,24 @@ def render(record: Mapping[str, Any]) -> str:
 
 
 def overview_table(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Quality and cost: a line per row at its first budget, with exact match per benchmark, tokens and milliseconds."""
+    """Quality and cost: a line per row at its first budget, with the tokens it shows and its exact match per benchmark.
+
+    Tokens, and no times: those depend on what else the machine did.
+    """
     return "\n".join(_overview(cells))
 
 
 def _overview(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     benchmarks = list(dict.fromkeys(each["benchmark"] for each in cells))
-    yield f"| visual tokens | number | {' | '.join(benchmarks)} | choosing and answering |"
-    yield f"| --- | ---: | {' | '.join('---:' for _ in benchmarks)} | ---: |"
+    yield f"| way to choose | visual tokens | {' | '.join(benchmarks)} |"
+    yield f"| --- | ---: | {' | '.join('---:' for _ in benchmarks)} |"
     for row in dict.fromkeys(each["row"] for each in cells):
         own = [each for each in cells if each["row"] == row]
         first = [next((each for each in own if each["benchmark"] == name), None) for name in benchmarks]
         known = [each for each in first if each is not None]
         tokens = sum(each["tokens"] for each in known) / len(known)
-        milliseconds = sum(each["milliseconds"] for each in known) / len(known)
         scores = ["" if each is None else _score(each["metrics"]["exact_match"]) for each in first]
-        yield f"| {row} | {tokens:,.0f} | {' | '.join(scores)} | {milliseconds:,.0f} ms |"
+        yield f"| {row} | {tokens:,.0f} | {' | '.join(scores)} |"
 
 
 def _score(score: Mapping[str, float]) -> str:
