@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from llava.pages.chance import pick
+from llava.pages.chance import happens, pick
 from llava.pages.page import Box, PageQuestion
+from llava.pages.phrasing import mistype, put
 from llava.pages.style import PageStyle
 
 Maker = Callable[[str], PageQuestion | None]
@@ -25,10 +26,16 @@ class Asker:
         self, kind: str, answer: str, answer_boxes: Sequence[Box], evidence: Sequence[Box] = (), **parts: str
     ) -> PageQuestion:
         """A question in one of the wordings of its kind; ``parts`` fill the template."""
-        words = pick(self.rng, self.style.look.wordings[kind]).format(**parts)
+        style, rng = self.style, self.rng
+        free = style.free_wordings > 0 and happens(rng, style.free_wordings)
+        words = (put(rng, kind) if free else pick(rng, style.look.wordings[kind])).format(**parts)
+        if not free or happens(rng, 0.85):
+            words = words[0].upper() + words[1:]
+        if style.slips and happens(rng, style.slips):
+            words = mistype(rng, words, tuple(parts.values()))
         return PageQuestion(
             kind=kind,
-            question=words[0].upper() + words[1:],
+            question=words,
             answer=answer,
             answer_boxes=tuple(answer_boxes),
             evidence=tuple(evidence),

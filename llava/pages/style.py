@@ -44,6 +44,10 @@ class PageStyle:
     """What freely printed pages look like; None for pages on a raster of pixels."""
     wear: Wear = USUAL_WEAR
     """What happens to freely printed pages."""
+    free_wordings: float = 0.0
+    """Share of questions that are put in one of hundreds of ways, instead of in a wording of the look."""
+    slips: float = 0.0
+    """Share of questions with a slip of the keyboard."""
 
     def __post_init__(self) -> None:
         if not 6 <= self.print_size[0] <= self.print_size[1] or self.side < 9 * self.print_size[1]:
@@ -65,7 +69,8 @@ class PageStyle:
         """The style with the look of a split: one for ``shifted`` and ``wild``, another for all others."""
         shifted = split in ("shifted", "wild")
         looks = None if self.looks is None else replace(self.looks, held_out=shifted)
-        return replace(self, look=SHIFTED_LOOK if shifted else TRAIN_LOOK, looks=looks)
+        look, free = (SHIFTED_LOOK, 0.0) if shifted else (TRAIN_LOOK, self.free_wordings)
+        return replace(self, look=look, looks=looks, free_wordings=free)
 
 
 _SHAPES = PageStyle(
@@ -82,6 +87,7 @@ _SHAPES = PageStyle(
     lexicon=SMALL,
 )
 _TYPED = replace(_SHAPES, name="typed", side=336, cell=(34, 42), filled=True, num_questions=6, lexicon=SHORT)
+_PRINT = PageStyle(name="print", looks=Looks(), free_wordings=0.75, slips=0.06)
 STYLES: Mapping[str, PageStyle] = {
     "shapes": _SHAPES,
     "large_print": replace(
@@ -90,8 +96,8 @@ STYLES: Mapping[str, PageStyle] = {
     "typed": _TYPED,
     "typed_full": replace(_TYPED, name="typed_full", side=672, panels=4),
     "full": PageStyle(name="full"),
-    "print": PageStyle(name="print", looks=Looks()),
-    "print_small": PageStyle(name="print_small", looks=Looks(side=336, sizes=(9.0, 15.0))),
+    "print": _PRINT,
+    "print_small": replace(_PRINT, name="print_small", looks=Looks(side=336, sizes=(9.0, 15.0))),
 }
 """From the first rung to the last. Print of ``shapes``, ``typed`` and ``typed_full`` has one size, two characters to a
 patch of 14 pixels."""

@@ -16,6 +16,7 @@ from tests.print_helpers import bundled_faces
 
 TOTALS = {"Total", "Sum", "TOTAL", "Grand total", "Totals"}
 STYLE = replace(STYLES["print_small"], looks=Looks(side=331, sizes=(8.0, 11.0)), num_questions=9)
+STYLE = replace(STYLE, free_wordings=0, slips=0)
 ASKED = {"field", "fact", "cell", "row_with", "total", "below", "most", "rows", "describe"}
 
 
