@@ -8,7 +8,8 @@ from llava.pages import lexicon, names
 from llava.pages.asking import Asker
 from llava.pages.blocks import RasterFrame, draw_text
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.charts import TITLE_SIZE, Chart, draw_chart
+from llava.pages.chart import Chart
+from llava.pages.charts import TITLE_SIZE, draw_chart
 from llava.pages.page import Box, Page, PageQuestion
 from llava.pages.print_sheet import open_sheet
 from llava.pages.sheet import Sheet
@@ -16,7 +17,9 @@ from llava.pages.style import PageStyle
 
 _KINDS = ("bar", "grouped", "line", "pie")
 _CAPTIONS = {"bar": "a bar chart", "grouped": "a grouped bar chart", "line": "a line chart", "pie": "a pie chart"}
-_CAPTIONS["lying"] = "a bar chart"
+_CAPTIONS |= {"lying": "a bar chart", "sideways": "a bar chart"}
+_FREE_KINDS = (*_KINDS, "sideways", "sideways")
+"""Of freely printed pages."""
 
 
 def draw(rng: np.random.Generator, style: PageStyle) -> Page:
@@ -32,6 +35,10 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
     return sheet.finish(ChartQuestions(rng, style, charts).collect())
 
 
+def _kinds(style: PageStyle) -> tuple[str, ...]:
+    return _KINDS if style.looks is None else _FREE_KINDS
+
+
 def _draw_alone(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout: str, edge: int) -> Chart:
     """One chart over most of the page."""
     right, bottom, size = float(sheet.width - edge), float(sheet.height - edge), sheet.print_size
@@ -43,7 +50,7 @@ def _draw_alone(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout
         if happens(rng, 0.5):
             bottom = edge + (bottom - edge) * rng.uniform(0.45, 1.0)
     rectangle = (edge, edge, right, bottom)
-    return draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=pick(rng, _KINDS), size=size)
+    return draw_chart(sheet, rng, rectangle, layout=layout, title=title, kind=pick(rng, _kinds(style)), size=size)
 
 
 def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layout: str, edge: int) -> list[Chart]:
@@ -54,7 +61,7 @@ def _draw_panels(sheet: Sheet, rng: np.random.Generator, style: PageStyle, layou
     width = (sheet.width - 2 * edge - gap * (across - 1)) / across
     height = sheet.height * rng.uniform(0.27, 0.34)
     charts = []
-    kinds = [*sample(rng, _KINDS, 2), "grouped", pick(rng, ("grouped", "line", "bar"))]
+    kinds = [*sample(rng, _kinds(style), 2), "grouped", pick(rng, ("grouped", "line", "bar"))]
     titles = sample(rng, lexicon.TOPICS, 4)
     if style.looks is not None:
         titles = list(dict.fromkeys(_fitting(sheet, names.title(rng), width) for _ in range(between(rng, 2, 4))))

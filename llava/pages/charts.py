@@ -1,48 +1,24 @@
 """Charts: bars, grouped bars, lines and pies with axes, legends and tick labels, each drawn within a rectangle."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import cos, radians, sin
 
 import numpy as np
 
 from llava.pages.chance import between, happens, pick, sample
+from llava.pages.chart import Chart, Rectangle, color_single, draw_legend
 from llava.pages.page import HUES, Box
 from llava.pages.sheet import AnyFace, Sheet
-
-Rectangle = tuple[float, float, float, float]
+from llava.pages.sideways import draw_sideways
 
 TITLE_SIZE = 1.2
 """Of titles, in sizes of plain print."""
 
 
-@dataclass(kw_only=True)
-class Chart:
-    """What a chart says and where. A chart of one series calls it "" and its entries are the categories."""
-
-    kind: str
-    title: str = ""
-    title_box: Box | None = None
-    series: list[str]
-    categories: list[str]
-    values: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By series and category."""
-    unit: str = ""
-    """What follows a value in print."""
-    colors: dict[str, str] = field(default_factory=dict)
-    """Of the entries that a color stands for: series, or the categories of a single one."""
-    label_boxes: dict[str, Box] = field(default_factory=dict)
-    """Of the names of categories and series."""
-    color_boxes: dict[str, Box] = field(default_factory=dict)
-    """Of the swatch, bar or wedge that shows an entry's color."""
-    value_boxes: dict[tuple[str, str], tuple[Box, ...]] = field(default_factory=dict)
-    """The printed value; without one, the bar or point and the tick label it reaches."""
-
-
 def draw_chart(
     sheet: Sheet, rng: np.random.Generator, rectangle: Rectangle, *, layout: str, title: str, kind: str, size: float
 ) -> Chart:
-    """Draw a chart of a kind (``bar``, ``grouped``, ``line`` or ``pie``) with print of ``size`` pixels.
+    """Draw a chart of a kind (``bar``, ``grouped``, ``line``, ``pie`` or ``sideways``) with print of ``size`` pixels.
 
     ``layout`` is one of a look's ``chart_layouts``; a title that is not wanted is "".
     """
@@ -57,7 +33,9 @@ def draw_chart(
         )
         y0 += round(size * 1.7)
     inside = (x0, y0, x1, y1)
-    if kind == "pie":
+    if kind == "sideways":
+        draw_sideways(chart, sheet, rng, face, inside, layout)
+    elif kind == "pie":
         _draw_pie(chart, sheet, rng, face, inside, legend_left=layout in ("legend left", "legend bottom"))
     else:
         _draw_axes_chart(chart, sheet, rng, face, inside, layout)
@@ -119,7 +97,7 @@ def _draw_axes_chart(
         roomy = inside[2] - inside[0] > 200 and inside[3] - inside[1] > 9 * face.size + 7
         chart.series = sample(rng, sheet.lexicon.series, between(rng, 2, 3 if roomy else 2))
         chart.colors = dict(zip(chart.series, sample(rng, HUES, len(chart.series)), strict=True))
-        inside = _draw_legend(chart, sheet, face, inside, layout)
+        inside = draw_legend(chart, sheet, face, inside, layout)
     x0, y0, x1, y1 = inside
     top, base = y0 + face.size + 4, y1 - round(face.size * 1.4)
     # Each series of a category ends at a tick of its own where no values are printed.
@@ -130,14 +108,9 @@ def _draw_axes_chart(
     thin = slot * 0.8 / len(chart.series) if chart.kind != "line" else slot / len(chart.series)
     printed = step * num_ticks > 9 and thin > face.width(str(step * num_ticks)) + 1
     printed = printed and (chart.kind != "line" or len(chart.series) == 1) and happens(rng, 0.6)
-    for category in chart.categories:
-        if printed:
-            heights = (rng.permutation(step * num_ticks - 1)[: len(chart.series)] + 1).tolist()
-        else:
-            heights = ((rng.permutation(num_ticks)[: len(chart.series)] + 1) * step).tolist()
-        chart.values |= {(name, category): height for name, height in zip(chart.series, heights, strict=True)}
+    chart.choose_values(rng, step, num_ticks, printed=printed)
     if len(chart.series) == 1:
-        _color_single(chart, rng)
+        color_single(chart, rng)
     scale = (base - top) / (step * num_ticks)
     ticks: dict[int, Box] = {}
     for tick in range(num_ticks + 1):
@@ -193,36 +166,6 @@ def _draw_points(chart: Chart, sheet: Sheet, left: float, slot: float, to_y: Cal
             box = sheet.figure(x, y, size, "point", color, row=name or None, column=category)
             placed[name, category] = box, x, y - size / 2
     return placed
-
-
-def _draw_legend(chart: Chart, sheet: Sheet, face: AnyFace, inside: Rectangle, layout: str) -> Rectangle:
-    """Draw the legend at the side that the layout names, if there is room, and return what it leaves."""
-    x0, y0, x1, y1 = inside
-    swatch, line = round(face.size * 0.7), round(face.size * 1.4)
-    widths = [swatch + 4 + face.width(name) + face.size for name in chart.series]
-    beside = layout in ("legend right", "legend left") and max(widths) < 0.3 * (x1 - x0)
-    if beside:
-        left = x0 if layout == "legend left" else x1 - max(widths) + face.size
-        spots = [(left, y0 + face.size * 2 + line * index) for index in range(len(chart.series))]
-        inside = (x0 + max(widths), y0, x1, y1) if layout == "legend left" else (x0, y0, x1 - max(widths), y1)
-    else:
-        below = layout in ("legend bottom", "legend left")
-        starts = (x0 + x1 - sum(widths) + face.size) / 2 + np.cumsum([0, *widths[:-1]])
-        spots = [(float(start), y1 - 3 if below else y0 + face.size) for start in starts]
-        inside = (x0, y0, x1, y1 - line) if below else (x0, y0 + line, x1, y1)
-    for name, (x, wanted) in zip(chart.series, spots, strict=True):
-        base = sheet.base_line(wanted)
-        chart.color_boxes[name] = sheet.bar(x, base - swatch, x + swatch, base, "swatch", chart.colors[name], row=name)
-        chart.label_boxes[name] = sheet.text(x + swatch + 4, base, name, face, row=name)
-    return inside
-
-
-def _color_single(chart: Chart, rng: np.random.Generator) -> None:
-    """One color for all marks, or for up to eight bars one each."""
-    if chart.kind == "bar" and len(chart.categories) <= len(HUES) and happens(rng, 0.7):
-        chart.colors = dict(zip(chart.categories, sample(rng, HUES, len(chart.categories)), strict=True))
-    else:
-        chart.colors = {"": pick(rng, HUES)}
 
 
 def _fit_categories(

@@ -1,10 +1,12 @@
 """A sheet that is printed on freely: any face, any size, any place between the pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from llava.pages.faces import load_font
 from llava.pages.names import open_lexicon
-from llava.pages.page import Box, Mark, Page, PageQuestion
+from llava.pages.page import HUES, Box, Mark, Page, PageQuestion
 from llava.pages.sheet import AnyFace, RasterSheet, Sheet
 from llava.pages.style import PageStyle
 from llava.pages.theme import Theme, draw_theme
@@ -69,8 +71,9 @@ class PrintSheet(Sheet):
         return box
 
     def finish(self, questions: tuple[PageQuestion, ...]) -> Page:
-        """The page as it arrives."""
-        image = wear_down(self._rng, self._image, self._wear)
+        """The page as it arrives; one on which colors mean something keeps them."""
+        means = any(mark.color in HUES for mark in self._marks)
+        image = wear_down(self._rng, self._image, replace(self._wear, gray=0.0) if means else self._wear)
         return Page(image=image, paper=self.palette.paper, questions=questions, marks=tuple(self._marks))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from llava.eval.benchmarks.wild.tables import Records, real_records
 from llava.pages.chance import between, happens, pick, sample
-from llava.pages.charts import Chart
+from llava.pages.chart import Chart
 from llava.pages.glyphs import Face, load_face
 from llava.pages.looks import Palette, font_path
 from llava.pages.page import HUES
