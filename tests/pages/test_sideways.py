@@ -1,4 +1,4 @@
-"""Bars that lie: what they say is as long as they are drawn, and stands where it is said to stand; and colors that stay."""
+"""Bars that lie: what they say is as long as they are drawn and stands where it is said to; and colors that stay."""
 
 from collections import Counter
 from dataclasses import replace
