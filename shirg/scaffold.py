@@ -1,8 +1,29 @@
 """The coarse scale: a scaffold that always shows the whole page."""
 
+import torch
 from einops import reduce
 from jaxtyping import Float
 from torch import Tensor
+
+from shirg.coordinates import grid_boxes
+from shirg.tokens import DualScaleTokens
+
+
+def dual_scale(detail: Float[Tensor, "batch patches dim"], *, grid: int, scaffold_factor: int) -> DualScaleTokens:
+    """Sharp patches with the scaffold over them, as a tower sees a stretched page: all are candidates.
+
+    Raises:
+        ValueError: as ``pool_scaffold``.
+    """
+    batch, device = len(detail), detail.device
+    return DualScaleTokens(
+        detail=detail,
+        scaffold=pool_scaffold(detail, grid=grid, factor=scaffold_factor),
+        boxes=grid_boxes(grid, device=device).expand(batch, -1, -1),
+        scaffold_boxes=grid_boxes(grid // scaffold_factor, device=device).expand(batch, -1, -1),
+        candidates=torch.ones(batch, grid**2, dtype=torch.bool, device=device),
+        grid=grid,
+    )
 
 
 def pool_scaffold(

@@ -20,8 +20,8 @@ Group = tuple[Sample, ...]
 """Samples about the same images, which are then encoded once."""
 
 
-_TENSORS = ("prompts", "labels", "views")
-"""The entries of a batch that hold a tensor for each sample or view."""
+_TENSORS = ("prompts", "labels", "views", "patches")
+"""The entries of a batch that hold a tensor for each sample or image."""
 Packed = tuple[Tensor, list[int]] | list[Tensor]
 
 
@@ -47,13 +47,15 @@ class Batch:
     questions: tuple[Question | None, ...]
     """One per image of every sample, in the order of the placeholders."""
     image_index: tuple[int, ...]
-    """Which of ``views`` each placeholder shows."""
+    """Which image each placeholder shows."""
     sample_index: tuple[int, ...]
     """Which sample each placeholder belongs to."""
     views: tuple[Tensor, ...]
+    patches: tuple[Tensor, ...]
+    """Per image (patches, dim), where a tower has seen them already: then there are no views."""
     image_sizes: tuple[tuple[int, int], ...]
     truths: tuple[PageTruth | None, ...]
-    """Per entry of ``views``: what a drawn page knows about its patches."""
+    """Per image: what a drawn page knows about its patches."""
     page_questions: tuple[PageQuestion | None, ...]
     """Per sample."""
     pointers: tuple[Tensor | None, ...]
@@ -105,10 +107,12 @@ def make_batch(groups: Sequence[Group]) -> Batch:
     """The samples of all groups as one batch.
 
     Raises:
-        ValueError: if the samples of a group differ in their images, of which only the first sample's are encoded.
+        ValueError: if the samples of a group differ in their images, of which only the first sample's are encoded, or
+            only some images come as what a tower has seen.
     """
     samples = [sample for group in groups for sample in group]
     views: list[Tensor] = []
+    patches: list[Tensor] = []
     sizes: list[tuple[int, int]] = []
     truths: list[PageTruth | None] = []
     image_index: list[int] = []
@@ -116,19 +120,25 @@ def make_batch(groups: Sequence[Group]) -> Batch:
     questions: list[Question | None] = []
     number = 0
     for group in groups:
-        start = len(views)
+        start = len(sizes)
         views += group[0].views
+        patches += [] if group[0].patches is None else [group[0].patches]
         sizes += group[0].image_sizes
-        truths += [group[0].truth] * len(group[0].views)
+        count = group[0].num_images
+        truths += [group[0].truth] * count
         for sample in group:
-            if sample.image_sizes != group[0].image_sizes or len(sample.views) != len(group[0].views):
+            if sample.image_sizes != group[0].image_sizes or sample.num_images != count:
                 raise ValueError(
                     f"sample {sample.id} has other images than {group[0].id}; group samples by their images"
                 )
-            image_index += range(start, start + len(sample.views))
-            sample_index += [number] * len(sample.views)
-            questions += [sample.question] * len(sample.views)
+            image_index += range(start, start + count)
+            sample_index += [number] * count
+            questions += [sample.question] * count
             number += 1
+    if views and patches:
+        raise ValueError(
+            "a batch holds either views or what a tower has seen of them; some samples here have the other"
+        )
     return Batch(
         ids=tuple(sample.id for sample in samples),
         prompts=tuple(sample.input_ids for sample in samples),
@@ -137,6 +147,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         image_index=tuple(image_index),
         sample_index=tuple(sample_index),
         views=tuple(views),
+        patches=tuple(patches),
         image_sizes=tuple(sizes),
         truths=tuple(truths),
         page_questions=tuple(sample.page_question for sample in samples),

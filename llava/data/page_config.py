@@ -25,6 +25,8 @@ class PagesConfig(Settings):
     """Pages in an epoch."""
     questions: int = 2
     """At most so many questions of each page, chosen by the page's number."""
+    stored: str | None = None
+    """Folder that holds these pages as a frozen tower has seen them (``scripts.store_pages``); drawn anew without."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "families", tuple(self.families))
@@ -36,5 +38,7 @@ class PagesConfig(Settings):
             unknown = [value for value in values if value not in known]
             if unknown or not values:
                 raise ValueError(f"{name} must be of {', '.join(known)}, got {', '.join(map(str, unknown)) or 'none'}")
+        if self.stored is not None:
+            self.check_text("stored")
         for name, least in (("seed", 0), ("first", 0), ("pages", 1), ("questions", 1)):
             self.check_count(name, least)

@@ -32,6 +32,8 @@ class Sample:
     """(positions,) int64; ``IGNORE_INDEX`` everywhere but on the answer and its end-of-text padding."""
     views: tuple[Tensor, ...] = ()
     """Per image (views, 3, side, side) float32, as ``process_images`` makes them."""
+    patches: Tensor | None = None
+    """(patches, dim) what a frozen tower has seen of the one image, in place of its views."""
     image_sizes: tuple[tuple[int, int], ...] = ()
     """(width, height) of each image."""
     question: Question | None = None
@@ -44,6 +46,11 @@ class Sample:
     it; -1 for what stands nowhere. None for answers that are not read off as they are."""
     skipped: tuple[str, ...] = ()
     """Why records before this one could not be read; this sample takes their place."""
+
+    @property
+    def num_images(self) -> int:
+        """Images in the prompt."""
+        return len(self.views) if self.patches is None else 1
 
 
 @dataclass(frozen=True, kw_only=True)

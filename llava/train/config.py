@@ -9,6 +9,7 @@ from llava.data.page_config import PagesConfig
 from llava.data.real_sets import REAL_SETS
 from llava.train.arguments import check_trainer
 from llava.train.losses.config import LossConfig
+from llava.train.losses.registry import LOSSES
 from llava.tuning.config import TrainableConfig
 from shirg.config import ShirgXConfig
 from shirg.parts import PARTS
@@ -114,6 +115,7 @@ class TrainConfig(Settings):
         if self.images is not None and self.mixture is None:
             raise ValueError("images is the folder of a mixture, which is not given; leave it out")
         self._check_losses()
+        self._check_stored()
         self._check_budgets()
         check_trainer(self.trainer, own=_OWN)
 
@@ -129,6 +131,20 @@ class TrainConfig(Settings):
             raise ValueError(f"losses: {asked[0]} needs drawn pages; a mixture or a real set knows no places")
         if asked and self.shirg_x is None:
             raise ValueError(f"losses: {asked[0]} needs shirg_x, which is not given")
+
+    def _check_stored(self) -> None:
+        if self.pages is None or self.pages.stored is None:
+            return
+        if self.shirg_x is None:
+            raise ValueError("pages: stored keeps what SHIRG-X chooses from; give shirg_x, or leave it out")
+        running = [name for name in ("tower", "budget_head") if self.trainable.trains(name)]
+        if running:
+            raise ValueError(
+                f"pages: stored pages run no tower, so {running[0]} cannot train; list trainable.groups without it"
+            )
+        asked = [name for name in self.losses.active if LOSSES[name].runs_tower]
+        if asked:
+            raise ValueError(f"losses: {asked[0]} runs the tower, but pages are stored; set it to 0")
 
     def _check_budgets(self) -> None:
         for name in ("train_budgets", "validation_budgets"):

@@ -25,6 +25,7 @@ from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, P
 from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.losses.registry import LOSSES
 from llava.train.losses.relevance import noise_gate, relevance_loss, relevant_patches
+from llava.train.stored import encode_stored
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 
@@ -119,12 +120,10 @@ class TrainingModel(nn.Module):
             ValueError: if prompts, images and answers exceed the context. A relevance taught by attention or by the
                 gate reads every patch of an image, so there the images must fit whole.
         """
-        if self.handle is None or not batch.views:
+        if self.handle is None or not batch.image_sizes:
             return self._text_alone(batch, draws) if self.loss_config.denoising else {}
-        tower = self.lavida.get_vision_tower()
-        with record_input(tower.selected_layer) as given:
-            pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=draws.budget)
-        seen = PagesSeen(batch=batch, pages=pages, layer=tower.selected_layer, layer_input=given[0], lavida=self.lavida)
+        seen = self._see(batch, draws.budget)
+        pages = seen.pages
         parts = {name: loss(seen) for name, loss in self._of(PagesLoss).items()}
         if not self.loss_config.denoising:
             return parts
@@ -137,13 +136,26 @@ class TrainingModel(nn.Module):
             parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
         if draws.measurements:
             parts["budget"] = self._measure_budgets(batch, draws, pages)
-        return self._hang(parts, self._idle(pages, batch.views[0], projected=draws.gate))
+        return self._hang(parts, self._idle(pages, batch.views[0] if batch.views else None, projected=draws.gate))
+
+    def _see(self, batch: Batch, budget: int | None) -> PagesSeen:
+        """The pages of a batch, encoded now or once before."""
+        assert self.handle is not None
+        tower = self.lavida.get_vision_tower()
+        if batch.patches:
+            patches = to_device(torch.stack(batch.patches), self.lavida.device)
+            assert budget is not None
+            pages = encode_stored(self.handle, patches.to(self.lavida.dtype), budget=budget)
+            return PagesSeen(batch=batch, pages=pages, lavida=self.lavida)
+        with record_input(tower.selected_layer) as given:
+            pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=budget)
+        return PagesSeen(batch=batch, pages=pages, layer_input=given[0], lavida=self.lavida)
 
     def _text_alone(self, batch: Batch, draws: Draws) -> Parts:
         """What is learned without SHIRG-X's encoding: LaViDa's objective."""
         part, _, _ = self._denoise(draws, self._splice(batch, self._lavida_sequences(batch)))
         parts = {"denoising": part}
-        return parts if batch.views else self._hang(parts, self._blank_page())
+        return parts if batch.image_sizes else self._hang(parts, self._blank_page())
 
     def _answer(self, seen: PagesSeen, rows: EncodedPages, draws: Draws) -> Parts:
         """The denoising loss on selected tokens, and the losses on how it came about."""
@@ -173,15 +185,17 @@ class TrainingModel(nn.Module):
             return self.lavida.encode_images([view], [(side, side)])[0].float().sum()
         return self._idle(self.handle.encode_pages([view], [(side, side)], budget=1), view, projected=True)
 
-    def _idle(self, pages: EncodedPages, view: Tensor, *, projected: bool) -> Tensor:
+    def _idle(self, pages: EncodedPages, view: Tensor | None, *, projected: bool) -> Tensor:
         """A number that depends on what not every step trains: the budget head, the relevance, and if asked what
         is read from projected tokens.
 
-        Only the first of ``pages`` is looked at, whose view (1, 3, side, side) is given.
+        Only the first of ``pages`` is looked at, whose view (1, 3, side, side) is given unless it was encoded before.
         """
         assert self.handle is not None
         page = pages.gather([0])
-        total = self.handle.budget_logits(to_device(view, self.lavida.device)).float().sum()
+        total = torch.zeros((), device=self.lavida.device)
+        if view is not None:
+            total = total + self.handle.budget_logits(to_device(view, self.lavida.device)).float().sum()
         if self.learns_relevance:
             words, mask = self.handle.word_embeddings([Question(ids=(0,))])
             detail = page.dual.detail.detach()

@@ -31,6 +31,7 @@ from llava.train.export import Export
 from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
 from llava.train.stability import StabilityCallback
+from llava.train.stored import stored_pages
 from llava.train.trainer import MaskedDiffusionTrainer
 from llava.train.validation import Validation
 from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
@@ -188,6 +189,8 @@ def read_records(config: TrainConfig) -> RecordStore:
 def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -> Dataset:
     tokenizer, model, image_processor, _ = loaded
     draw_gap(config.infill, model.config.infill_token_id)  # refuses a model without the token before the first step
+    if config.pages is not None and config.pages.stored is not None:
+        return stored_pages(config, model, tokenizer)
     if config.pages is not None:
         return PageDataset(
             config.pages,

@@ -9,6 +9,7 @@ Axis names: batch (views), patches (row by row), dim (vision width), heads.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +22,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 from llava.image_processor import SigLipImageProcessor
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
-from shirg.coordinates import grid_boxes
-from shirg.scaffold import pool_scaffold
+from shirg.scaffold import dual_scale
 from shirg.tokens import DualScaleTokens
 
 
@@ -209,7 +209,6 @@ class SigLipVisionTower(nn.Module):
             )
         with record_input(self.selected_layer) as given:
             detail = self(pixel_values)
-        batch = len(detail)
         attention = values = None
         if attention_layer == "selected":
             attention = _attention_received(self.selected_layer, given[0])
@@ -219,17 +218,8 @@ class SigLipVisionTower(nn.Module):
                 attention = _attention_received(self._layer(-1), before_last)
             if with_values:
                 values = self._value_embeddings(before_last)
-        cells = grid // scaffold_factor
-        return DualScaleTokens(
-            detail=detail,
-            scaffold=pool_scaffold(detail, grid=grid, factor=scaffold_factor),
-            boxes=grid_boxes(grid, device=detail.device).expand(batch, -1, -1),
-            scaffold_boxes=grid_boxes(cells, device=detail.device).expand(batch, -1, -1),
-            candidates=torch.ones(batch, grid**2, dtype=torch.bool, device=detail.device),
-            grid=grid,
-            attention_received=attention,
-            value_embeddings=values,
-        )
+        dual = dual_scale(detail, grid=grid, scaffold_factor=scaffold_factor)
+        return replace(dual, attention_received=attention, value_embeddings=values)
 
     def _up_to_last_layer(self, features: Tensor) -> Tensor:
         if not self.keep_all_layers:

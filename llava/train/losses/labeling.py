@@ -32,7 +32,9 @@ class LabelingLoss(PagesLoss):
     def forward(self, seen: PagesSeen) -> Part:
         """The sum over pages, and their number."""
         belongs, printed = (part.transpose(0, 1) for part in seen.truth.labels.unbind(1))
-        losses = labeling_loss(seen.layer, seen.layer_input, belongs, printed)
+        assert seen.layer_input is not None
+        layer = seen.lavida.get_vision_tower().selected_layer
+        losses = labeling_loss(layer, seen.layer_input, belongs, printed)
         return losses.sum(), torch.tensor(len(losses), device=losses.device)
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from lavida_shirg_integration import EncodedPages, ShirgXPrefix
 from llava.data.batch import Batch, detail_starts
@@ -32,11 +31,9 @@ class PagesSeen:
 
     batch: Batch
     pages: EncodedPages
-    layer: SiglipEncoderLayer
-    """The tower's last layer that runs."""
-    layer_input: Tensor
-    """(pages, patches, dim), what it was given."""
     lavida: LavidaForMaskedDiffusion
+    layer_input: Tensor | None = None
+    """(pages, patches, dim), what the tower's last layer was given; None for stored pages, which ran no tower."""
 
     @cached_property
     def truth(self) -> PageTruth:

@@ -20,6 +20,8 @@ class LossEntry:
     """Drawn ones, whose patches and answers have known places."""
     reads_head: bool = False
     """Whether it reads the language model's head as a plain tensor, which ZeRO-3 spreads over processes."""
+    runs_tower: bool = False
+    """Whether it looks into the vision tower or at pixels, so that stored pages will not do."""
     looks: bool = False
     """Whether it teaches the language model's attention, so that there must be a pass over answers."""
 
@@ -32,16 +34,16 @@ LOSSES: Mapping[str, LossEntry] = MappingProxyType(
     {
         # LaViDa's objective. 0 runs no language model: a stage that teaches only the tower and the projector.
         "denoising": LossEntry(weight=1.0),
-        "reading": LossEntry(make=_made("reading", "ReadingLoss"), needs_pages=True),
+        "reading": LossEntry(make=_made("reading", "ReadingLoss"), needs_pages=True, runs_tower=True),
         "alignment": LossEntry(make=_made("alignment", "AlignmentLoss"), needs_pages=True, reads_head=True),
-        "labeling": LossEntry(make=_made("labeling", "LabelingLoss"), needs_pages=True),
+        "labeling": LossEntry(make=_made("labeling", "LabelingLoss"), needs_pages=True, runs_tower=True),
         "pointing": LossEntry(make=_made("pointing", "PointingLoss"), needs_pages=True, looks=True),
         "grounding": LossEntry(make=_made("grounding", "GroundingLoss"), needs_pages=True, looks=True),
         "speaking": LossEntry(make=_made("speaking", "SpeakingLoss"), needs_pages=True, looks=True, reads_head=True),
         "coordinate": LossEntry(weight=0.1, make=_made("coordinate", "CoordinateLoss")),
         # The teacher of a learned relevance, and the budget head's measured labels.
         "relevance": LossEntry(weight=0.1),
-        "budget": LossEntry(weight=0.1),
+        "budget": LossEntry(weight=0.1, runs_tower=True),
     }
 )
 """In the order in which they are logged."""

@@ -25,7 +25,7 @@ def reading() -> tuple[ReadingLoss, PagesSeen]:
     batch = make_batch(page_groups(module.lavida, 3))
     torch.manual_seed(3)
     pages = SimpleNamespace(dual=SimpleNamespace(detail=torch.randn(3, 144, DIM, requires_grad=True)))
-    seen = PagesSeen(batch=batch, pages=pages, layer=None, layer_input=None, lavida=module.lavida)
+    seen = PagesSeen(batch=batch, pages=pages, lavida=module.lavida)
     return ReadingLoss(LossSetup(options=LossOptions(), vision_dim=DIM, width=5)), seen
 
 

@@ -1,0 +1,97 @@
+"""Pages that are stored as a tower has seen them: how they are made, and whether they fit a run."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from lavida_shirg_integration import EncodedPages, ShirgXHandle
+from llava.data.batch import Group
+from llava.data.feature_store import StoredPages, check_making
+from llava.data.page_data import PageDataset
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.train.config import TrainConfig
+from shirg.scaffold import dual_scale
+from shirg.transfer import to_device
+
+
+def making(config: TrainConfig, model: LavidaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """All that decides what a stored page holds, as plain values."""
+    assert config.pages is not None
+    assert config.shirg_x is not None
+    drawn = config.pages.to_dict()
+    for name in ("stored", "pages", "first", "questions"):
+        del drawn[name]
+    return {
+        "drawn": drawn,
+        "grid": config.shirg_x.grid,
+        "answers": config.answers,
+        "answer_block": config.answer_block,
+        "max_extra_blocks": config.max_extra_blocks,
+        "infill": config.infill.to_dict(),
+        "tower": _digest(model.get_vision_tower().state_dict()),
+        "tokenizer": hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()[:16],
+    }
+
+
+def stored_pages(
+    config: TrainConfig, model: LavidaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase
+) -> StoredPages:
+    """The stored pages that a run trains on.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if they were made for another tower, tokenizer or style of answers.
+    """
+    assert config.pages is not None
+    assert config.pages.stored is not None
+    pages = StoredPages(config.pages.stored, questions=config.pages.questions)
+    check_making(pages.folder, pages.settings, making(config, model, tokenizer))
+    return pages
+
+
+@torch.no_grad()
+def see_pages(
+    model: LavidaForMaskedDiffusion, pages: PageDataset, start: int, *, batch: int = 8
+) -> Iterator[tuple[Group, Tensor]]:
+    """Pages from number ``start`` on, each with what the tower sees: bfloat16 (patches, dim)."""
+    tower = model.get_vision_tower()
+    for first in range(start, len(pages), batch):
+        groups = [pages[number] for number in range(first, min(first + batch, len(pages)))]
+        views = to_device(torch.cat([group[0].views[0] for group in groups]), tower.device)
+        yield from zip(groups, tower(views).to(torch.bfloat16).cpu(), strict=True)
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        # As they are shipped: the weights of a float32 and of a bfloat16 checkpoint see the same.
+        digest.update(name.encode() + state[name].detach().to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def encode_stored(handle: ShirgXHandle, patches: Tensor, *, budget: int) -> EncodedPages:
+    """Pages whose patches (batch, patches, dim) the tower has seen before, as ``handle.encode_pages`` makes them.
+
+    Args:
+        budget: detail tokens to keep; the head that would choose reads pixels.
+
+    Raises:
+        ValueError: if the configuration needs padding or scores that only the tower gives.
+    """
+    config, model = handle.config, handle.model
+    if config.resize == "pad" or {"attention", "values"} & set(config.source.needs):
+        raise ValueError(
+            "stored pages hold what the tower saw of a stretched view and nothing else; choose resize: stretch and a "
+            "similarity that reads patches and words"
+        )
+    dual = dual_scale(patches, grid=config.grid, scaffold_factor=config.scaffold_factor)
+    projected = None
+    if "projected" in config.source.needs:
+        with torch.no_grad():
+            projected = model.get_model().mm_projector(dual.detail)
+    counts = (config.num_patches,) * len(patches)
+    return EncodedPages(dual=dual, candidate_counts=counts, budgets=(budget,) * len(patches), projected=projected)
