@@ -120,6 +120,6 @@ def test_settings_without_a_folder_and_folders_without_pages_are_named(checkpoin
 
 def test_a_configuration_that_needs_more_than_patches_is_refused(checkpoint):
     _, model, _, _ = load_pretrained_model(str(checkpoint), device_map="cpu")
-    with apply_shirg_x(model, ShirgXConfig.from_dict({**SHIRG, "resize": "pad"})) as handle:
-        with pytest.raises(ValueError, match="resize: stretch"):
-            encode_stored(handle, torch.zeros(1, 144, SIZES.width), budget=11)
+    padded = ShirgXConfig.from_dict({**SHIRG, "resize": "pad"})
+    with apply_shirg_x(model, padded) as handle, pytest.raises(ValueError, match="resize: stretch"):
+        encode_stored(handle, torch.zeros(1, 144, SIZES.width), budget=11)
