@@ -3,8 +3,8 @@
 Boxes are (x0, y0, x1, y1) in [0, 1] of the page, from its top left corner.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,8 @@ class Page:
     questions: tuple[PageQuestion, ...]
     marks: tuple[Mark, ...]
     """Everything drawn, in the order of drawing; within a line of print, from left to right."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What differs from page to page, for reports: the name of each trait and which of its values this page has."""
 
     def print(self) -> tuple[Print, NDArray[np.int64], NDArray[np.int64]]:
         """The print of all marks, in pixels; and of each character, its mark and its place in the mark's text."""

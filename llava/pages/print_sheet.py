@@ -9,9 +9,9 @@ from llava.pages.names import open_lexicon
 from llava.pages.page import HUES, Box, Mark, Page, PageQuestion
 from llava.pages.sheet import AnyFace, RasterSheet, Sheet
 from llava.pages.style import PageStyle
-from llava.pages.theme import Theme, draw_theme
+from llava.pages.theme import Theme, draw_theme, theme_traits
 from llava.pages.typesetting import Type
-from llava.pages.wear import Wear, wear_down
+from llava.pages.wear import Wear, do_damage, draw_damage
 
 
 class PrintSheet(Sheet):
@@ -73,8 +73,14 @@ class PrintSheet(Sheet):
     def finish(self, questions: tuple[PageQuestion, ...]) -> Page:
         """The page as it arrives; one on which colors mean something keeps them."""
         means = any(mark.color in HUES for mark in self._marks)
-        image = wear_down(self._rng, self._image, replace(self._wear, gray=0.0) if means else self._wear)
-        return Page(image=image, paper=self.palette.paper, questions=questions, marks=tuple(self._marks))
+        damage = draw_damage(self._rng, replace(self._wear, gray=0.0) if means else self._wear)
+        return Page(
+            image=do_damage(self._rng, self._image, damage),
+            paper=self.palette.paper,
+            questions=questions,
+            marks=tuple(self._marks),
+            traits={**theme_traits(self.theme), "damage": " and ".join(damage.names) or "none"},
+        )
 
 
 def open_sheet(rng: np.random.Generator, style: PageStyle, *, pitch: int = 0) -> Sheet:

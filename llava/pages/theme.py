@@ -1,5 +1,6 @@
 """How a freely printed page looks: its paper and inks, its faces of type, its sizes."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import exp, log
 
@@ -35,6 +36,10 @@ class Theme:
     """Of plain print, in pixels per em."""
     leading: float
     """Distance of baselines, in ems."""
+    side: int
+    """Of the square view that the page is squeezed into."""
+    held_out: bool
+    """Whether its family of type is kept for the test."""
 
     @property
     def line(self) -> float:
@@ -83,7 +88,39 @@ def draw_theme(rng: np.random.Generator, looks: Looks) -> Theme:
         strong=bold[0] if bold else plain,
         size=size,
         leading=rng.uniform(1.2, 1.7),
+        side=looks.side,
+        held_out=looks.held_out,
     )
+
+
+def theme_traits(theme: Theme) -> dict[str, str]:
+    """What a page looks like in words that reports count by; sizes are those in the view."""
+    size = theme.size * theme.side / theme.height
+    stretch = theme.height / theme.width
+    paper, ink = (_luma(color) for color in (theme.palette.paper, theme.palette.colors["black"]))
+    contrast = abs(paper - ink)
+    return {
+        "type": "held-out families" if theme.held_out else "trained families",
+        "size": _between(size, (11, 13, 16, 20), " px"),
+        "letters": _between(stretch, (0.8, 1.25), " as wide as high"),
+        "ground": "dark" if paper < ink else "light",
+        "contrast": _between(contrast, (140, 200), " levels"),
+    }
+
+
+def _luma(color: RGB) -> float:
+    red, green, blue = color
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _between(value: float, borders: tuple[float, ...], unit: str) -> str:
+    """The interval between two borders in which a value lies, in words."""
+    place = bisect_right(borders, value)
+    if place == 0:
+        return f"below {borders[0]:g}{unit}"
+    if place == len(borders):
+        return f"{borders[-1]:g}{unit} and more"
+    return f"{borders[place - 1]:g} to {borders[place]:g}{unit}"
 
 
 def _draw_face(rng: np.random.Generator, book: FontBook) -> FontFace:
