@@ -162,6 +162,7 @@ def answer_batch(
             scores=benchmark.score(answer, sample.golds, sample.kind),
             detail_tokens=prefix.num_detail,
             total_tokens=len(prefix.tokens),
+            traits=sample.traits,
             seconds={
                 "encode": round(pages[sample.page].page.seconds, 6),
                 "select": round(select, 6),

@@ -35,6 +35,8 @@ class AnswerRecord:
     """K; None for LaViDa's own encoding."""
     total_tokens: int
     """All image tokens."""
+    traits: Mapping[str, str]
+    """Of the page, as ``BenchmarkSample.traits``."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 

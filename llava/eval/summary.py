@@ -3,6 +3,7 @@
 Intervals are bootstrapped over pages, whose questions are right or wrong together; the draws are the same every time.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 
 from llava.eval.results import SUMMARY_FILE, AnswerRecord, ResultSet, read_finished
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
-from llava.files import write_json
+from llava.files import write_json, write_text
 from llava.metrics import CORPUS_METRICS
 
+VARIATION_FILE = "variation.md"
 RESAMPLING_SEED = 0
 MIN_PAGES = 2
 """Fewer do not show how much pages differ, so that there is a mean and no interval."""
@@ -38,6 +40,8 @@ def write_summary(results: ResultSet, corpus_metrics: Sequence[str]) -> dict[str
     told = summarize(judged, list(judged[0].scores) if judged else [])
     summary = {"settings": dict(results.settings), "provenance": results.provenance, **told}
     write_json(summary, results.directory / SUMMARY_FILE)
+    if table := variation_table(summary):
+        write_text(table, results.directory / VARIATION_FILE)
     return summary
 
 
@@ -57,10 +61,46 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
         "num_pages": len({record.page for record in records}),
         **_scores(records, metrics),
         "kinds": {kind: _scores(asked, metrics) for kind, asked in kinds.items()},
+        "traits": summarize_traits(records, metrics),
         "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
         "total_tokens": _mean_of([record.total_tokens for record in records]),
         "seconds": _seconds(records),
     }
+
+
+def summarize_traits(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For each trait of the pages and each of its values, as for the kinds; in the order of the values' names."""
+    found: dict[str, dict[str, list[AnswerRecord]]] = {}
+    for record in records:
+        for trait, value in record.traits.items():
+            found.setdefault(trait, {}).setdefault(value, []).append(record)
+    return {
+        trait: {
+            value: _scores(asked, metrics) for value, asked in sorted(values.items(), key=lambda pair: _order(pair[0]))
+        }
+        for trait, values in found.items()
+    }
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """Intervals by their numbers, what lies below the first one first."""
+    number = re.match(r"(below )?([0-9.]+)", value)
+    if number is None:
+        return True, 0.0, value
+    return False, float(number[2]) - 0.001 * bool(number[1]), value
+
+
+def variation_table(summary: Mapping[str, Any]) -> str:
+    """A Markdown table of a summary's scores by the traits of pages; empty if its pages have none."""
+    if not summary["traits"]:
+        return ""
+    metrics = summary["settings"]["metrics"]
+    rows = [["what differs", "", "questions", *metrics], ["---", "---", *["---:"] * (1 + len(metrics))]]
+    for name, part in (("all", {"": summary}), *summary["traits"].items()):
+        for place, (value, told) in enumerate(part.items()):
+            scores = [format_score(told["scores"][metric]) for metric in metrics]
+            rows.append(["" if place else name, value, f"{told['num_questions']:,}", *scores])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _scores(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[str, Any]:

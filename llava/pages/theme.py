@@ -101,10 +101,10 @@ def theme_traits(theme: Theme) -> dict[str, str]:
     contrast = abs(paper - ink)
     return {
         "type": "held-out families" if theme.held_out else "trained families",
-        "size": _between(size, (11, 13, 16, 20), " px"),
-        "letters": _between(stretch, (0.8, 1.25), " as wide as high"),
+        "size": named_interval(size, (11, 13, 16, 20), " px"),
+        "letters": named_interval(stretch, (0.8, 1.25), " as wide as high"),
         "ground": "dark" if paper < ink else "light",
-        "contrast": _between(contrast, (140, 200), " levels"),
+        "contrast": named_interval(contrast, (140, 200), " levels"),
     }
 
 
@@ -113,8 +113,8 @@ def _luma(color: RGB) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def _between(value: float, borders: tuple[float, ...], unit: str) -> str:
-    """The interval between two borders in which a value lies, in words."""
+def named_interval(value: float, borders: tuple[float, ...], unit: str) -> str:
+    """The interval between two of the ascending ``borders`` in which a value lies, in words."""
     place = bisect_right(borders, value)
     if place == 0:
         return f"below {borders[0]:g}{unit}"

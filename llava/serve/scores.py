@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from llava.eval.summary import format_score
+from llava.eval.summary import VARIATION_FILE, format_score
 from llava.inference.words import one_line
 from llava.serve.display import stdout_console
 
@@ -23,6 +23,8 @@ def show_scores(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
             named = metric if settings["budget"] is None else f"{metric}, budget {settings['budget']}"
             console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
     console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
+    if any(summary["traits"] for summary in summaries):
+        console.print(Text(f"scores by what differs from page to page are in {VARIATION_FILE} there"), soft_wrap=True)
 
 
 def _table(summaries: Sequence[Mapping[str, Any]]) -> Table:

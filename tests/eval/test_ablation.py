@@ -118,6 +118,7 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
                 scores={"exact_match": score},
                 detail_tokens=32,
                 total_tokens=70,
+                traits={},
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
             for number, score in enumerate(each)

@@ -27,6 +27,7 @@ def make_record(number: int, page: str, score: float, *, kind: str = "at", encod
         scores={"anls": score},
         detail_tokens=number,
         total_tokens=number + 9,
+        traits={},
         seconds={"encode": encode, "select": 0.5, "denoise": 0.25 * number},
     )
 

@@ -40,6 +40,8 @@ class BenchmarkSample:
     """RGB. Given as a function, it is read anew whenever it is asked for, and never kept."""
     evidence: tuple[Box, ...] = ()
     """Where on the page the answer and what the question names stand, as far as that is known."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What differs from page to page, for the report: the name of each trait, and which of its values this page has."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """Benchmarks of drawn pages, without end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.eval.benchmarks.wild import WILD, drawers_of
-from llava.pages import STYLES, draw_page
+from llava.pages import STYLES, Box, draw_page
+from llava.pages.theme import named_interval
 from llava.pages.wordings import DETAILS
 
 PAGE_SEED = 0
@@ -43,7 +44,21 @@ class DrawnSamples:
                     golds=(asked.answer,),
                     image=page.image,
                     evidence=(*asked.answer_boxes, *asked.evidence),
+                    traits={**page.traits, **place_traits(asked.answer_boxes)},
                 )
+
+
+def place_traits(boxes: Sequence[Box]) -> dict[str, str]:
+    """Where in its patch the answer begins, across and down, if it stands in one box: in a view of 672 pixels."""
+    if len(boxes) != 1:
+        return {}
+    x, y = (round(edge * _VIEW) % _PATCH for edge in boxes[0][:2])
+    return {
+        name: f"{named_interval(place, (4, 7, 11), ' px')} into a patch" for name, place in (("across", x), ("down", y))
+    }
+
+
+_VIEW, _PATCH = 672, 14
 
 
 def drawn_benchmark(

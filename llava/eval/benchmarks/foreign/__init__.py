@@ -14,6 +14,7 @@ from PIL import Image
 
 from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.image_io import load_pages
+from llava.pages.theme import named_interval
 
 FOLDER = Path(__file__).parent
 LONG_SIDE = 1344
@@ -48,7 +49,18 @@ class ForeignSamples:
                 golds=tuple(asked["answers"]),
                 image=partial(render, asked["page"]),
                 evidence=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in asked["evidence"]),
+                traits=_traits(asked),
             )
+
+
+def _traits(asked: dict[str, Any]) -> dict[str, str]:
+    page = read_notes()["pages"][asked["page"]]
+    return {
+        "program": page["program"],
+        "size": named_interval(page["letters"], (9, 11, 13, 16), " px"),
+        "letters": named_interval(1 / page["shape"], (0.8, 1.25), " as wide as high"),
+        "answer": "printed" if asked["printed"] else "worked out",
+    }
 
 
 def render(page: str) -> Image.Image:
