@@ -15,6 +15,7 @@ from llava.speed.floors import peaks_of
 from llava.speed.plan import PlannedRun, plan_training
 from llava.train.config import TrainConfig
 from llava.train.model import Draws, TrainingModel
+from llava.train.muon import make_optimizer
 from llava.tuning.parameters import checkpoint_activations, parameter_groups, prepare_trainable
 from shirg.profiling import seconds_now
 
@@ -55,7 +56,7 @@ def measure_steps(
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses).to(model.device).train()
-    optimizer = torch.optim.AdamW(parameter_groups(module, config.trainable))
+    optimizer = make_optimizer(parameter_groups(module, config.trainable))
     samples = [_random_sample(model, number, prompt_tokens, answer_tokens) for number in range(batch_size)]
     batch = make_batch([(sample,) for sample in samples])
     rows = {}

@@ -5,7 +5,7 @@ others, https://kellerjordan.github.io/posts/muon, 2024). torch.optim.Muon round
 without bfloat16 units compute 25 times slower than float32; here they are float32.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,14 @@ class Muon(torch.optim.Optimizer):
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         root = (state["square"] / (1 - gamma**step)).sqrt_().add_(group["eps"])
         parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - beta**step))
+
+
+def make_optimizer(
+    groups: Sequence[Mapping[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> torch.optim.Optimizer:
+    """AdamW; or Muon beside it, where a group asks for it."""
+    kind = Muon if any(group.get("muon") for group in groups) else torch.optim.AdamW
+    return kind(groups, betas=betas, eps=eps)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

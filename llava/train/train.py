@@ -134,6 +134,10 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
 
 def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
     engine = getattr(args, "hf_deepspeed_config", None)
+    if engine is not None and config.trainable.muon:
+        raise ValueError(
+            "trainable: muon moves whole matrices, which DeepSpeed cuts into pieces; leave one of them out"
+        )
     if engine is None or not engine.is_zero3():
         return
     for name in config.losses.active:

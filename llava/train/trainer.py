@@ -22,6 +22,7 @@ from llava.train.export import Export
 from llava.train.losses.config import LossConfig
 from llava.train.losses.registry import LOSSES
 from llava.train.model import Draws, Parts, TrainingModel
+from llava.train.muon import make_optimizer
 from llava.train.validation import Validation
 from llava.tuning.parameters import parameter_groups
 
@@ -138,12 +139,10 @@ class MaskedDiffusionTrainer(Trainer):
         return dict(zip(LOSSES, counts, strict=True))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW over named groups with learning rates of their own; the schedule scales them all."""
+        """AdamW, or Muon beside it, over named groups with rates of their own; the schedule scales them all."""
         if self.optimizer is None:
-            settings = self.config.trainable
-            groups = parameter_groups(self.model, settings)
-            self.optimizer = torch.optim.AdamW(
-                groups,
+            self.optimizer = make_optimizer(
+                parameter_groups(self.model, self.config.trainable),
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
             )

@@ -70,6 +70,9 @@ class TrainableConfig(Settings):
     """Share of LoRA's inputs that is dropped."""
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     """By group, where they differ from the scope's defaults."""
+    muon: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of the hidden matrices of ``tower`` and ``language`` by Muon, in place of AdamW's; for training
+    from nothing."""
     weight_decay: float = 0.0
     """For matrices; norms, biases, single vectors and position embeddings never decay."""
     trainable_dtype: Dtype | None = "float32"
@@ -96,6 +99,16 @@ class TrainableConfig(Settings):
                 raise ValueError(f"learning_rates names {group!r}, but the groups are {', '.join(GROUPS)}")
             _check_number(f"the learning rate of {group}", rate, 0.0, math.inf, lowest_allowed=False)
         object.__setattr__(self, "learning_rates", dict(self.learning_rates))
+        self._check_muon()
+
+    def _check_muon(self) -> None:
+        if not isinstance(self.muon, Mapping) or not set(self.muon) <= {"tower", "language"}:
+            raise ValueError(f"muon must be 'group: number' pairs of tower and language, got {self.muon!r}")
+        for group, rate in self.muon.items():
+            _check_number(f"muon's learning rate of {group}", rate, 0.0, math.inf, lowest_allowed=False)
+        if self.muon and self.scope != "everything":
+            raise ValueError(f"muon moves whole matrices, which scope {self.scope!r} does not train; leave it out")
+        object.__setattr__(self, "muon", dict(self.muon))
 
     def _check_layers(self) -> None:
         layers = self.projector_layers

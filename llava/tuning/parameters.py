@@ -98,23 +98,27 @@ def checkpoint_activations(model: LavidaForMaskedDiffusion) -> None:
 def parameter_groups(model: nn.Module, config: TrainableConfig) -> list[dict[str, Any]]:
     """Every trainable parameter once, in named groups for an optimizer: ``name``, ``params``, ``lr``, ``weight_decay``.
 
-    A group's tensors that must not decay come as a group of their own, named ``..._no_decay``. The order is that of
-    ``GROUPS``, so that an optimizer's state fits when a run is resumed.
+    A group's tensors that must not decay come as a group of their own, named ``..._no_decay``, and so do the hidden
+    matrices that Muon moves, ``..._muon``, which have ``muon: True``. The order is that of ``GROUPS``, so that an
+    optimizer's state fits when a run is resumed.
     """
     found: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            suffix = "" if _decays(name, parameter) else "_no_decay"
-            found.setdefault(group_of(name) + suffix, []).append(parameter)
+            group = group_of(name)
+            by_muon = group in config.muon and _is_hidden_matrix(name, parameter)
+            suffix = "_muon" if by_muon else "" if _decays(name, parameter) else "_no_decay"
+            found.setdefault(group + suffix, []).append(parameter)
     return [
         {
             "name": group + suffix,
             "params": found[group + suffix],
-            "lr": config.learning_rate(group),
-            "weight_decay": 0.0 if suffix else config.weight_decay,
+            "lr": config.muon[group] if suffix == "_muon" else config.learning_rate(group),
+            "weight_decay": 0.0 if suffix == "_no_decay" else config.weight_decay,
+            **({"muon": True} if suffix == "_muon" else {}),
         }
         for group in GROUPS
-        for suffix in ("", "_no_decay")
+        for suffix in ("", "_no_decay", "_muon")
         if group + suffix in found
     ]
 
@@ -235,3 +239,8 @@ def _cast_trainable(model: LavidaForMaskedDiffusion, dtype: torch.dtype) -> None
 def _decays(name: str, parameter: nn.Parameter) -> bool:
     shape = getattr(parameter, "ds_shape", parameter.shape)
     return len(shape) > 1 and "position_embedding" not in name
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter is a matrix inside one of the layers that follow each other."""
+    return parameter.ndim == 2 and (".layers." in name or ".blocks." in name)

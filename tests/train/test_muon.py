@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from llava.train.muon import Muon, orthogonalized
+from llava.train.muon import Muon, make_optimizer, orthogonalized
 
 
 def newton_schulz_by_hand(matrix: torch.Tensor) -> torch.Tensor:
@@ -133,3 +133,15 @@ def test_a_state_that_was_saved_goes_on_alike():
     for number in (2, 3):
         step(again, other, number)
     torch.testing.assert_close(again, parameters, rtol=0, atol=0)
+
+
+def test_the_optimizer_is_plain_adamw_unless_a_group_asks_for_muon():
+    layer = nn.Linear(3, 5)
+    plain = [{"params": [layer.weight], "lr": 0.1}, {"params": [layer.bias], "lr": 0.2}]
+    assert type(make_optimizer(plain, betas=(0.8, 0.9))) is torch.optim.AdamW
+    both = make_optimizer([{**plain[0], "muon": True}, plain[1]], betas=(0.8, 0.9), eps=1e-6)
+    assert type(both) is Muon
+    assert [(group["muon"], group["lr"], group["betas"]) for group in both.param_groups] == [
+        (True, 0.1, (0.8, 0.9)),
+        (False, 0.2, (0.8, 0.9)),
+    ]

@@ -286,6 +286,22 @@ class TestGroups:
                 assert is_small == (group["weight_decay"] == 0.0), name
         assert config.learning_rate("tower") == 2e-6
 
+    def test_hidden_matrices_are_muons_where_it_is_asked_for(self, tiny):
+        model = tiny[1]
+        config = TrainableConfig(scope="everything", weight_decay=0.1, muon={"language": 0.02})
+        prepare_trainable(model, config)
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        groups = {group["name"]: group for group in parameter_groups(model, config)}
+        listed = [id(parameter) for group in groups.values() for parameter in group["params"]]
+        assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+        moved = groups["language_muon"]
+        assert (moved["lr"], moved["weight_decay"], moved["muon"]) == (0.02, 0.1, True)
+        assert {names[id(parameter)].split(".")[2] for parameter in moved["params"]} == {"blocks"}
+        assert all(parameter.ndim == 2 for parameter in moved["params"])
+        others = {names[id(parameter)] for parameter in groups["language"]["params"]}
+        assert others == {"model.transformer.wte.weight", "model.transformer.ff_out.weight"}
+        assert not any("muon" in group for name, group in groups.items() if name != "language_muon")
+
     def test_partitioned_parameters_are_counted_whole(self, tiny):
         model = tiny[1]
         prepare_trainable(model, TrainableConfig(scope="projector"))
@@ -354,6 +370,10 @@ class TestConfig:
             ({"learning_rates": {"projecter": 1e-3}}, "the groups are projector, tower"),
             ({"learning_rates": {"tower": 0}}, "the learning rate of tower must be a number above 0"),
             ({"learning_rates": 1e-3}, "pairs"),
+            ({"muon": 0.02, "scope": "everything"}, "muon must be 'group: number' pairs"),
+            ({"muon": {"projector": 0.02}, "scope": "everything"}, "of tower and language"),
+            ({"muon": {"tower": 0}, "scope": "everything"}, "muon's learning rate of tower"),
+            ({"muon": {"tower": 0.02}}, "scope 'shirg_x' does not train"),
             ({"ranks": 3}, "did you mean 'rank'"),
         ],
         ids=str,
