@@ -1,7 +1,7 @@
 """Draw pages, let a checkpoint's tower see them once, and keep what it saw: a language model then learns without it.
 
     python -m scripts.store_pages configs/small/3_answer.yaml --pages 20000
-    python -m scripts.store_pages configs/small/3_answer.yaml --out runs/small/pages --pages 40000
+    python -m scripts.store_pages configs/small/3_answer.yaml --out runs/small/more --pages 40000
 
 The settings are those of a training run: its model, pages and style of answers. Pages go to the folder that its
 ``pages: {stored: FOLDER}`` names, behind those that are there; an interrupted run goes on where it was.
