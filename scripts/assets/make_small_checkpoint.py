@@ -16,7 +16,7 @@ from llava.pages import FAMILIES, STYLES
 from llava.serve.parser import Parser, positive, read_changes
 from scripts.entry import run
 
-TEXT_STYLES = ("shapes", "typed", "typed_full", "large_print", "full")
+TEXT_STYLES = ("print_small",)
 
 
 def build_parser() -> Parser:
