@@ -4,28 +4,32 @@ from einops import reduce
 from jaxtyping import Float
 from torch import Tensor
 
+from shirg.tiling import Grid
+
 
 def pool_scaffold(
-    detail: Float[Tensor, "batch patches dim"], *, grid: int, factor: int
+    detail: Float[Tensor, "batch patches dim"], *, grid: Grid, cells: Grid
 ) -> Float[Tensor, "batch cells dim"]:
-    """The mean of every ``factor`` x ``factor`` block of patches, in raster order and in the caller's dtype.
+    """The mean of the patches under every cell of a coarser grid, in raster order and in the caller's dtype.
 
     A mean rather than a learned pooling keeps the scaffold in the space the released projector was trained on.
 
     Raises:
-        ValueError: if the tokens are not a ``grid`` x ``grid`` square, or the factor does not divide its side.
+        ValueError: if the tokens are not on such a grid, or the cells do not divide it.
     """
-    if detail.shape[1] != grid**2:
-        raise ValueError(f"a grid of {grid} has {grid**2} patches, but detail holds {detail.shape[1]} tokens")
-    if grid % factor:
-        raise ValueError(f"the scaffold factor must divide the grid, got {factor} and {grid}")
-    cells = grid // factor
+    (rows, columns), (down, across) = grid, cells
+    if detail.shape[1] != rows * columns:
+        raise ValueError(
+            f"a grid of {rows} x {columns} has {rows * columns} patches, but detail holds {detail.shape[1]} tokens"
+        )
+    if rows % down or columns % across:
+        raise ValueError(f"the scaffold must divide the grid, got {down} x {across} cells and {rows} x {columns}")
     return reduce(
         detail,
         "batch (rows high columns wide) dim -> batch (rows columns) dim",
         "mean",
-        rows=cells,
-        columns=cells,
-        high=factor,
-        wide=factor,
+        rows=down,
+        columns=across,
+        high=rows // down,
+        wide=columns // across,
     )

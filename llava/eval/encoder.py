@@ -42,7 +42,7 @@ class EncodedPage:
     name: str
     page: EncodedImage
     pixels: Tensor | None
-    """(1, 3, side, side), for peers that read them."""
+    """(1, 3, height, width) of the whole page, for peers that read them."""
     image: Image.Image | None = None
     """For the peer that makes a smaller view of it."""
     shared: dict[Budget, Prefix] = field(default_factory=dict)
@@ -65,8 +65,11 @@ class PageEncoder:
         """Everything that neither a question nor a budget changes."""
         pixels, baseline = None, self.method.baseline
         if baseline is not None and "pixels" in baseline.needs:
-            (view,) = process_images([image], self.session.image_processor, self.session.model.config)
-            pixels = view.to(self.session.model.device)
+            views = process_images([image], self.session.image_processor, self.session.model.config)[0]
+            rows, columns = self.session.model.config.image_view.tiling(image.size)
+            # (rows, columns, 3, side, side) to (3, rows, side, columns, side)
+            page = views.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+            pixels = page[None].to(self.session.model.device)
         shrinks = self.method.name == SCALED_DOWN
         return EncodedPage(name=name, page=self.session.encode(image), pixels=pixels, image=image if shrinks else None)
 

@@ -7,7 +7,7 @@ Axis names: batch (views), patches (row by row), dim (vision width), heads.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -21,8 +21,10 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 from llava.image_processor import SigLipImageProcessor
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
-from shirg.coordinates import grid_boxes
+from shirg.coordinates import grid_boxes, page_boxes
+from shirg.joining import group_alike, join_views, together
 from shirg.scaffold import pool_scaffold
+from shirg.tiling import Grid
 from shirg.tokens import DualScaleTokens
 
 
@@ -180,28 +182,32 @@ class SigLipVisionTower(nn.Module):
         self,
         pixel_values: Tensor,
         *,
+        grids: Sequence[Grid] | None = None,
         scaffold_factor: int = 4,
         attention_layer: AttentionLayer | None = None,
         with_values: bool = False,
     ) -> DualScaleTokens:
-        """Sharp tokens and the scaffold that shows the whole page, from one square view per image.
+        """Sharp tokens and the scaffold that shows the whole page, from the square views of every image.
 
-        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. Boxes
-        take the view as the whole image (a stretched page); padding is the caller's to subtract.
+        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. A page of
+        several views has as many times more sharp tokens, each view encoded alone with the tower's own position
+        embeddings, and as many scaffold tokens, each over a larger block. Boxes take the views as the whole image (a
+        stretched page); padding is the caller's to subtract.
 
         Args:
-            pixel_values: (batch, 3, size, size), normalized.
+            pixel_values: (views, 3, size, size), normalized; of each image all views, row by row.
+            grids: rows and columns of patches of each image; one view each when not given.
             attention_layer: also how much attention each patch receives in the whole tower's ``last`` layer, or in the
                 ``selected`` one, whose output the features are.
             with_values: also each patch's embedding in the space of SigLIP's text tower.
 
         Raises:
-            ValueError: if the view is not square or does not divide into patches and scaffold cells, or if scoring
-                layers are asked of a tower that was loaded without them.
+            ValueError: if a view is not square or does not divide into patches and scaffold cells, if the views do not
+                tile the grids, or if scoring layers are asked of a tower that was loaded without them.
         """
         *_, height, width = pixel_values.shape
-        grid, rest = divmod(height, self.patch_size)
-        if pixel_values.ndim != 4 or height != width or rest or grid % scaffold_factor:
+        side, rest = divmod(height, self.patch_size)
+        if pixel_values.ndim != 4 or height != width or rest or side % scaffold_factor:
             raise ValueError(
                 f"views of shape {tuple(pixel_values.shape)} do not divide into {self.patch_size}-pixel patches and "
                 f"{scaffold_factor}x{scaffold_factor} scaffold cells; a square side must be a multiple of "
@@ -209,7 +215,6 @@ class SigLipVisionTower(nn.Module):
             )
         with record_input(self.selected_layer) as given:
             detail = self(pixel_values)
-        batch = len(detail)
         attention = values = None
         if attention_layer == "selected":
             attention = _attention_received(self.selected_layer, given[0])
@@ -219,14 +224,21 @@ class SigLipVisionTower(nn.Module):
                 attention = _attention_received(self._layer(-1), before_last)
             if with_values:
                 values = self._value_embeddings(before_last)
-        cells = grid // scaffold_factor
+        view, cells = (side, side), (side // scaffold_factor, side // scaffold_factor)
+        pages = tuple(grids) if grids is not None else (view,) * len(detail)
+        detail, attention, values = (
+            None if each is None else join_views(each, pages, view=view) for each in (detail, attention, values)
+        )
+        assert detail is not None
+        boxes, candidates = page_boxes(pages, device=detail.device)
+        scaffold_boxes = grid_boxes(cells, device=detail.device).expand(len(pages), -1, -1)
         return DualScaleTokens(
             detail=detail,
-            scaffold=pool_scaffold(detail, grid=grid, factor=scaffold_factor),
-            boxes=grid_boxes(grid, device=detail.device).expand(batch, -1, -1),
-            scaffold_boxes=grid_boxes(cells, device=detail.device).expand(batch, -1, -1),
-            candidates=torch.ones(batch, grid**2, dtype=torch.bool, device=detail.device),
-            grid=grid,
+            scaffold=_scaffold_of(detail, pages, cells),
+            boxes=boxes,
+            scaffold_boxes=scaffold_boxes,
+            candidates=candidates,
+            grids=pages,
             attention_received=attention,
             value_embeddings=values,
         )
@@ -254,6 +266,17 @@ class SigLipVisionTower(nn.Module):
         )
         pooled = attention.out_proj(values)
         return pooled + head.mlp(head.layernorm(pooled))
+
+
+def _scaffold_of(detail: Tensor, grids: Sequence[Grid], cells: Grid) -> Tensor:
+    """(batch, cells, dim): pages of one grid are pooled together."""
+    groups = group_alike(grids)
+    if len(groups) == 1:
+        return pool_scaffold(detail, grid=grids[0], cells=cells)
+    pooled = [
+        pool_scaffold(detail[places, : math.prod(grid)], grid=grid, cells=cells) for grid, places in groups.items()
+    ]
+    return together(pooled, list(groups.values()))
 
 
 @contextmanager
