@@ -115,7 +115,7 @@ def evidence_recall(
     page: EncodedPage | None = None
     for sample in samples:
         if page is None or page.name != sample.page:
-            page = encoder.encode(sample.page, sample.image)
+            page = encoder.encode(sample.page, sample.picture_for(encoder.views))
         if page.page.encoded is None:
             raise ValueError(f"evidence recall is not defined for the method {encoder.method.name}; choose another")
         dual = page.page.encoded.dual

@@ -8,6 +8,7 @@ from PIL import Image
 
 from llava.metrics import METRICS, Metric
 from llava.pages import Box
+from shirg.tiling import PageViews
 
 
 class _Picture:
@@ -40,6 +41,12 @@ class BenchmarkSample:
     """RGB. Given as a function, it is read anew whenever it is asked for, and never kept."""
     evidence: tuple[Box, ...] = ()
     """Where on the page the answer and what the question names stand, as far as that is known."""
+    render: Callable[[PageViews], Image.Image] | None = None
+    """Draws the image as large as a model's views need it; None for pages of one size."""
+
+    def picture_for(self, views: PageViews | None) -> Image.Image:
+        """The image for a model with these views of it; None for LaViDa's own."""
+        return self.image if views is None or self.render is None else self.render(views)
 
 
 @dataclass(frozen=True, kw_only=True)

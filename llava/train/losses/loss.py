@@ -51,7 +51,7 @@ class PagesSeen:
         """What the pages know about themselves.
 
         Raises:
-            ValueError: if one is no drawn page: then nobody knows what its patches show. Or if they differ in their grids.
+            ValueError: if one is no drawn page, so that nobody knows what its patches show, or if their grids differ.
         """
         truths = [truth for truth in self.batch.truths if truth is not None]
         if len(truths) != len(self.batch.truths):
