@@ -17,11 +17,13 @@ MOST_ALONG = 16
 """Tiles along one side; more is a slip of the pen, and a page of 300,000 patches."""
 _ROUNDING = Fraction(101, 100)
 """Rendered pages have whole pixels, so sides up to a hundredth short still fill their tiles."""
+_NEARLY = Fraction(99, 100)
+"""Share of the most pixels that is as good: no view is added for less."""
 _WARP = Fraction(8, 5)
 """Most that tiles may change the shape of print, unless a single tile changes it more."""
 
 
-def parse_tiles(tiles: int | str) -> Grid | None:
+def parse_tiles(tiles: object) -> Grid | None:
     """The (rows, columns) of views that a setting asks for: ``1``, ``3x2``; None for ``auto``.
 
     Raises:
@@ -81,9 +83,10 @@ def choose_tiling(size: Size, *, side: int, max_tiles: int, pad: bool) -> Grid:
 
     Offered is every tiling of at most ``max_tiles`` views that has no more pixels than the image (sides may be a
     hundredth short), and always a single view. Of these the one that keeps most pixels wins: stretched, a side keeps as
-    many as it has and as its tiles have; padded, the image is scaled down to fit, keeping its shape. Equals go to fewer
-    tiles, then to more columns, for print runs across. Stretching must not make print more than 8/5 times as wide or as
-    high for its shape as it is, unless a single view does so too.
+    many as it has and as its tiles have; padded, the image is scaled down to fit, keeping its shape. Of those that keep
+    99 % of as many, it is the one with the fewest tiles, then with most pixels, then with more columns, for print runs
+    across. Stretching must not make print more than 8/5 times as wide or as high for its shape as it is, unless a
+    single view does so too.
 
     After LaViDa's choice of views (most usable pixels, then least waste), with the number of views open.
     """
@@ -96,16 +99,15 @@ def choose_tiling(size: Size, *, side: int, max_tiles: int, pad: bool) -> Grid:
         or (rows * columns * side**2 <= width * height * _ROUNDING**2 and (pad or not _warps(size, (rows, columns))))
     ]
 
-    def worth(tiling: Grid) -> tuple[Fraction, int, int]:
+    def kept(tiling: Grid) -> Fraction:
         rows, columns = tiling
-        if pad:
-            scale = min(Fraction(rows * side, height), Fraction(columns * side, width), Fraction(1))
-            kept = scale**2 * width * height
-        else:
-            kept = Fraction(min(rows * side, height) * min(columns * side, width))
-        return kept, -rows * columns, columns
+        if not pad:
+            return Fraction(min(rows * side, height) * min(columns * side, width))
+        return min(Fraction(rows * side, height), Fraction(columns * side, width), Fraction(1)) ** 2 * width * height
 
-    return max(offered, key=worth)
+    most = max(map(kept, offered))
+    near = [tiling for tiling in offered if kept(tiling) >= _NEARLY * most]
+    return min(near, key=lambda tiling: (math.prod(tiling), -kept(tiling), -tiling[1]))
 
 
 def _warps(size: Size, tiling: Grid) -> bool:

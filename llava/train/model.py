@@ -268,7 +268,8 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         assert draws.budget is not None
         detail = rows.dual.detail
-        noise = to_device(_image_noise(batch, draws.gate_seed, detail.shape[1:]), detail.device)
+        shapes = [(count, detail.shape[2]) for count in rows.dual.num_patches]
+        noise = to_device(_image_noise(batch, draws.gate_seed, shapes), detail.device)
         relevance = self._relevance(rows, batch)
         # Statistics of a page are its own patches', so that pages of other grids are gated apart.
         groups, gated = rows.dual.alike(), []
@@ -346,17 +347,18 @@ def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
     """(images, patches) noise in place of the similarity, in a step that chooses tokens at random."""
     if draws.selection_seed is None:
         return None
-    return to_device(_image_noise(batch, draws.selection_seed, rows.dual.detail.shape[1:2]), rows.dual.detail.device)
+    shapes = [(count,) for count in rows.dual.num_patches]
+    return to_device(_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
 
 
-def _image_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
+def _image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
     """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
     drawn = []
-    for row, sample in enumerate(batch.sample_index):
+    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
         place = batch.sample_index[:row].count(sample)
         generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
         drawn.append(torch.randn(*shape, generator=generator))
-    return torch.stack(drawn)
+    return pad_sequence(drawn, batch_first=True)
 
 
 def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:

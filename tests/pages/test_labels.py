@@ -47,7 +47,8 @@ def labels_by_loops(page: Page, grid: tuple[int, int], slots: int):
                     x0, x1 = (mark.box[side] * columns for side in (0, 2))
                     y0, y1 = (mark.box[side] * rows for side in (1, 3))
                     covers = x0 <= column + 0.5 <= x1 and y0 <= row + 0.5 <= y1
-                    holds = int((x0 + x1) / 2) == column and int((y0 + y1) / 2) == row
+                    x, y = ((mark.box[side] + mark.box[side + 2]) / 2 for side in (0, 1))
+                    holds = int(x * columns) == column and int(y * rows) == row
                     if mark.shape and (covers or holds):
                         owners[row, column], shapes[row, column] = index, SHAPES.index(mark.shape)
                     elif not mark.shape and covers and not centered[row][column] and not characters[row][column]:

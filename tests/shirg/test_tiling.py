@@ -16,7 +16,7 @@ A4 = math.sqrt(2)
 
 def choose_by_loops(width, height, side, most, pad):
     """The definition, with floats where nothing is near a border."""
-    best, worth = None, None
+    offered = []
     for rows, columns in itertools.product(range(1, most + 1), repeat=2):
         tiles, across, down = rows * columns, columns * side / width, rows * side / height
         warp = max(across, down) / min(across, down)
@@ -25,9 +25,10 @@ def choose_by_loops(width, height, side, most, pad):
         if tiles > 1 and (not fits or warps):
             continue
         kept = min(across, down, 1) ** 2 if pad else min(across, 1) * min(down, 1)
-        if best is None or (round(kept, 9), -tiles, columns) > worth:
-            best, worth = (rows, columns), (round(kept, 9), -tiles, columns)
-    return best
+        offered.append((round(kept, 9), (rows, columns)))
+    most = max(kept for kept, _ in offered)
+    near = [each for each in offered if each[0] >= 0.99 * most]
+    return min(near, key=lambda each: (math.prod(each[1]), -each[0], -each[1][1]))[1]
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
@@ -59,9 +60,9 @@ def test_the_choice_follows_its_definition(width, height, side, most, pad):
         ((2000, 1414), False, (2, 3)),
         ((1700, 2200), False, (3, 2)),  # US letter at 200 dots per inch
         ((20_000, 20_000), False, (2, 3)),
-        ((600, 3000), False, (3, 1)),
+        ((600, 3000), False, (4, 1)),  # a receipt: its sides are less than a hundredth short of four views' area
         ((700, 3000), False, (4, 1)),
-        ((600, 3000), True, (4, 1)),  # a receipt: its sides are a hundredth short of four views' area
+        ((600, 3000), True, (4, 1)),
         ((500, 3000), True, (3, 1)),
         ((3000, 500), True, (1, 3)),
         ((1280, 1024), True, (1, 2)),

@@ -66,7 +66,9 @@ def test_every_loss_trains_on_tiled_pages(teacher):
     wanted = {"denoising", "reading", "alignment", "labeling", "budget"}
     wanted |= set() if teacher == "gate" else {"pointing", "grounding", "speaking", "coordinate", "relevance"}
     assert set(parts) == wanted
-    assert all(torch.isfinite(value) and int(count) > 0 for value, count in parts.values())
+    assert all(torch.isfinite(value) for value, _ in parts.values())
+    # Whether characters and words of answers are among the tokens that were kept is chance.
+    assert all(int(parts[name][1]) > 0 for name in wanted - {"pointing", "grounding", "speaking"})
     total_of(parts).backward()
     for part in (module.lavida.shirg_x.relevance, module.lavida.get_vision_tower(), module.lavida.shirg_x.budget_head):
         gradients = [weight.grad for weight in part.parameters() if weight.grad is not None]
