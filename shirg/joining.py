@@ -27,7 +27,7 @@ def group_alike(grids: Sequence[Grid]) -> dict[Grid, list[int]]:
 
 
 def together(
-    parts: Sequence[Shaped[Tensor, "_ _ *rest"]], places: Sequence[Sequence[int]], *, fill: float = 0
+    parts: Sequence[Shaped[Tensor, "_ _ *rest"]], places: Sequence[Sequence[int]], *, fill: int | float = 0
 ) -> Shaped[Tensor, "batch _ *rest"]:
     """The rows of several groups as one batch, each at its place; shorter rows end in ``fill``."""
     if len(parts) == 1:

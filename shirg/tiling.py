@@ -66,7 +66,7 @@ class PageViews:
             return self.tiles
         return choose_tiling(size, side=self.side, max_tiles=self.max_tiles, pad=self.pad)
 
-    def long_side(self, shape: tuple[float, float]) -> int:
+    def long_side(self, shape: tuple[int | float, int | float]) -> int:
         """Pixels of the longer side at which a page of this (width, height), in any unit, fills its tiles.
 
         Both sides then have at least the tiles' pixels, so that nothing is enlarged; where the image decides, it gets

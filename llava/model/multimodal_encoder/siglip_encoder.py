@@ -226,10 +226,9 @@ class SigLipVisionTower(nn.Module):
                 values = self._value_embeddings(before_last)
         view, cells = (side, side), (side // scaffold_factor, side // scaffold_factor)
         pages = tuple(grids) if grids is not None else (view,) * len(detail)
-        detail, attention, values = (
-            None if each is None else join_views(each, pages, view=view) for each in (detail, attention, values)
-        )
-        assert detail is not None
+        detail = join_views(detail, pages, view=view)
+        attention = None if attention is None else join_views(attention, pages, view=view)
+        values = None if values is None else join_views(values, pages, view=view)
         boxes, candidates = page_boxes(pages, device=detail.device)
         scaffold_boxes = grid_boxes(cells, device=detail.device).expand(len(pages), -1, -1)
         return DualScaleTokens(
