@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from llava.mm_utils import ImageView
+from llava.mm_utils import check_views
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
-from shirg.budget import patch_entropy, predict_budgets
+from shirg.budget import page_logits, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
-from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
+from shirg.coordinates import CoordinateEmbedding, padded_page_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix
 from shirg.module import ShirgX
 from shirg.parts import PARTS
@@ -36,6 +36,7 @@ from shirg.profiling import StageTimer
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
 from shirg.sources.inputs import SourceInputs
+from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 from shirg.weights import load_weights, read_settings, read_weights, save_weights
@@ -85,7 +86,7 @@ class ShirgXHandle:
         """The seam, patched: per image the scaffold and the K chosen detail tokens, (scaffold + K, width).
 
         Args:
-            views: per image (1, 3, side, side), as ``process_images`` makes them with this model's config.
+            views: per image (tiles, 3, side, side), as ``process_images`` makes them with this model's config.
             image_sizes: (width, height) of each original image.
             questions: one per image; sources that read the question refuse to go without.
         """
@@ -108,32 +109,26 @@ class ShirgXHandle:
         """
         self._check_applied()
         config, tower = self.config, self.model.get_vision_tower()
-        side = config.grid * tower.patch_size
-        if len(views) != len(image_sizes):
-            raise ValueError(f"{len(views)} images but {len(image_sizes)} image_sizes were given; give one for each")
-        for index, view in enumerate(views):
-            if tuple(view.shape) != (1, 3, side, side):
-                raise ValueError(
-                    f"image {index} has views of shape {tuple(view.shape)}, but SHIRG-X wants (1, 3, {side}, {side}); "
-                    "call process_images with model.config after apply_shirg_x"
-                )
+        tilings = check_views(views, image_sizes, self.model.config.image_view)
+        grids = tuple((rows * config.grid, columns * config.grid) for rows, columns in tilings)
         pixels = torch.cat([to_device(view, tower.device) for view in views])
-        counts: tuple[int, ...] = (config.num_patches,) * len(views)
+        counts = tuple(rows * columns for rows, columns in grids)
         boxes = candidates = None
         if config.resize == "pad":
-            boxes, candidates = padded_grid_boxes(config.grid, image_sizes)
+            boxes, candidates = padded_page_boxes(grids, image_sizes, shapes=tilings)
             counts = tuple(candidates.sum(1).tolist())
         # Budgets are shapes, so the host must know them; asked for first, they are ready before the tower is queued.
-        budgets = self._budgets(pixels, counts) if budget is None else (budget,) * len(views)
+        budgets = self._budgets(pixels, grids, counts) if budget is None else (budget,) * len(views)
         with self.timer.stage("encode"):
             dual = tower.extract_shirg_x_tokens(
                 pixels,
+                grids=grids,
                 scaffold_factor=config.scaffold_factor,
                 attention_layer=config.attention_layer if "attention" in config.source.needs else None,
                 with_values="values" in config.source.needs,
             )
         if boxes is not None and candidates is not None:
-            scaffold_boxes, _ = padded_grid_boxes(config.grid // config.scaffold_factor, image_sizes)
+            scaffold_boxes, _ = padded_page_boxes([config.cells] * len(grids), image_sizes, shapes=tilings)
             dual = replace(
                 dual,
                 boxes=to_device(boxes, pixels.device),
@@ -191,7 +186,7 @@ class ShirgXHandle:
         ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
         return _cut_rows(finished, ends), _cut_rows(boxes, ends)
 
-    def _budgets(self, pixels: Tensor, counts: Sequence[int]) -> tuple[int, ...]:
+    def _budgets(self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int]) -> tuple[int, ...]:
         config = self.config
         if config.budget != "auto":
             return (config.budget,) * len(counts)
@@ -201,15 +196,15 @@ class ShirgXHandle:
             raise ValueError(f"image {counts.index(min(counts))}: {error}") from error
         with torch.no_grad(), self.timer.stage("budget"):
             feasible = torch.tensor([[budget in offer for budget in config.budgets] for offer in offers])
-            logits = self.budget_logits(pixels)
+            logits = self.budget_logits(pixels, grids)
             return predict_budgets(logits, config.budgets, feasible.to(logits.device))
 
-    def budget_logits(self, pixels: Tensor) -> Tensor:
-        """The budget head's logits (batch, budgets) for views (batch, 3, side, side)."""
+    def budget_logits(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """The budget head's logits (batch, budgets) for all views (views, 3, side, side) of pages of these grids."""
         tower = self.model.get_vision_tower()
         with torch.no_grad():
             entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
-        return self.model.shirg_x.budget_head(entropy)
+        return page_logits(self.model.shirg_x.budget_head, entropy, grids)
 
     def similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
         """What the configured source says of each patch for its page's question, (batch, patches), unscaled.
@@ -370,7 +365,7 @@ def apply_shirg_x(
     model.config = copy.deepcopy(model.config)
     model.config.shirg_x = config.to_dict()
     if patched:
-        model.config.image_view = ImageView(size=config.grid * tower.patch_size, pad=config.resize == "pad")
+        model.config.image_view = config.views(tower.patch_size)
         model.__dict__["encode_images"] = handle.forward_with_shirg_x
     return handle
 

@@ -15,6 +15,7 @@ import math
 import stat
 import threading
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -36,6 +37,9 @@ MIN_SIDE = 8
 
 PDF_LONG_SIDE = 2000
 """Pixels on the longer side of a rendered PDF page: print of 6 points stays legible on A4."""
+
+LongSide = int | Callable[[tuple[float, float]], int]
+"""Pixels on the longer side, of all pages alike or by a page's (width, height) in any unit."""
 
 MAX_PDF_PAGES = 20
 """Pages rendered in one call; each takes some 10 MB, and a prompt holds only a few of them."""
@@ -66,11 +70,12 @@ def load_image(path: str | PathLike[str]) -> Image.Image:
 
 
 def load_pages(
-    path: str | PathLike[str], *, page: int | None = None, long_side: int = PDF_LONG_SIDE
+    path: str | PathLike[str], *, page: int | None = None, long_side: LongSide = PDF_LONG_SIDE
 ) -> list[Image.Image]:
     """The pages of a PDF, rendered to ``long_side`` pixels, or the one picture of an image file; all in mode RGB.
 
-    ``page`` counts from 1 and asks for that page alone; without it all pages come back.
+    ``page`` counts from 1 and asks for that page alone; without it all pages come back. ``long_side`` may depend on a
+    page's (width, height).
 
     Raises:
         FileNotFoundError: if nothing is at ``path``.
@@ -81,7 +86,9 @@ def load_pages(
         return _read_pages(file, str(path), page, long_side)
 
 
-def read_page(file: BinaryIO, name: str, page: int | None = None) -> Image.Image:
+def read_page(
+    file: BinaryIO, name: str, page: int | None = None, *, long_side: LongSide = PDF_LONG_SIDE
+) -> Image.Image:
     """The one page of an open file, or the one that is asked for; ``name`` is what errors call it.
 
     Raises:
@@ -89,10 +96,10 @@ def read_page(file: BinaryIO, name: str, page: int | None = None) -> Image.Image
     """
     if page is None and (count := _count_pages(file, name)) > 1:
         raise _refusal(name, f"it has {count} pages", "say which one with page=")
-    return _read_pages(file, name, 1 if page is None else page)[0]
+    return _read_pages(file, name, 1 if page is None else page, long_side)[0]
 
 
-def _read_pages(file: BinaryIO, name: str, page: int | None, long_side: int = PDF_LONG_SIDE) -> list[Image.Image]:
+def _read_pages(file: BinaryIO, name: str, page: int | None, long_side: LongSide) -> list[Image.Image]:
     if _is_pdf(_head(file)):
         with _PDFIUM_LOCK:
             return _render_pdf(file, name, page, long_side)
@@ -329,7 +336,7 @@ def _open_pdf(file: BinaryIO, name: str) -> pypdfium2.PdfDocument:
         raise _refusal(name, *_explain_pdf_error(file)) from error
 
 
-def _render_pdf(file: BinaryIO, name: str, page: int | None, long_side: int) -> list[Image.Image]:
+def _render_pdf(file: BinaryIO, name: str, page: int | None, long_side: LongSide) -> list[Image.Image]:
     with _open_pdf(file, name) as document:
         count = len(document)
         if page is not None and not 1 <= page <= count:
@@ -357,7 +364,7 @@ def _explain_pdf_error(file: BinaryIO) -> tuple[str, str]:
     return "the PDF is damaged", "download or export it again"
 
 
-def _render_page(document: pypdfium2.PdfDocument, number: int, name: str, long_side: int) -> Image.Image:
+def _render_page(document: pypdfium2.PdfDocument, number: int, name: str, long_side: LongSide) -> Image.Image:
     import pypdfium2
 
     try:
@@ -365,6 +372,7 @@ def _render_page(document: pypdfium2.PdfDocument, number: int, name: str, long_s
     except pypdfium2.PdfiumError as error:
         raise _refusal(name, f"page {number} of the PDF is damaged", "choose another page") from error
     width, height = sheet.get_size()
-    scale = long_side / max(width, height)
+    pixels = long_side if isinstance(long_side, int) else long_side((width, height))
+    scale = pixels / max(width, height)
     _check_size((math.ceil(width * scale), math.ceil(height * scale)), f"{name}, page {number}")
     return sheet.render(scale=scale).to_pil().convert("RGB")

@@ -23,16 +23,20 @@ class SigLipImageProcessor:
         return {"height": self.size[0], "width": self.size[1]}
 
     def preprocess(
-        self, images: Image.Image | Sequence[Image.Image], return_tensors: str = "pt", *, size: int | None = None
+        self,
+        images: Image.Image | Sequence[Image.Image],
+        return_tensors: str = "pt",
+        *,
+        size: tuple[int, int] | None = None,
     ) -> dict[str, Tensor]:
-        """``{"pixel_values": (images, 3, height, width) float32}``; ``size`` overrides the side of a square view.
+        """``{"pixel_values": (images, 3, height, width) float32}``; ``size`` overrides the views' (height, width).
 
         Raises:
             ValueError: if another tensor type than ``pt`` is asked for.
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors={return_tensors!r} is not supported; use 'pt'")
-        height, width = self.size if size is None else (size, size)
+        height, width = self.size if size is None else size
         batch = [images] if isinstance(images, Image.Image) else images
         return {"pixel_values": torch.stack([self._to_tensor(image, height, width) for image in batch])}
 

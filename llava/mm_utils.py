@@ -6,7 +6,6 @@ Sizes are (width, height) in pixels, as in PIL; grids are (columns, rows) where 
 import ast
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,20 +16,9 @@ from torch import Tensor
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.image_io import decode_base64_image
 from llava.image_processor import SigLipImageProcessor
+from shirg.tiling import ONE_TILE, Grid, PageViews, Size
 
 load_image_from_base64 = decode_base64_image
-
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageView:
-    """The one square view that a patched model wants of every image, instead of LaViDa's views."""
-
-    size: int
-    """Side in pixels."""
-    pad: bool
-    """Keep the image's shape on a mean-colored square; otherwise squash it."""
 
 
 class ViewConfig(Protocol):
@@ -114,8 +102,12 @@ def process_anyres_image(
 def expand2square(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """The image centered on a square canvas of one color."""
     side = max(image.size)
-    canvas = Image.new("RGB", (side, side), background)
-    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return _center(image, (side, side), background)
+
+
+def _center(image: Image.Image, size: Size, background: tuple[int, int, int]) -> Image.Image:
+    canvas = Image.new("RGB", size, background)
+    canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     return canvas
 
 
@@ -125,7 +117,8 @@ def process_images(
     """The pixel views of each image, a list of (views, 3, side, side) float32, as ``model_cfg`` asks.
 
     ``image_aspect_ratio``: ``anyres`` (LaViDa), ``pad`` (one view on a mean-colored square) or anything else for one
-    squashed view. While a patch has set ``model_cfg.image_view``, every image gets that one view instead.
+    squashed view. While a patch has set ``model_cfg.image_view``, every image gets its views instead: one, or the tiles
+    of the page row by row.
 
     Pictures become RGB as LaViDa's do, which clips 16 bits and blackens what is transparent; ``load_image`` reads files
     as people see them.
@@ -136,7 +129,7 @@ def process_images(
     """
     _check_images(images)
     if (view := getattr(model_cfg, "image_view", None)) is not None:
-        return [single_view(image, image_processor, view.size, pad=view.pad) for image in images]
+        return [page_views(image, image_processor, view) for image in images]
     aspect = getattr(model_cfg, "image_aspect_ratio", None)
     rgb = [image.convert("RGB") for image in images]
     if aspect == "anyres":
@@ -157,11 +150,49 @@ def _check_images(images: Sequence[Image.Image]) -> None:
 
 def single_view(image: Image.Image, processor: SigLipImageProcessor, side: int, *, pad: bool) -> Tensor:
     """One square view (1, 3, side, side): squashed, or padded with the mean color to keep its shape."""
+    return page_views(image, processor, PageViews(side=side, pad=pad))
+
+
+def page_views(image: Image.Image, processor: SigLipImageProcessor, views: PageViews) -> Tensor:
+    """The views of an image, row by row, (rows * columns, 3, side, side).
+
+    It is resized as a whole and then cut, so that print goes on across the border of two tiles as it does on the page.
+    """
+    rows, columns = tiling = views.tiling(image.size)
     image = image.convert("RGB")
-    if pad:
+    if views.pad:
         red, green, blue = (int(mean * 255) for mean in processor.image_mean)
-        image = expand2square(image, (red, green, blue))
-    return processor.preprocess(image, size=side)["pixel_values"]
+        image = _center(image, _padded_size(image.size, tiling), (red, green, blue))
+    pixels = processor.preprocess(image, size=(rows * views.side, columns * views.side))["pixel_values"]
+    if tiling == ONE_TILE:
+        return pixels
+    squares = pixels[0].unflatten(2, (columns, -1)).unflatten(1, (rows, -1))
+    return squares.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
+
+
+def _padded_size(size: Size, tiling: Grid) -> Size:
+    """The least (width, height) around an image that has the shape of its tiles."""
+    (width, height), (rows, columns) = size, tiling
+    return max(width, -(-height * columns // rows)), max(height, -(-width * rows // columns))
+
+
+def check_views(views: Sequence[Tensor], image_sizes: Sequence[Size], wanted: PageViews) -> tuple[Grid, ...]:
+    """The tiling of each image whose views a patched model is given.
+
+    Raises:
+        ValueError: if views and sizes do not pair up, or an image's views are not those that the patch wants of it.
+    """
+    if len(views) != len(image_sizes):
+        raise ValueError(f"{len(views)} images but {len(image_sizes)} image_sizes were given; give one for each")
+    tilings = tuple(wanted.tiling(size) for size in image_sizes)
+    for index, (view, (rows, columns)) in enumerate(zip(views, tilings, strict=True)):
+        shape = (rows * columns, 3, wanted.side, wanted.side)
+        if tuple(view.shape) != shape:
+            raise ValueError(
+                f"image {index} has views of shape {tuple(view.shape)}, but SHIRG-X wants {shape}; "
+                "call process_images with model.config after apply_shirg_x, and give each image's own size"
+            )
+    return tilings
 
 
 class Tokenizer(Protocol):

@@ -19,6 +19,7 @@ from llava.image_io import load_image
 from llava.serve.parser import Parser, positive
 from scripts.entry import check_file, run
 from shirg.config import ShirgXConfig
+from shirg.tiling import parse_tiles
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUESTION = "What is the total on this invoice?"
@@ -31,6 +32,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--image", type=Path, default=ASSETS / "pages" / "invoice.png", help="page to ask about (default: an invoice)"
     )
+    parser.add_argument("--tiles", metavar="1|RxC|auto", help="views of the page (default: the checkpoint's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--dtype", choices=DTYPES, help="the checkpoint's when not given; bfloat16 with --full-size")
     parser.add_argument("--tokens", type=positive, default=32, help="answer positions (default: 32)")
@@ -63,6 +65,8 @@ def stage_table(rows: dict[str, dict[str, Any]]) -> Table:
 
 def benchmark(args: argparse.Namespace) -> None:
     check_file(args.out)
+    if args.tiles is not None:
+        parse_tiles(args.tiles)
     image = load_image(args.image)
 
     import torch
@@ -80,7 +84,8 @@ def benchmark(args: argparse.Namespace) -> None:
     if args.full_size:
         model = full_size_model(model.device, getattr(torch, args.dtype or "bfloat16"))
     saved = {} if args.full_size else model.config.shirg_x or {}
-    config = ShirgXConfig.from_dict({**saved, "similarity": "projected"})
+    tiles = {} if args.tiles is None else {"tiles": args.tiles}
+    config = ShirgXConfig.from_dict({**saved, **tiles, "similarity": "projected"})
     rows = {str(budget): measure_stages(model, config.replace(budget=budget), work) for budget in config.budgets}
     console = Console(file=sys.stderr)
     console.print(stage_table({f"K = {name}": row for name, row in rows.items()}))

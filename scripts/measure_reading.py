@@ -40,10 +40,11 @@ def measure(loaded: Loaded, family: str, split: str, style: str, pages: int) -> 
     tower, namer = model.get_vision_tower(), Namer(tokenizer)
     stream = PageStream(family, split, 0, style=style)
     side = stream.style.side if stream.style.looks is None else stream.style.looks.side
+    grid = side // tower.patch_size
     shares: dict[str, list[float]] = {}
     for number in track(range(pages), description=family, console=Console(stderr=True), transient=True):
         page = stream[number]
-        names = page_truth(page, side // tower.patch_size, tower.patch_size, namer).names.to(model.device).long()
+        names = page_truth(page, (grid, grid), tower.patch_size, namer).names.to(model.device).long()
         with torch.no_grad():
             view = single_view(page.image, processor, side, pad=False).to(model.device, model.dtype)
             projected = model.get_model().mm_projector(tower.extract_shirg_x_tokens(view).detail)[0]

@@ -1,12 +1,12 @@
 """SHIRG-X: which visual tokens a vision-language model keeps, and what it is told about their place.
 
 Pure tensor functions and small modules that know nothing of the model around them. In the order of the data:
-``scaffold`` and ``coordinates`` (the two scales and their boxes), ``similarity`` and ``scoring`` (how good a patch
-looks), ``merging`` (what a token contains), ``shirg_selector`` (which tokens survive), ``budget`` (how many),
-``tokens`` (what comes out); ``visualize`` and ``profiling`` show what happened.
+``tiling`` and ``joining`` (the views of a page), ``scaffold`` and ``coordinates`` (the two scales and their boxes),
+``similarity`` and ``scoring`` (how good a patch looks), ``merging`` (what a token contains), ``shirg_selector`` (which
+tokens survive), ``budget`` (how many), ``tokens`` (what comes out); ``visualize`` and ``profiling`` show what happened.
 
 Axis names used in this package (jaxtyping checks them at test time):
-    batch    images in the batch              patches  fine grid, grid * grid in raster order
+    batch    images in the batch              patches  fine grid, in raster order, padded at the end
     cells    scaffold grid, in raster order   tokens   detail tokens that survive, padded at the end
     dim      vision feature width             words    words of the question, padded anywhere
     options  budgets on offer

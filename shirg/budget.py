@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shirg.joining import group_alike, join_views, together
+from shirg.tiling import Grid
+
 NUM_BINS = 16
 POOLED_SIDE = 32
 HIDDEN = 32
@@ -55,6 +58,22 @@ class BudgetHead(nn.Module):
         """The logits, in the dtype of the weights."""
         pooled = functional.adaptive_avg_pool2d(entropy, (POOLED_SIDE, POOLED_SIDE)).flatten(1)
         return self.out(functional.gelu(self.hidden(pooled.to(self.hidden.weight.dtype))))
+
+
+def page_logits(
+    head: BudgetHead, entropy: Float32[Tensor, "views rows columns"], grids: Sequence[Grid]
+) -> Float[Tensor, "batch options"]:
+    """The head's logits of every page, whose views' entropies are joined to one map.
+
+    Args:
+        grids: rows and columns of patches of each page.
+    """
+    view = (entropy.shape[1], entropy.shape[2])
+    maps, groups = join_views(entropy.flatten(1), grids, view=view), group_alike(grids)
+    if len(groups) == 1:
+        return head(maps.unflatten(1, grids[0]))
+    parts = [head(maps[pages, : math.prod(grid)].unflatten(1, grid)) for grid, pages in groups.items()]
+    return together(parts, list(groups.values()))
 
 
 def predict_budgets(

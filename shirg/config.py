@@ -7,6 +7,7 @@ from typing import Literal, get_args, no_type_check
 
 from shirg.settings import Settings, check_whole
 from shirg.sources import SOURCES, Source
+from shirg.tiling import ONE_TILE, Grid, PageViews, name_tiles, parse_tiles
 
 Mode = Literal["shirg_x", "stock"]
 Resize = Literal["stretch", "pad"]
@@ -30,11 +31,16 @@ class ShirgXConfig(Settings):
     mode: Mode = "shirg_x"
     """``stock`` leaves LaViDa's own encoding of images untouched."""
     grid: int = 48
-    """Patches along one side of the square view."""
+    """Patches along one side of a square view."""
+    tiles: int | str = 1
+    """Views that a page is cut into: ``1``; rows x columns, such as ``3x2``; or ``auto``, as many as the picture's own
+    pixels fill. There are as many more candidates, and the same number of tokens after selection."""
+    max_tiles: int = 6
+    """Views at the most where ``tiles`` is ``auto``."""
     scaffold_factor: int = 4
-    """Patches along one side of a scaffold cell; divides ``grid``."""
+    """Of a page in one view, patches along one side of a scaffold cell; divides ``grid``. Tiles have as many cells."""
     resize: Resize = "stretch"
-    """How a page becomes square: ``stretch`` as SigLIP's preprocessing does, or ``pad`` keeping its shape."""
+    """How a page fills its views: ``stretch`` as SigLIP's preprocessing does, or ``pad`` keeping its shape."""
     budgets: tuple[int, ...] = (512, 768, 1024)
     """Numbers of detail tokens on offer, ascending."""
     budget: int | Literal["auto"] = "auto"
@@ -84,6 +90,8 @@ class ShirgXConfig(Settings):
         for name, (low, high) in _NUMBERS.items():
             self.check_number(name, low, high)
             object.__setattr__(self, name, float(getattr(self, name)))
+        tiling = parse_tiles(self.tiles)
+        object.__setattr__(self, "tiles", name_tiles(tiling))
         if self.grid % self.scaffold_factor:
             raise ValueError(f"scaffold_factor must divide grid, got {self.scaffold_factor} and {self.grid}")
         self._check_budgets()
@@ -97,7 +105,7 @@ class ShirgXConfig(Settings):
         if list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(f"budgets must ascend without repeats, got {self.budgets}")
         if self.budgets[-1] > self.num_patches:
-            raise ValueError(f"budgets must not exceed the {self.num_patches} patches of the grid, got {self.budgets}")
+            raise ValueError(f"budgets must not exceed the {self.num_patches} patches of a page, got {self.budgets}")
         if self.budget != "auto" and not (type(self.budget) is int and self.budget in self.budgets):
             raise ValueError(f"budget must be auto or one of {self.budgets}, got {self.budget!r}")
         if self.min_per_cell * self.scaffold_tokens > self.budgets[0]:
@@ -108,8 +116,23 @@ class ShirgXConfig(Settings):
 
     @property
     def num_patches(self) -> int:
-        """Patches of the fine grid."""
-        return self.grid**2
+        """Patches that every page has, at the least."""
+        rows, columns = parse_tiles(self.tiles) or ONE_TILE
+        return self.grid**2 * rows * columns
+
+    def views(self, patch_size: int) -> PageViews:
+        """The views that a tower with patches of so many pixels is shown of an image."""
+        return PageViews(
+            side=self.grid * patch_size,
+            pad=self.resize == "pad",
+            tiles=parse_tiles(self.tiles),
+            max_tiles=self.max_tiles,
+        )
+
+    @property
+    def cells(self) -> Grid:
+        """Rows and columns of the scaffold."""
+        return (self.grid // self.scaffold_factor,) * 2
 
     @property
     def source(self) -> Source:
@@ -139,8 +162,8 @@ class ShirgXConfig(Settings):
         return self.replace(grid=grid, budgets=budgets, budget=budget)
 
     def budgets_for_grid(self, grid: int) -> tuple[int, ...]:
-        """The same shares of another grid's patches as ``budgets`` are of this one's."""
-        return tuple(max(1, round(budget * grid**2 / self.num_patches)) for budget in self.budgets)
+        """The same shares of the patches of a view of another grid as ``budgets`` are of this one's."""
+        return tuple(max(1, round(budget * grid**2 / self.grid**2)) for budget in self.budgets)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -151,7 +174,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "neighbor": get_args(Neighbor),
 }
 _SWITCHES = ("merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
-_COUNTS = {"grid": 1, "scaffold_factor": 1, "min_per_cell": 0, "coordinate_dim": 1, "relevance_dim": 1}
+_COUNTS = {"grid": 1, "max_tiles": 1, "scaffold_factor": 1, "min_per_cell": 0, "coordinate_dim": 1, "relevance_dim": 1}
 _NUMBERS = {
     "similarity_weight": (0.0, math.inf),
     "neighbor_weight": (0.0, math.inf),

@@ -6,8 +6,7 @@ Axis names as in ``shirg``: batch (pages), patches, cells, dim (vision width), w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,15 +34,14 @@ class EncodedPages:
             budget: detail tokens to keep of every row, or of each, instead of the pages' own numbers.
         """
         rows = to_device(torch.tensor(list(index), dtype=torch.long), self.dual.detail.device)
-        values = {field.name: getattr(self.dual, field.name) for field in fields(self.dual)}
-        gathered: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
+        dual = self.dual.take(index)
         if budget is None:
             budget = [self.budgets[place] for place in index]
         return EncodedPages(
-            dual=replace(self.dual, **gathered),
+            dual=dual,
             candidate_counts=tuple(self.candidate_counts[place] for place in index),
             budgets=(budget,) * len(index) if isinstance(budget, int) else tuple(budget),
-            projected=None if self.projected is None else self.projected[rows],
+            projected=None if self.projected is None else self.projected[rows, : dual.detail.shape[1]],
         )
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 from torch.nn import functional
 
+from shirg.tiling import Grid
+
 
 @dataclass(frozen=True, kw_only=True)
 class MergedTokens:
@@ -28,7 +30,7 @@ def match_checkerboard(
     scores: Float32[Tensor, "batch patches"],
     candidates: Bool[Tensor, "batch patches"],
     *,
-    grid: int,
+    grid: Grid,
     epsilon: float,
     min_cosine: float,
     max_merges: Int[Tensor, "batch"],
@@ -43,11 +45,12 @@ def match_checkerboard(
     Bipartite soft matching (ToMe, arXiv 2210.09461), restricted to grid neighbors so that a merged token still has a
     place on the page. White patches never move, so one round cannot chain and melt a line of text into one token.
     """
-    index = torch.arange(grid**2, device=features.device)
+    columns = grid[1]
+    index = torch.arange(math.prod(grid), device=features.device)
     # bf16 has 8 bits of mantissa: near-ties would flip the matching.
-    units = functional.normalize(features.float(), dim=-1).unflatten(1, (grid, grid))
+    units = functional.normalize(features.float(), dim=-1).unflatten(1, grid)
     # A patch that may not merge is infinitely far from all scores, and from its like not comparable.
-    heights = scores.masked_fill(~candidates, math.inf).unflatten(1, (grid, grid))
+    heights = scores.masked_fill(~candidates, math.inf).unflatten(1, grid)
     across = _edge_cosines(units, heights, axis=2, epsilon=epsilon)
     down = _edge_cosines(units, heights, axis=1, epsilon=epsilon)
 
@@ -55,9 +58,9 @@ def match_checkerboard(
     pads = ((down, (0, 0, 1, 0)), (across, (1, 0)), (across, (0, 1)), (down, (0, 0, 0, 1)))
     cosines = torch.stack([functional.pad(edges, pad, value=-math.inf).flatten(1) for edges, pad in pads], dim=1)
     best, direction = cosines.max(dim=1)
-    white = (index // grid + index % grid) % 2 == 0
+    white = (index // columns + index % columns) % 2 == 0
     best = best.masked_fill(white, -math.inf)
-    targets = torch.stack((index - grid, index - 1, index + 1, index + grid))
+    targets = torch.stack((index - columns, index - 1, index + 1, index + columns))
     target = targets.expand(features.shape[0], -1, -1).gather(1, direction[:, None])[:, 0]
 
     order = best.argsort(dim=1, descending=True, stable=True)
@@ -72,7 +75,7 @@ def merge_tokens(
     scores: Float32[Tensor, "batch patches"],
     assignment: Int[Tensor, "batch patches"],
     *,
-    grid: int,
+    grid: Grid,
 ) -> MergedTokens:
     """The tokens after folding each patch into the grid neighbor that ``match_checkerboard`` assigned to it.
 
@@ -80,11 +83,10 @@ def merge_tokens(
     collects from its four neighbors in a fixed order: scattering would be shorter, but on a GPU its sums depend on
     timing, and the same page must give the same prefix.
     """
-    square = (grid, grid)
-    stays = assignment == torch.arange(grid**2, device=features.device)
+    stays = assignment == torch.arange(math.prod(grid), device=features.device)
     # All sums are taken at once, and no patch is gathered: a launch costs a GPU's host more than its arithmetic.
     summands = torch.cat((features.float(), boxes[..., :2], scores[..., None], torch.ones_like(scores)[..., None]), -1)
-    sums = _add_folded_neighbors(summands.unflatten(1, square), assignment.unflatten(1, square)).flatten(1, 2)
+    sums = _add_folded_neighbors(summands.unflatten(1, grid), assignment.unflatten(1, grid)).flatten(1, 2)
     areas = sums[..., -1]
     means = sums[..., :-1] / areas.masked_fill(~stays, math.inf)[..., None]
 
@@ -107,12 +109,13 @@ def _add_folded_neighbors(
     values: Float32[Tensor, "batch rows columns dim"], assignment: Int[Tensor, "batch rows columns"]
 ) -> Float32[Tensor, "batch rows columns dim"]:
     """Every patch's values plus those of the patches folded into it: from above, left, right and below, in turn."""
-    grid = values.shape[1]
-    index = torch.arange(grid**2, device=values.device).view(1, grid, grid)
+    grid = values.shape[1:3]
+    index = torch.arange(math.prod(grid), device=values.device).view(1, *grid)
     sums = values.clone()
     for axis, source, target in ((1, 0, 1), (2, 0, 1), (2, 1, 0), (1, 1, 0)):
-        joins = assignment.narrow(axis, source, grid - 1) == index.narrow(axis, target, grid - 1)
-        sums.narrow(axis, target, grid - 1).addcmul_(values.narrow(axis, source, grid - 1), joins[..., None].float())
+        length = values.shape[axis] - 1
+        joins = assignment.narrow(axis, source, length) == index.narrow(axis, target, length)
+        sums.narrow(axis, target, length).addcmul_(values.narrow(axis, source, length), joins[..., None].float())
     return sums
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from shirg.config import ShirgXConfig
+from shirg.tiling import Grid
 
 PATCHES_PER_ANCHOR = 36
 CENTER = 0.5
+_PATCHES_AT_ONCE = 2304
 ROUNDING = 1e-5
 """Spreads below this share of the largest value are what float32 products leave on equal patches."""
 
@@ -44,6 +46,8 @@ def score_tokens(
     boxes: Float32[Tensor, "batch patches 4"],
     candidates: Bool[Tensor, "batch patches"],
     config: ShirgXConfig,
+    *,
+    grid: Grid,
 ) -> Scores:
     """s_i = 0.7 Sim_i - 0.2 ||p_i - p_j|| - 0.1 ||p_i - c|| for every patch, with the configured weights.
 
@@ -51,14 +55,14 @@ def score_tokens(
     Averaged over all patches instead (``neighbor: mean``) the term ranks patches as the center term does.
 
     Raises:
-        ValueError: if the patches are not those of the configured grid.
+        ValueError: if the patches are not those of the grid.
     """
-    if similarity.shape[1] != config.num_patches:
+    if similarity.shape[1] != math.prod(grid):
         raise ValueError(
-            f"a grid of {config.grid} has {config.num_patches} patches, but similarity holds {similarity.shape[1]}"
+            f"a grid of {grid[0]} x {grid[1]} has {math.prod(grid)} patches, but similarity holds {similarity.shape[1]}"
         )
     scaled = normalize_similarity(similarity, candidates)
-    anchor_index = find_anchors(scaled, candidates, grid=config.grid)
+    anchor_index = find_anchors(scaled, candidates, grid=grid)
     centers = boxes[..., :2]
     if config.neighbor == "anchor":
         neighbor_distance = _nearest_anchor_distance(centers, anchor_index)
@@ -94,18 +98,18 @@ def normalize_similarity(
 
 
 def find_anchors(
-    similarity: Float32[Tensor, "batch patches"], candidates: Bool[Tensor, "batch patches"], *, grid: int
+    similarity: Float32[Tensor, "batch patches"], candidates: Bool[Tensor, "batch patches"], *, grid: Grid
 ) -> Int[Tensor, "batch anchors"]:
     """The patches whose similarity is strictly above all their 3 x 3 neighbors', highest first, then -1.
 
     There are at most ceil(patches / 36), 64 on a 48 x 48 grid; of equal peaks the earlier patch comes first.
     """
     heights = similarity.masked_fill(~candidates, -math.inf)
-    padded = functional.pad(heights.view(-1, 1, grid, grid), (1, 1, 1, 1), value=-math.inf)
+    padded = functional.pad(heights.view(-1, 1, *grid), (1, 1, 1, 1), value=-math.inf)
     windows = functional.unfold(padded, kernel_size=3)
     surroundings = torch.maximum(windows[:, :4].amax(dim=1), windows[:, 5:].amax(dim=1))
     peaks = heights.masked_fill(heights <= surroundings, -math.inf)
-    limit = math.ceil(grid**2 / PATCHES_PER_ANCHOR)
+    limit = math.ceil(math.prod(grid) / PATCHES_PER_ANCHOR)
     heights, index = torch.sort(peaks, dim=1, descending=True, stable=True)
     return index[:, :limit].masked_fill(heights[:, :limit] == -math.inf, -1)
 
@@ -139,7 +143,12 @@ def _mean_distance(
     centers: Float32[Tensor, "batch patches 2"], candidates: Bool[Tensor, "batch patches"]
 ) -> Float32[Tensor, "batch patches"]:
     """Mean distance to all candidates."""
-    total = _distances(centers, centers).masked_fill(~candidates[:, None], 0.0).sum(dim=2)
+    excluded = ~candidates[:, None]
+    # A view's patches at a time: all pairs of a tiled page would take gigabytes.
+    parts = [
+        _distances(part, centers).masked_fill(excluded, 0.0).sum(dim=2) for part in centers.split(_PATCHES_AT_ONCE, 1)
+    ]
+    total = torch.cat(parts, dim=1)
     return total / candidates.sum(dim=1, keepdim=True).clamp(min=1)
 
 

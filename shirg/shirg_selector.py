@@ -2,23 +2,29 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from shirg.config import ShirgXConfig
+from shirg.joining import together
 from shirg.merging import MergedTokens, match_checkerboard, merge_tokens
 from shirg.profiling import StageTimer
 from shirg.scoring import Scores, score_tokens
+from shirg.tiling import Grid
 from shirg.tokens import DualScaleTokens, TokenSet
 from shirg.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The decision behind a ``TokenSet``, for drawing, for training and for tests."""
+    """The decision behind a ``TokenSet``, for drawing, for training and for tests.
+
+    Patches count from 0 in raster order of their own page; what stands behind a page's last is padding.
+    """
 
     scores: Scores
     """Of every patch, before merging."""
@@ -28,6 +34,8 @@ class Selection:
     """The patch at whose place each surviving token lies, in raster order, then -1."""
     lengths: tuple[int, ...]
     """Surviving tokens of each image."""
+    grids: tuple[Grid, ...]
+    """Rows and columns of patches of each image."""
 
 
 def select(
@@ -42,20 +50,24 @@ def select(
     """The ``budgets[i]`` best detail tokens of each image, and how they were chosen.
 
     The host must know how many candidates an image has. Stretched images have all their patches; for padded ones the
-    counts are an argument, and leaving them out costs the one wait for the device in here.
+    counts are an argument, and leaving them out costs the one wait for the device in here. Images of different grids
+    are chosen from apart, so that none depends on the others.
 
     Raises:
-        ValueError: if the tokens are not on the configured grid, there is not one budget per image, or an image has
-            fewer candidates than its budget. Filling up here would put made-up tokens into the cached prefix.
+        ValueError: if views of the configured grid do not tile the tokens' grids, there is not one budget per image, or
+            an image has fewer candidates than its budget. Filling up here would put made-up tokens into the cached
+            prefix.
     """
-    if dual.grid != config.grid:
-        raise ValueError(f"the tokens lie on a grid of {dual.grid}, but the configuration says {config.grid}")
+    if any(side % config.grid for grid in dual.grids for side in grid):
+        raise ValueError(
+            f"the tokens lie on grids of {dual.grids}, which views of {config.grid} x {config.grid} do not tile"
+        )
     batch = dual.detail.shape[0]
     if len(budgets) != batch:
         raise ValueError(f"{batch} images need as many budgets, got {len(budgets)}")
     if candidate_counts is None:
         padded = config.resize == "pad"
-        candidate_counts = dual.candidates.sum(dim=1).tolist() if padded else [config.num_patches] * batch
+        candidate_counts = dual.candidates.sum(dim=1).tolist() if padded else dual.num_patches
     for image, (count, budget) in enumerate(zip(candidate_counts, budgets, strict=True)):
         if not 1 <= budget <= count:
             raise ValueError(
@@ -63,9 +75,29 @@ def select(
             )
 
     timer = timer or StageTimer(dual.detail.device, enabled=False)
+    places, chosen = [], []
+    for index, part in dual.alike():
+        # One grid is the usual case, in which nothing is moved.
+        rows = similarity
+        if part is not dual:
+            rows = rows[to_device(torch.tensor(index), rows.device), : part.detail.shape[1]]
+        chosen.append(_select_alike(part, rows, config, [budgets[place] for place in index], timer))
+        places.append(index)
+    return chosen[0] if len(chosen) == 1 else _batch_together(chosen, places)
+
+
+def _select_alike(
+    dual: DualScaleTokens,
+    similarity: Float[Tensor, "batch patches"],
+    config: ShirgXConfig,
+    budgets: Sequence[int],
+    timer: StageTimer,
+) -> tuple[TokenSet, Selection]:
+    """``select`` for images of one grid."""
+    grid = dual.grids[0]
     keep = to_device(torch.tensor(list(budgets)), dual.detail.device)
     with torch.no_grad(), timer.stage("score"):
-        scores = score_tokens(similarity, dual.boxes, dual.candidates, config)
+        scores = score_tokens(similarity, dual.boxes, dual.candidates, config, grid=grid)
     with timer.stage("merge"):
         merged, assignment = _merge(dual, scores.total, keep, config)
     with timer.stage("select"):
@@ -74,12 +106,13 @@ def select(
             keep=keep,
             candidates=dual.candidates & (merged.areas > 0),
             largest_keep=max(budgets),
-            grid=config.grid,
-            factor=config.scaffold_factor,
+            grid=grid,
+            cells=config.cells,
             min_per_cell=config.min_per_cell,
         )
         tokens = _gather_tokens(merged, kept, tuple(budgets))
-    return tokens, Selection(scores=scores, assignment=assignment, kept=kept, lengths=tuple(budgets))
+    selection = Selection(scores=scores, assignment=assignment, kept=kept, lengths=tuple(budgets), grids=dual.grids)
+    return tokens, selection
 
 
 def select_top_tokens(
@@ -88,8 +121,8 @@ def select_top_tokens(
     keep: Int[Tensor, "batch"],
     candidates: Bool[Tensor, "batch patches"],
     largest_keep: int,
-    grid: int,
-    factor: int,
+    grid: Grid,
+    cells: Grid,
     min_per_cell: int = 0,
 ) -> Int[Tensor, "batch {largest_keep}"]:
     """Indices of the ``keep`` highest-scoring candidates of each image, in raster order, then -1.
@@ -108,7 +141,7 @@ def select_top_tokens(
     ranked = scores.masked_fill(~candidates, -math.inf)
     order = ranked.argsort(dim=1, descending=True, stable=True)
     if min_per_cell > 0:
-        guaranteed = _best_per_cell(ranked, grid=grid, factor=factor, count=min_per_cell) & candidates
+        guaranteed = _best_per_cell(ranked, grid=grid, cells=cells, count=min_per_cell) & candidates
         # Some devices do not sort booleans.
         first = guaranteed.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
         order = order.gather(1, first)
@@ -138,30 +171,30 @@ def _merge(
     dual: DualScaleTokens, scores: Float32[Tensor, "batch patches"], keep: Int[Tensor, "batch"], config: ShirgXConfig
 ) -> tuple[MergedTokens, Int[Tensor, "batch patches"]]:
     if not config.merge:
-        index = torch.arange(config.num_patches, device=scores.device).expand(scores.shape).contiguous()
+        index = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape).contiguous()
         return MergedTokens(features=dual.detail, boxes=dual.boxes, scores=scores, areas=torch.ones_like(scores)), index
     assignment = match_checkerboard(
         dual.detail.detach(),
         scores,
         dual.candidates,
-        grid=config.grid,
+        grid=dual.grids[0],
         epsilon=config.merge_epsilon,
         min_cosine=config.merge_cosine,
         max_merges=dual.candidates.sum(dim=1) - keep,
     )
-    return merge_tokens(dual.detail, dual.boxes, scores, assignment, grid=config.grid), assignment
+    return merge_tokens(dual.detail, dual.boxes, scores, assignment, grid=dual.grids[0]), assignment
 
 
 def _best_per_cell(
-    scores: Float32[Tensor, "batch patches"], *, grid: int, factor: int, count: int
+    scores: Float32[Tensor, "batch patches"], *, grid: Grid, cells: Grid, count: int
 ) -> Bool[Tensor, "batch patches"]:
     """The ``count`` highest-scoring patches of every scaffold cell; ties go to the earlier patch."""
-    cells = grid // factor
+    high, wide = grid[0] // cells[0], grid[1] // cells[1]
     # Raster order within a cell agrees with raster order on the page, so a stable sort settles ties alike.
-    blocks = scores.view(-1, cells, factor, cells, factor).transpose(2, 3).flatten(3)
+    blocks = scores.view(-1, cells[0], high, cells[1], wide).transpose(2, 3).flatten(3)
     order = blocks.argsort(dim=3, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(3, order, torch.arange(factor**2, device=scores.device).expand_as(order))
-    return (rank < count).unflatten(3, (factor, factor)).transpose(2, 3).flatten(1)
+    rank = torch.empty_like(order).scatter_(3, order, torch.arange(high * wide, device=scores.device).expand_as(order))
+    return (rank < count).unflatten(3, (high, wide)).transpose(2, 3).flatten(1)
 
 
 def _gather_tokens(merged: MergedTokens, kept: Int[Tensor, "batch tokens"], lengths: tuple[int, ...]) -> TokenSet:
@@ -175,3 +208,41 @@ def _gather_tokens(merged: MergedTokens, kept: Int[Tensor, "batch tokens"], leng
         areas=merged.areas.gather(1, index[..., 0]).masked_fill(~real, 0.0),
         lengths=lengths,
     )
+
+
+def _batch_together(
+    chosen: Sequence[tuple[TokenSet, Selection]], places: Sequence[Sequence[int]]
+) -> tuple[TokenSet, Selection]:
+    """The choices from images of several grids as one batch, each image at its place."""
+    sets, selections = zip(*chosen, strict=True)
+    order = [place for group in places for place in group]
+
+    def joined(parts: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+        values = dict(zip(order, (value for part in parts for value in part), strict=True))
+        return tuple(values[place] for place in range(len(order)))
+
+    lengths = joined([each.lengths for each in sets])
+    tokens = TokenSet(
+        features=together([each.features for each in sets], places),
+        boxes=together([each.boxes for each in sets], places),
+        areas=together([each.areas for each in sets], places),
+        lengths=lengths,
+    )
+    scores = {
+        field.name: together(
+            [getattr(each.scores, field.name) for each in selections],
+            places,
+            fill=-1 if field.name == "anchor_index" else 0,
+        )
+        for field in fields(Scores)
+    }
+    assignment = together([each.assignment for each in selections], places, fill=-1)
+    index = torch.arange(assignment.shape[1], device=assignment.device)
+    selection = Selection(
+        scores=Scores(**scores),
+        assignment=torch.where(assignment < 0, index, assignment),
+        kept=together([each.kept for each in selections], places, fill=-1),
+        lengths=lengths,
+        grids=joined([each.grids for each in selections]),
+    )
+    return tokens, selection

@@ -1,9 +1,17 @@
 """The values that flow between the stages: visual tokens together with where they came from."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
+
+from shirg.joining import group_alike
+from shirg.tiling import Grid
+from shirg.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +48,18 @@ class TokenSet:
 
 @dataclass(frozen=True, kw_only=True)
 class DualScaleTokens:
-    """What the vision tower sees in a batch of square views: sharp patches, and the coarse scaffold over them.
+    """What the vision tower sees in a batch of pages: sharp patches, and the coarse scaffold over them.
 
-    The optional inputs belong to single similarity sources; the tower fills in only what the configured one reads.
+    Pages of one batch may have different grids; the rows of those with fewer patches end in padding, which is never a
+    candidate. The optional inputs belong to single similarity sources; the tower fills in only what the configured one
+    reads.
 
     Raises:
-        ValueError: if the number of detail tokens is not ``grid * grid``.
+        ValueError: if the grids are not those of the pages.
     """
 
     detail: Float[Tensor, "batch patches dim"]
-    """Patch features in raster order."""
+    """Patch features in raster order of the page."""
     scaffold: Float[Tensor, "batch cells dim"]
     """Mean of each block of patches, in raster order."""
     boxes: Float32[Tensor, "batch patches 4"]
@@ -58,15 +68,47 @@ class DualScaleTokens:
     """(x, y, h, w) of every scaffold cell."""
     candidates: Bool[Tensor, "batch patches"]
     """False for patches that show only padding, which are never selected."""
-    grid: int
-    """Patches along one side."""
+    grids: tuple[Grid, ...]
+    """Rows and columns of patches of each page."""
     attention_received: Float[Tensor, "batch patches"] | None = None
     """Mean attention each patch receives in a vision layer."""
     value_embeddings: Float[Tensor, "batch patches embedding"] | None = None
     """Patches sent through the pooling head's value path, comparable with SigLIP's text embeddings."""
 
     def __post_init__(self) -> None:
-        if self.detail.shape[1] != self.grid**2:
+        batch, patches = self.detail.shape[:2]
+        if len(self.grids) != batch or max(self.num_patches, default=0) != patches:
             raise ValueError(
-                f"a grid of {self.grid} has {self.grid**2} patches, but detail holds {self.detail.shape[1]} tokens"
+                f"{batch} pages of {patches} patches need as many grids, the largest of so many, got {self.grids}"
             )
+
+    @property
+    def num_patches(self) -> tuple[int, ...]:
+        """Of each page; what stands behind them in its row is padding."""
+        return tuple(map(math.prod, self.grids))
+
+    @property
+    def cells(self) -> Grid:
+        """Rows and columns of the scaffold, which is square in numbers whatever the page."""
+        side = math.isqrt(self.scaffold.shape[1])
+        return side, side
+
+    def take(self, index: Sequence[int]) -> "DualScaleTokens":
+        """The pages at ``index``, as often as they stand there, without padding that none of them needs."""
+        rows = to_device(torch.tensor(list(index), dtype=torch.long), self.detail.device)
+        grids = tuple(self.grids[place] for place in index)
+        most = max(map(math.prod, grids), default=0)
+        taken: dict[str, Any] = {"grids": grids}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                cut = most < value.shape[1] and not field.name.startswith("scaffold")
+                taken[field.name] = value[rows, :most] if cut else value[rows]
+        return replace(self, **taken)
+
+    def alike(self) -> list[tuple[list[int], "DualScaleTokens"]]:
+        """The pages by their grids: their places in the batch, and themselves without padding."""
+        groups = group_alike(self.grids)
+        if len(groups) == 1:
+            return [(list(range(len(self.grids))), self)]
+        return [(places, self.take(places)) for places in groups.values()]

@@ -39,18 +39,18 @@ LARGEST_SIDE = 1600
 class _Decision:
     """One image's selection on the host, with the patch edges in [0, 1] of the original image."""
 
-    x_edges: Float[np.ndarray, "edges"]
-    y_edges: Float[np.ndarray, "edges"]
-    candidates: Bool[np.ndarray, "grid grid"]
-    token: Int[np.ndarray, "grid grid"]
+    x_edges: Float[np.ndarray, "across"]
+    y_edges: Float[np.ndarray, "down"]
+    candidates: Bool[np.ndarray, "rows columns"]
+    token: Int[np.ndarray, "rows columns"]
     """The token each patch belongs to, named by the patch it grew from."""
-    kept: Bool[np.ndarray, "grid grid"]
+    kept: Bool[np.ndarray, "rows columns"]
     """Whether that token survived."""
-    scores: Float[np.ndarray, "grid grid"]
+    scores: Float[np.ndarray, "rows columns"]
     counts: PatchCounts
 
     @property
-    def merged(self) -> Bool[np.ndarray, "grid grid"]:
+    def merged(self) -> Bool[np.ndarray, "rows columns"]:
         """Patches folded into a surviving token, which lies at the place of another patch."""
         return self.kept & (self.token != np.arange(self.token.size).reshape(self.token.shape))
 
@@ -59,7 +59,6 @@ def draw_selection(
     image: Image.Image,
     selection: Selection,
     *,
-    grid: int,
     resize: Resize,
     scaffold_tokens: int = 0,
     index: int = 0,
@@ -78,9 +77,9 @@ def draw_selection(
         answer_box: an (x, y, h, w) box in [0, 1] of the page, to be framed.
 
     Raises:
-        ValueError: if the batch has no such image, or the selection was not made on such a grid.
+        ValueError: if the batch has no such image.
     """
-    decision = _read_decision(selection, image.size, grid=grid, resize=resize, index=index)
+    decision = _read_decision(selection, image.size, resize=resize, index=index)
     page = _as_array(image)
     height, width = page.shape[:2]
     # Wide pages stand above each other.
@@ -103,33 +102,33 @@ def draw_selection(
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _read_decision(
-    selection: Selection, image_size: tuple[int, int], *, grid: int, resize: Resize, index: int
-) -> _Decision:
-    batch, patches = selection.assignment.shape
+def _read_decision(selection: Selection, image_size: tuple[int, int], *, resize: Resize, index: int) -> _Decision:
+    batch = len(selection.grids)
     if not 0 <= index < batch:
         raise ValueError(f"the selection holds images 0 to {batch - 1}, got index {index}")
-    if patches != grid**2:
-        raise ValueError(f"a grid of {grid} has {grid**2} patches, but the selection was made over {patches}")
-    token = selection.assignment[index].cpu().numpy()
+    grid = rows, columns = selection.grids[index]
+    patches = rows * columns
+    token = selection.assignment[index, :patches].cpu().numpy()
     kept = selection.kept[index, : selection.lengths[index]].cpu().numpy()
-    square = (grid, grid)
     if resize == "pad":
-        candidates = padded_grid_boxes(grid, [image_size])[1].numpy().reshape(square)
-        side = max(image_size)
+        # Patches are square, so that the padded page has the shape of its grid.
+        candidates = padded_grid_boxes(grid, image_size, shape=grid)[1].numpy().reshape(grid)
+        width, height = image_size
+        side = max(width / columns, height / rows)
         x_edges, y_edges = (
-            np.clip((np.linspace(0, side, grid + 1) - (side - length) / 2) / length, 0, 1) for length in image_size
+            np.clip((np.linspace(0, side * cells, cells + 1) - (side * cells - length) / 2) / length, 0, 1)
+            for cells, length in ((columns, width), (rows, height))
         )
     else:
-        candidates = np.ones(square, dtype=bool)
-        x_edges = y_edges = np.linspace(0, 1, grid + 1)
+        candidates = np.ones(grid, dtype=bool)
+        x_edges, y_edges = (np.linspace(0, 1, cells + 1) for cells in (columns, rows))
     return _Decision(
         x_edges=x_edges,
         y_edges=y_edges,
         candidates=candidates,
-        token=token.reshape(square),
-        kept=np.isin(token, kept).reshape(square),
-        scores=selection.scores.total[index].detach().cpu().numpy().reshape(square),
+        token=token.reshape(grid),
+        kept=np.isin(token, kept).reshape(grid),
+        scores=selection.scores.total[index, :patches].detach().cpu().numpy().reshape(grid),
         counts=count_patches(selection, candidates=int(candidates.sum()), index=index),
     )
 

@@ -3,7 +3,7 @@
 import torch
 
 from shirg.baselines import BASELINES
-from shirg.coordinates import grid_boxes, padded_grid_boxes
+from shirg.coordinates import grid_boxes, padded_page_boxes
 from shirg.scaffold import pool_scaffold
 from shirg.tokens import DualScaleTokens, TokenSet
 
@@ -16,14 +16,15 @@ def view(seed: int = 0, *, batch: int = BATCH, padded: bool = False, dtype: torc
     generator = torch.Generator().manual_seed(seed)
     detail = torch.randn(batch, GRID**2, DIM, generator=generator).to(dtype)
     sizes = [(100, 100), (60, 100), (100, 30)][:batch] if padded else [(7, 7)] * batch
-    boxes, candidates = padded_grid_boxes(GRID, sizes)
+    boxes, candidates = padded_page_boxes([(GRID, GRID)] * batch, sizes, shapes=[(1, 1)] * batch)
+    cells = (GRID // FACTOR, GRID // FACTOR)
     return DualScaleTokens(
         detail=detail,
-        scaffold=pool_scaffold(detail, grid=GRID, factor=FACTOR),
+        scaffold=pool_scaffold(detail, grid=(GRID, GRID), cells=cells),
         boxes=boxes,
-        scaffold_boxes=padded_grid_boxes(GRID // FACTOR, sizes)[0],
+        scaffold_boxes=padded_page_boxes([cells] * batch, sizes, shapes=[(1, 1)] * batch)[0],
         candidates=candidates,
-        grid=GRID,
+        grids=((GRID, GRID),) * batch,
         attention_received=torch.rand(batch, GRID**2, generator=generator),
     )
 
@@ -48,7 +49,7 @@ def image_of(dual: DualScaleTokens, image: int) -> DualScaleTokens:
         boxes=dual.boxes[one],
         scaffold_boxes=dual.scaffold_boxes[one],
         candidates=dual.candidates[one],
-        grid=dual.grid,
+        grids=dual.grids[one],
         attention_received=dual.attention_received[one],
     )
 
@@ -75,10 +76,10 @@ def square(**features) -> DualScaleTokens:
     grid = round(detail.shape[1] ** 0.5)
     return DualScaleTokens(
         detail=detail,
-        scaffold=pool_scaffold(detail, grid=grid, factor=grid),
-        boxes=grid_boxes(grid)[None],
-        scaffold_boxes=grid_boxes(1)[None],
+        scaffold=pool_scaffold(detail, grid=(grid, grid), cells=(1, 1)),
+        boxes=grid_boxes((grid, grid))[None],
+        scaffold_boxes=grid_boxes((1, 1))[None],
         candidates=features.get("candidates", torch.ones(1, grid**2, dtype=torch.bool)),
-        grid=grid,
+        grids=((grid, grid),),
         attention_received=features.get("attention"),
     )

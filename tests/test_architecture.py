@@ -38,7 +38,7 @@ FLOORS = {
 """From the ground up: a floor may import what stands above it in this list, and itself; ``tests/`` has a folder for
 each."""
 NO_SELECTION = {
-    *("shirg.tokens", "shirg.scaffold", "shirg.coordinates", "shirg.transfer"),
+    *("shirg.tokens", "shirg.scaffold", "shirg.coordinates", "shirg.transfer", "shirg.tiling", "shirg.joining"),
     *("shirg.settings", "shirg.config", "shirg.lazy"),
 }
 """Parts of SHIRG-X that LaViDa is built from; the choice of tokens comes to it from outside."""

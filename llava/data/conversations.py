@@ -22,12 +22,13 @@ from llava.data.infill import WHOLE, InfillConfig, draw_gap
 from llava.data.records import Record, RecordStore
 from llava.data.sample import Encoded, Sample, encode_conversation
 from llava.image_processor import SigLipImageProcessor
-from llava.mm_utils import Size, ViewConfig, process_images
+from llava.mm_utils import ViewConfig, process_images
 from llava.model.anyres import stock_tokens
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.splice import count_images
 from llava.seeds import stable_seed
 from shirg.config import ShirgXConfig
+from shirg.tiling import Size
 
 logger = logging.getLogger(__name__)
 

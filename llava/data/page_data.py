@@ -26,9 +26,9 @@ class PageDataset(Dataset[Group]):
     Args:
         max_extra_blocks: up to so many more blocks of end-of-text behind each answer, chosen by the page's number.
         infill: gaps opened in answers.
-        truth_grid: patches per side of which samples carry the truth; None for samples without.
+        truth_grid: patches per side of a view, of which samples carry the truth; None for samples without.
         spelled: give each character of an answer a token of its own.
-        model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's one square view.
+        model_config: decides the views, as in ``process_images``: LaViDa's, or a patched model's square ones.
     """
 
     def __init__(
@@ -67,9 +67,11 @@ class PageDataset(Dataset[Group]):
         rng = page_generator(family, config.split, config.seed + _QUESTION_STREAM, number)
         asked = draw_sample(rng, range(len(page.questions)), min(config.questions, len(page.questions)))
         views = tuple(process_images([page.image], self.image_processor, self.model_config))
-        truth, grid, patch = None, self.truth_grid or 0, 0
-        if self._namer is not None:
-            patch = views[0].shape[-1] // grid
+        truth, grid, patch = None, (0, 0), 0
+        if self._namer is not None and self.truth_grid is not None:
+            rows, columns = self.model_config.image_view.tiling(page.image.size)
+            grid = (rows * self.truth_grid, columns * self.truth_grid)
+            patch = views[0].shape[-1] // self.truth_grid
             truth = page_truth(page, grid, patch, self._namer)
         samples: list[Sample] = []
         for place in sorted(asked):
@@ -96,7 +98,7 @@ class PageDataset(Dataset[Group]):
                     question=encoded.question,
                     truth=truth,
                     page_question=question,
-                    pointers=torch.tensor(pointers, dtype=torch.int16) if pointers else None,
+                    pointers=torch.tensor(pointers, dtype=torch.int32) if pointers else None,
                 )
             )
         return tuple(samples)

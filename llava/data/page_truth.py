@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava.data.print_targets import SLOTS, Placed, PrintTargets, place_characters, print_targets
 from llava.pages import CHARACTERS, COLORS, HUES, NONE, SHAPES, Page, PageQuestion, patch_labels, patch_words, plural
+from shirg.tiling import Grid
 from shirg.transfer import to_device
 
 SLOT_ROLES = tuple(f"slot {number}" for number in range(SLOTS))
@@ -86,13 +87,13 @@ class PageTruth:
         return PageTruth(**parts)
 
 
-def page_truth(page: Page, grid: int, patch: int, namer: Namer) -> PageTruth:
-    """The truth about a page that is squeezed into ``grid`` x ``grid`` patches of ``patch`` pixels."""
-    side = grid * patch
+def page_truth(page: Page, grid: Grid, patch: int, namer: Namer) -> PageTruth:
+    """The truth about a page that is squeezed into rows and columns of patches of ``patch`` pixels."""
+    height, width = (cells * patch for cells in grid)
     printed, owner, place = page.print()
-    printed = printed.scaled(side / page.image.width, side / page.image.height)
-    placed = place_characters(printed, side, side, patch)
-    targets = print_targets(printed, side, side, patch)
+    printed = printed.scaled(width / page.image.width, height / page.image.height)
+    placed = place_characters(printed, width, height, patch)
+    targets = print_targets(printed, width, height, patch)
     order, turn = _order(page, placed, owner, place, printed.word, grid)
     labels = patch_labels(page, grid, slots=1)
     return PageTruth(
@@ -119,20 +120,21 @@ def _order(
     owner: NDArray[np.int64],
     place: NDArray[np.int64],
     word: NDArray[np.int64],
-    grid: int,
+    grid: Grid,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """``PageTruth.order`` and ``PageTruth.turn``."""
-    order = np.full((grid * grid, SLOTS), NONE, dtype=np.int64)
-    turn = np.full((grid * grid, 2), NONE, dtype=np.int64)
+    rows, columns = grid
+    order = np.full((rows * columns, SLOTS), NONE, dtype=np.int64)
+    turn = np.full((rows * columns, 2), NONE, dtype=np.int64)
     slot = np.floor(placed.place).astype(np.int64)
-    seen = placed.whole & (placed.row >= 0) & (placed.row < grid) & (slot >= 0) & (slot < grid * SLOTS)
+    seen = placed.whole & (placed.row >= 0) & (placed.row < rows) & (slot >= 0) & (slot < columns * SLOTS)
     first_word = {int(mark): int(word[owner == mark].min()) for mark in np.unique(owner)}
     last_word = {int(mark): int(word[owner == mark].max()) for mark in np.unique(owner)}
     start = np.zeros(len(word), dtype=np.int64)
     for index in range(1, len(word)):
         start[index] = start[index - 1] if word[index] == word[index - 1] else index
     for index in np.flatnonzero(seen).tolist():
-        patch = placed.row[index] * grid + slot[index] // SLOTS
+        patch = placed.row[index] * columns + slot[index] // SLOTS
         order[patch, slot[index] % SLOTS] = min(index - start[index], LONGEST)
         mark = page.marks[owner[index]]
         if turn[patch, 0] == NONE and (mark.row is not None or mark.column is not None):
@@ -141,12 +143,12 @@ def _order(
     return order, turn
 
 
-def _names(page: Page, grid: int, targets: PrintTargets, namer: Namer) -> NDArray[np.int64]:
+def _names(page: Page, grid: Grid, targets: PrintTargets, namer: Namer) -> NDArray[np.int64]:
     """``PageTruth.names``."""
-    names = np.full((len(ROLES), grid * grid, MOST), NONE, dtype=np.int64)
+    names = np.full((len(ROLES), grid[0] * grid[1], MOST), NONE, dtype=np.int64)
     rows, places = np.nonzero(targets.classes != NONE)
     slot = np.floor(targets.places[rows, places]).astype(np.int64)
-    patches = rows * grid + slot // SLOTS
+    patches = rows * grid[1] + slot // SLOTS
     names[slot % SLOTS, patches, 0] = namer.characters[targets.classes[rows, places]]
     ids, words = patch_words(page, grid)
     labels = patch_labels(page, grid, slots=1)
@@ -167,7 +169,7 @@ def _names(page: Page, grid: int, targets: PrintTargets, namer: Namer) -> NDArra
     return names
 
 
-def answer_pointers(page: Page, question: PageQuestion, grid: int, patch: int) -> list[tuple[int, int, int, int]]:
+def answer_pointers(page: Page, question: PageQuestion, grid: Grid, patch: int) -> list[tuple[int, int, int, int]]:
     """Per character of an answer that stands on the page as it is: the patch and the slot to read it from, and another
     patch and slot where it may be named too. ``NONE`` for blanks; empty for an answer that is no single run of print.
     """
@@ -177,9 +179,12 @@ def answer_pointers(page: Page, question: PageQuestion, grid: int, patch: int) -
     found = [number for number, mark in enumerate(page.marks) if mark.box == box and mark.text == question.answer]
     if not found:
         return []
-    side = grid * patch
+    rows, columns = grid
+    height, width = rows * patch, columns * patch
     printed, owner, place = page.print()
-    placed = place_characters(printed.scaled(side / page.image.width, side / page.image.height), side, side, patch)
+    placed = place_characters(
+        printed.scaled(width / page.image.width, height / page.image.height), width, height, patch
+    )
     pointers = [(NONE, NONE, NONE, NONE)] * len(question.answer)
     for index in np.flatnonzero(owner == found[0]):
         middle = placed.place[index]
@@ -188,8 +193,8 @@ def answer_pointers(page: Page, question: PageQuestion, grid: int, patch: int) -
         if abs(middle - round(middle)) > _BESIDE:
             other = slot
         row = int(placed.row[index])
-        if placed.whole[index] and 0 <= row < grid and min(slot, other) >= 0 and max(slot, other) < grid * SLOTS:
-            pointers[int(place[index])] = (*_at(row, slot, grid), *_at(row, other, grid))
+        if placed.whole[index] and 0 <= row < rows and min(slot, other) >= 0 and max(slot, other) < columns * SLOTS:
+            pointers[int(place[index])] = (*_at(row, slot, columns), *_at(row, other, columns))
     return pointers
 
 
@@ -197,5 +202,5 @@ _BESIDE = 0.25
 """Middles this near to a slot's border, in slots, may be named on either side."""
 
 
-def _at(row: int, slot: int, grid: int) -> tuple[int, int]:
-    return row * grid + slot // SLOTS, slot % SLOTS
+def _at(row: int, slot: int, columns: int) -> tuple[int, int]:
+    return row * columns + slot // SLOTS, slot % SLOTS

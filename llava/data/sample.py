@@ -42,7 +42,7 @@ class Sample:
     """What the drawn page behind the image knows, for losses on what its patches show."""
     page_question: PageQuestion | None = None
     pointers: Tensor | None = None
-    """(answer tokens, 4) int16: the patch and the slot that each is read from, twice where there are two places to read
+    """(answer tokens, 4) int32: the patch and the slot that each is read from, twice where there are two places to read
     it; -1 for what stands nowhere. None for answers that are not read off as they are."""
     skipped: tuple[str, ...] = ()
     """Why records before this one could not be read; this sample takes their place."""

@@ -17,6 +17,7 @@ from shirg.baselines import BASELINES, Baseline
 from shirg.baselines.pooling import scaled_down_side
 from shirg.config import ShirgXConfig
 from shirg.scoring import normalize_similarity
+from shirg.tiling import PageViews
 from shirg.tokens import TokenSet
 
 
@@ -42,7 +43,7 @@ class EncodedPage:
     name: str
     page: EncodedImage
     pixels: Tensor | None
-    """(1, 3, side, side), for peers that read them."""
+    """(1, 3, height, width) of the whole page, for peers that read them."""
     image: Image.Image | None = None
     """For the peer that makes a smaller view of it."""
     shared: dict[Budget, Prefix] = field(default_factory=dict)
@@ -61,12 +62,22 @@ class PageEncoder:
     method: Method
     seed: int = 0
 
+    @property
+    def views(self) -> PageViews | None:
+        """What SHIRG-X looks at of a page; None for LaViDa's own encoding."""
+        views: PageViews | None = getattr(self.session.model.config, "image_view", None)
+        return views
+
     def encode(self, name: str, image: Image.Image) -> EncodedPage:
         """Everything that neither a question nor a budget changes."""
         pixels, baseline = None, self.method.baseline
         if baseline is not None and "pixels" in baseline.needs:
-            (view,) = process_images([image], self.session.image_processor, self.session.model.config)
-            pixels = view.to(self.session.model.device)
+            views = process_images([image], self.session.image_processor, self.session.model.config)[0]
+            assert self.views is not None
+            rows, columns = self.views.tiling(image.size)
+            # (rows, columns, 3, side, side) to (3, rows, side, columns, side)
+            page = views.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+            pixels = page[None].to(self.session.model.device)
         shrinks = self.method.name == SCALED_DOWN
         return EncodedPage(name=name, page=self.session.encode(image), pixels=pixels, image=image if shrinks else None)
 

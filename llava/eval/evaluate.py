@@ -188,5 +188,7 @@ def _encode(
     pages: dict[str, EncodedPage] = {}
     for sample in samples:
         if sample.page not in pages:
-            pages[sample.page] = known.get(sample.page) or encoder.encode(sample.page, sample.image)
+            pages[sample.page] = known.get(sample.page) or encoder.encode(
+                sample.page, sample.picture_for(encoder.views)
+            )
     return pages

@@ -21,6 +21,7 @@ from llava.eval.encoder import EncodedPage, PageEncoder
 from llava.eval.methods import Budget
 from llava.files import write_json
 from llava.pages import inked_patches, patches_under
+from shirg.tiling import Grid
 from shirg.tokens import DualScaleTokens, TokenSet
 
 LEAST_COSINE = 0.9
@@ -85,7 +86,7 @@ def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
     return (over & real[:, None] & (cosines >= LEAST_COSINE)).any(-1)
 
 
-def evidence_patches_of(sample: BenchmarkSample, grid: int) -> Tensor:
+def evidence_patches_of(sample: BenchmarkSample, grid: Grid) -> Tensor:
     """(patches,) bool: the inked patches under the boxes that the question is about."""
     under = patches_under(sample.evidence, grid)
     if under.any():
@@ -93,9 +94,9 @@ def evidence_patches_of(sample: BenchmarkSample, grid: int) -> Tensor:
     return torch.from_numpy(under).flatten()
 
 
-def _tiled(image: Image.Image, grid: int) -> Image.Image:
+def _tiled(image: Image.Image, grid: Grid) -> Image.Image:
     """The picture, larger if need be, so that patches hold whole pixels; no new levels arise between its own."""
-    width, height = (-(-side // grid) * grid for side in image.size)
+    width, height = (-(-side // cells) * cells for side, cells in zip(image.size, reversed(grid), strict=True))
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.NEAREST)
 
 
@@ -114,11 +115,11 @@ def evidence_recall(
     page: EncodedPage | None = None
     for sample in samples:
         if page is None or page.name != sample.page:
-            page = encoder.encode(sample.page, sample.image)
+            page = encoder.encode(sample.page, sample.picture_for(encoder.views))
         if page.page.encoded is None:
             raise ValueError(f"evidence recall is not defined for the method {encoder.method.name}; choose another")
         dual = page.page.encoded.dual
-        wanted = evidence_patches_of(sample, dual.grid).to(dual.detail.device)
+        wanted = evidence_patches_of(sample, dual.grids[0]).to(dual.detail.device)
         if not bool(wanted.any()):
             continue
         question = encoder.session.prompt(sample.question)[1]

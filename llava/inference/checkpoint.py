@@ -15,11 +15,14 @@ from llava.model.config_file import read_config, read_config_file
 from llava.model.hub import BUNDLED, resolve_directory
 from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
+from shirg.tiling import PageViews
 
 if TYPE_CHECKING:
     from llava.model.language_model.lavida_config import LavidaConfig
 
 BUNDLED_MODEL = BUNDLED
+SIGLIP_PATCH = 14
+"""Pixels along a patch of SigLIP-so400m."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +102,14 @@ class Checkpoint:
         """The style of drawn pages that the checkpoint was trained on, where it says so."""
         style = self.entries.get("page_style")
         return style if isinstance(style, str) else None
+
+    @property
+    def page_views(self) -> PageViews | None:
+        """The views that SHIRG-X makes of a page, as far as the JSON files tell; None for LaViDa's own encoding."""
+        if self.shirg.mode == "stock":
+            return None
+        vision = self.entries.get("mm_vision_config") or {}
+        return self.shirg.views(vision.get("patch_size", SIGLIP_PATCH))
 
     def encoding(self, shirg: ShirgXConfig) -> Checkpoint:
         """The same checkpoint with other settings of SHIRG-X.

@@ -36,7 +36,6 @@ def draw_heatmap(
         return draw_selection(
             image,
             prefix.shirg.selection,
-            grid=config.grid,
             resize=config.resize,
             scaffold_tokens=prefix.scaffold_tokens or 0,
             answer_box=answer_box,

@@ -6,16 +6,18 @@ from typing import Any
 
 from PIL import Image
 
-from llava.image_io import open_file, plain_image, read_page
+from llava.image_io import PDF_LONG_SIDE, LongSide, open_file, plain_image, read_page
+from shirg.tiling import PageViews
 
 
-def open_picture(source: Any, *, page: int | None = None) -> Image.Image:
+def open_picture(source: Any, *, page: int | None = None, long_side: LongSide = PDF_LONG_SIDE) -> Image.Image:
     """The picture in mode RGB, upright.
 
     Args:
         source: the path of an image or a PDF, the bytes of one, a ``PIL.Image.Image``, or an array (height, width),
             (height, width, 3) or (height, width, 4) of whole numbers up to 255, or of floats from 0 to 1.
         page: of a PDF, counted from 1; needed where it has several.
+        long_side: of a PDF's page, in pixels, as of ``load_pages``.
 
     Raises:
         FileNotFoundError: if nothing is at the path.
@@ -28,16 +30,23 @@ def open_picture(source: Any, *, page: int | None = None) -> Image.Image:
         if str(source).startswith(("http://", "https://")):
             raise ValueError(f"{source} is an address; download the page, and give its path or bytes")
         with open_file(source) as file:
-            return read_page(file, str(source), page)
+            return read_page(file, str(source), page, long_side=long_side)
     if isinstance(source, bytes | bytearray | memoryview):
         if not len(source):
             raise ValueError("the bytes of the page are empty; read the file again")
-        return read_page(BytesIO(source), f"the {len(source):,} bytes", page)
+        return read_page(BytesIO(source), f"the {len(source):,} bytes", page, long_side=long_side)
     if not isinstance(source, Image.Image):
         raise TypeError(f"a page is a path, bytes, a PIL image or an array, but this is {type(source).__name__}")
     if page not in (None, 1):
         raise ValueError(f"a picture has no page {page}; leave the page out, or give the PDF's path")
     return plain_image(source)
+
+
+def pdf_long_side(views: PageViews | None) -> LongSide:
+    """At how many pixels a PDF's page is rendered: larger where it takes more to fill its tiles; None for LaViDa."""
+    if views is None:
+        return PDF_LONG_SIDE
+    return lambda shape: max(PDF_LONG_SIDE, views.long_side(shape))
 
 
 def _from_array(source: Any) -> Image.Image:

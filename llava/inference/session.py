@@ -23,7 +23,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import DECODING
-from llava.inference.picture import open_picture
+from llava.inference.picture import open_picture, pdf_long_side
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
@@ -34,6 +34,7 @@ from llava.question import Question
 from llava.tuning.adapter import merge_into
 from shirg.config import ShirgXConfig
 from shirg.profiling import seconds_now
+from shirg.tiling import PageViews
 
 Observer = Callable[[DenoisingStep], None]
 
@@ -175,11 +176,17 @@ class Session:
         answers = [self.answer(encoded, each, decoding=decoding, seed=seed) for each in questions]
         return answers[0] if isinstance(question, str) else answers
 
+    @property
+    def _page_views(self) -> PageViews | None:
+        """SHIRG-X's; None for LaViDa's own."""
+        views: PageViews | None = getattr(self.model.config, "image_view", None)
+        return views
+
     @torch.no_grad()
     def encode(self, image: Any, *, page: int | None = None) -> EncodedImage:
         """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
         self._check_patch()
-        picture = open_picture(image, page=page)
+        picture = open_picture(image, page=page, long_side=pdf_long_side(self._page_views))
         start = seconds_now(self.model.device)
         views = process_images([picture], self.image_processor, self.model.config)
         encoded = prefix = None

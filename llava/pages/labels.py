@@ -1,6 +1,6 @@
 """What every patch of a page shows, for losses that teach a vision tower to read before it can answer.
 
-Axis names: grid (patches along a side; row first), slots (characters of one patch).
+Axis names: down, across (rows and columns of patches), slots (characters of one patch).
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from PIL import Image
 
 from llava.pages.characters import CHARACTERS, NONE, character_classes
 from llava.pages.page import COLORS, SHAPES, Box, Mark, Page, PageQuestion
+from shirg.tiling import Grid
 
 _INK_SPAN = 64
 _PUNCTUATION = ":.,"
@@ -24,30 +25,30 @@ class PatchLabels:
     """Classes of patches, all int64, ``NONE`` where there is nothing to name."""
 
     characters: NDArray[np.int64]
-    """(grid, grid, slots): indices into ``CHARACTERS`` of the characters of the patch, in drawing order."""
+    """(down, across, slots): indices into ``CHARACTERS`` of the characters of the patch, in drawing order."""
     shapes: NDArray[np.int64]
-    """(grid, grid): index into ``SHAPES``."""
+    """(down, across): index into ``SHAPES``."""
     colors: NDArray[np.int64]
-    """(grid, grid): index into ``COLORS`` of the owner."""
+    """(down, across): index into ``COLORS`` of the owner."""
     rows: NDArray[np.int64]
-    """(grid, grid): index into ``row_labels`` of the row, or series, that the owner belongs to."""
+    """(down, across): index into ``row_labels`` of the row, or series, that the owner belongs to."""
     columns: NDArray[np.int64]
-    """(grid, grid): the same for columns and categories."""
+    """(down, across): the same for columns and categories."""
     panels: NDArray[np.int64]
-    """(grid, grid): index into ``panel_labels`` of the chart that the owner belongs to."""
+    """(down, across): index into ``panel_labels`` of the chart that the owner belongs to."""
     printed_rows: NDArray[np.int64]
-    """(grid, grid): index into ``row_labels`` of the label that is printed there."""
+    """(down, across): index into ``row_labels`` of the label that is printed there."""
     printed_columns: NDArray[np.int64]
-    """(grid, grid): the same for ``column_labels``."""
+    """(down, across): the same for ``column_labels``."""
     owners: NDArray[np.int64]
-    """(grid, grid): index into ``page.marks`` of the shape over the patch, else of the first character's run."""
+    """(down, across): index into ``page.marks`` of the shape over the patch, else of the first character's run."""
     row_labels: tuple[str, ...]
     column_labels: tuple[str, ...]
     panel_labels: tuple[str, ...]
 
 
-def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
-    """Marks turned into classes of ``grid`` x ``grid`` patches.
+def patch_labels(page: Page, grid: Grid, *, slots: int = 4) -> PatchLabels:
+    """Marks turned into classes of a page's rows and columns of patches.
 
     A character belongs to the patch that its center lies in; beyond ``slots`` the later ones are left out. A character
     that stands alone also covers the patches whose centers its box holds, where no character is centered: a large
@@ -57,23 +58,24 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
     Raises:
         ValueError: if ``grid`` or ``slots`` is not positive.
     """
-    if grid < 1 or slots < 1:
+    if min(grid) < 1 or slots < 1:
         raise ValueError(f"grid and slots must be positive, got {grid} and {slots}")
-    owners = np.full((grid, grid), NONE, dtype=np.int64)
+    down, across = grid
+    owners = np.full(grid, NONE, dtype=np.int64)
     characters = _characters(page, grid, slots, owners)
     for index, mark in enumerate(page.marks):
         if len(mark.text) == 1 and mark.text in CHARACTERS:
             x0, y0, x1, y1 = mark.box
-            covered = (_centers(y0, y1, grid), _centers(x0, x1, grid))
+            covered = (_centers(y0, y1, down), _centers(x0, x1, across))
             free = characters[covered][..., 0] == NONE
             characters[covered][free, 0] = CHARACTERS.index(mark.text)
             owners[covered][free] = index
-    shapes = np.full((grid, grid), NONE, dtype=np.int64)
+    shapes = np.full(grid, NONE, dtype=np.int64)
     for index, mark in enumerate(page.marks):
         if mark.shape:
             x0, y0, x1, y1 = mark.box
-            covered = (_centers(y0, y1, grid), _centers(x0, x1, grid))
-            middle = (_patch((y0 + y1) / 2, grid), _patch((x0 + x1) / 2, grid))
+            covered = (_centers(y0, y1, down), _centers(x0, x1, across))
+            middle = (_patch((y0 + y1) / 2, down), _patch((x0 + x1) / 2, across))
             for place in (covered, middle):
                 owners[place] = index
                 shapes[place] = SHAPES.index(mark.shape)
@@ -97,8 +99,8 @@ def patch_labels(page: Page, grid: int, *, slots: int = 4) -> PatchLabels:
     )
 
 
-def patch_words(page: Page, grid: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The printed word over each patch: (grid, grid) int64 indices into the words, ``NONE`` where there is none.
+def patch_words(page: Page, grid: Grid) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The printed word over each patch: (down, across) int64 indices into the words, ``NONE`` where there is none.
 
     A word is over a patch if they share at least a third of the lesser height and of the lesser width; where several
     are, the one that covers most of it. Words stand in order of drawing, without the marks of punctuation around them.
@@ -106,18 +108,18 @@ def patch_words(page: Page, grid: int) -> tuple[NDArray[np.int64], tuple[str, ..
     Raises:
         ValueError: if ``grid`` is not positive.
     """
-    if grid < 1:
+    if min(grid) < 1:
         raise ValueError(f"grid must be positive, got {grid}")
-    ids = np.full((grid, grid), NONE, dtype=np.int64)
-    most = np.zeros((grid, grid))
+    ids = np.full(grid, NONE, dtype=np.int64)
+    most = np.zeros(grid)
     words: list[str] = []
-    borders = np.arange(grid + 1) / grid
+    rows, columns = (np.arange(cells + 1) / cells for cells in grid)
     for mark in page.marks:
         for word, (x0, y0, x1, y1) in mark.words():
             across, down = (
                 np.clip(np.minimum(borders[1:], high) - np.maximum(borders[:-1], low), 0, None)
-                / min(high - low, 1 / grid)
-                for low, high in ((x0, x1), (y0, y1))
+                / min(high - low, 1 / (len(borders) - 1))
+                for borders, low, high in ((columns, x0, x1), (rows, y0, y1))
             )
             cover = np.outer(np.where(down > _LEAST_SHARE, down, 0), np.where(across > _LEAST_SHARE, across, 0))
             won = cover > most + _ROUNDING
@@ -126,43 +128,46 @@ def patch_words(page: Page, grid: int) -> tuple[NDArray[np.int64], tuple[str, ..
     return ids, tuple(words)
 
 
-def patches_under(boxes: tuple[Box, ...], grid: int) -> NDArray[np.bool_]:
-    """(grid, grid): True where a patch and one of the boxes share an area."""
-    under = np.zeros((grid, grid), dtype=np.bool_)
+def patches_under(boxes: tuple[Box, ...], grid: Grid) -> NDArray[np.bool_]:
+    """(down, across): True where a patch and one of the boxes share an area."""
+    under = np.zeros(grid, dtype=np.bool_)
+    down, across = grid
     for x0, y0, x1, y1 in boxes:
-        rows = slice(max(0, int(np.floor(y0 * grid))), int(np.ceil(y1 * grid)))
-        columns = slice(max(0, int(np.floor(x0 * grid))), int(np.ceil(x1 * grid)))
+        rows = slice(max(0, int(np.floor(y0 * down))), int(np.ceil(y1 * down)))
+        columns = slice(max(0, int(np.floor(x0 * across))), int(np.ceil(x1 * across)))
         under[rows, columns] = True
     return under
 
 
-def answer_patches(question: PageQuestion, grid: int) -> NDArray[np.bool_]:
-    """(grid, grid): the patches that the answer is read from."""
+def answer_patches(question: PageQuestion, grid: Grid) -> NDArray[np.bool_]:
+    """(down, across): the patches that the answer is read from."""
     return patches_under(question.answer_boxes, grid)
 
 
-def evidence_patches(question: PageQuestion, grid: int) -> NDArray[np.bool_]:
-    """(grid, grid): the patches of the labels and figures that the question names."""
+def evidence_patches(question: PageQuestion, grid: Grid) -> NDArray[np.bool_]:
+    """(down, across): the patches of the labels and figures that the question names."""
     return patches_under(question.evidence, grid)
 
 
-def inked_patches(image: Image.Image, grid: int) -> NDArray[np.bool_]:
-    """(grid, grid): the patches whose luma spans at least 64 of 255 levels.
+def inked_patches(image: Image.Image, grid: Grid) -> NDArray[np.bool_]:
+    """(down, across): the patches whose luma spans at least 64 of 255 levels.
 
     Flat tints, insides of bars and paper noise are no ink by this rule; print, edges of figures and dark rules are.
 
     Raises:
         ValueError: if the patches do not tile the image.
     """
-    if image.width % grid or image.height % grid:
-        raise ValueError(f"{grid} patches do not tile {image.width} x {image.height} pixels; take a divisor")
-    luma = np.asarray(image.convert("L")).reshape(grid, image.height // grid, grid, image.width // grid)
+    rows, columns = grid
+    if image.width % columns or image.height % rows:
+        raise ValueError(f"{columns} x {rows} patches do not tile {image.width} x {image.height} pixels; take divisors")
+    luma = np.asarray(image.convert("L")).reshape(rows, image.height // rows, columns, image.width // columns)
     return luma.max(axis=(1, 3)).astype(int) - luma.min(axis=(1, 3)) >= _INK_SPAN
 
 
-def _characters(page: Page, grid: int, slots: int, owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(grid, grid, slots); ``owners`` gets the run of each patch's first character."""
-    table = np.full((grid, grid, slots), NONE, dtype=np.int64)
+def _characters(page: Page, grid: Grid, slots: int, owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(down, across, slots); ``owners`` gets the run of each patch's first character."""
+    down, across = grid
+    table = np.full((down, across, slots), NONE, dtype=np.int64)
     runs = [index for index, mark in enumerate(page.marks) if mark.text]
     if not runs:
         return table
@@ -172,7 +177,7 @@ def _characters(page: Page, grid: int, slots: int, owners: NDArray[np.int64]) ->
     x = np.concatenate([(np.array(mark.edges[:-1]) + mark.edges[1:]) / 2 for mark in marks])
     y = np.repeat([(mark.box[1] + mark.box[3]) / 2 for mark in marks], lengths)
     run = np.repeat(runs, lengths)
-    patch = np.clip((y * grid).astype(int), 0, grid - 1) * grid + np.clip((x * grid).astype(int), 0, grid - 1)
+    patch = np.clip((y * down).astype(int), 0, down - 1) * across + np.clip((x * across).astype(int), 0, across - 1)
     printed = codes != NONE
     codes, patch, run = codes[printed], patch[printed], run[printed]
     order = np.argsort(patch, kind="stable")
@@ -184,13 +189,13 @@ def _characters(page: Page, grid: int, slots: int, owners: NDArray[np.int64]) ->
     return table
 
 
-def _centers(low: float, high: float, grid: int) -> slice:
-    """The patches along an axis whose centers lie in [low, high]."""
-    return slice(max(0, int(np.ceil(low * grid - 0.5))), max(0, int(np.floor(high * grid - 0.5)) + 1))
+def _centers(low: float, high: float, cells: int) -> slice:
+    """The patches along an axis of so many whose centers lie in [low, high]."""
+    return slice(max(0, int(np.ceil(low * cells - 0.5))), max(0, int(np.floor(high * cells - 0.5)) + 1))
 
 
-def _patch(place: float, grid: int) -> int:
-    return min(grid - 1, max(0, int(place * grid)))
+def _patch(place: float, cells: int) -> int:
+    return min(cells - 1, max(0, int(place * cells)))
 
 
 def _label_ids(marks: Sequence[Mark], kind: str) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:

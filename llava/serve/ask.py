@@ -18,8 +18,8 @@ def run(args: argparse.Namespace) -> None:
     decoding = decoding_of(args, stop=not args.no_stop)
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
     pictures = [check_picture(name, args.image) for name in names]
-    image = open_page(args)
     checkpoint = checkpoint_of(args)
+    image = open_page(args, checkpoint)
     if pictures and checkpoint.shirg.mode == "stock":
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
     session = load_session(args, checkpoint)

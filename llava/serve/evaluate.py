@@ -81,8 +81,9 @@ def _checked_out(args: argparse.Namespace) -> Path:
     for name in ("questions", "batch_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    if args.method == "stock" and args.config is not None:
-        raise ValueError("--config belongs to SHIRG-X, which --method stock does without; leave one of them out")
+    for name in ("config", "tiles"):
+        if args.method == "stock" and getattr(args, name) is not None:
+            raise ValueError(f"--{name} belongs to SHIRG-X, which --method stock does without; leave one of them out")
     if args.out is not None and not args.out.strip():
         raise ValueError("--out is empty; give a directory")
     out = Path("runs", f"{args.benchmark}-{args.method}") if args.out is None else Path(args.out)

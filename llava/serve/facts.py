@@ -20,6 +20,7 @@ from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
+from llava.speed.floors import prefill_flops, vision_flops
 from llava.tuning.fingerprint import digest_shapes
 from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
@@ -47,6 +48,8 @@ SPECIAL_IDS = (
 )
 SIZES = {"landscape": (640, 480), "square": (768, 768)}
 """Images, (width, height), whose tokens are counted."""
+TILINGS = ((1, 1), (2, 1), (2, 2), (3, 2))
+"""Rows and columns of views of a page whose cost is told."""
 _BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}
 
 
@@ -145,6 +148,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             **{name: stock_tokens(config, vision, size) for name, size in SIZES.items()},
             "shirg_x": {str(budget): budget + shirg.scaffold * shirg.scaffold_tokens for budget in shirg.budgets},
         },
+        "tiles": {"x".join(map(str, tiling)): _tiles(config, vision, shirg, tiling) for tiling in TILINGS},
     }
 
 
@@ -161,6 +165,21 @@ def _describe_adapter(
         "scope": adapter.trainable.scope,
         "parameters": sum(header.parameters for header in tensors.values()),
         "bytes": sum(header.num_bytes for header in tensors.values()),
+    }
+
+
+def _tiles(
+    config: LavidaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig, tiling: tuple[int, int]
+) -> dict[str, float]:
+    """What a page of so many views costs: candidates, and multiplications and additions of the vision tower and of the
+    language model's pass over the image tokens of the largest budget, which no tiles change."""
+    layer = config.mm_vision_select_layer
+    run = vision.num_hidden_layers + 1 + layer if layer < 0 else layer
+    views, tokens = math.prod(tiling), shirg.budgets[-1] + shirg.scaffold * shirg.scaffold_tokens
+    return {
+        "candidates": views * shirg.grid**2,
+        "tower_flops": vision_flops(vision, run, shirg.grid**2, views),
+        "language_flops": prefill_flops(config, tokens),
     }
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import Image
 
 from llava.files import replacing
-from llava.image_io import count_pages, load_pages
+from llava.image_io import PDF_LONG_SIDE, LongSide, count_pages, load_pages
 
 
-def load_page(path: str, page: int | None) -> tuple[Image.Image, int]:
+def load_page(path: str, page: int | None, *, long_side: LongSide = PDF_LONG_SIDE) -> tuple[Image.Image, int]:
     """The page asked for, or the first, and how many the file has (1 when a page is named).
 
     Only that page is rendered, so that a long document opens as quickly as a short one.
@@ -17,7 +17,7 @@ def load_page(path: str, page: int | None) -> tuple[Image.Image, int]:
     Raises:
         FileNotFoundError, ValueError: as ``load_pages``.
     """
-    image = load_pages(path, page=1 if page is None else page)[0]
+    image = load_pages(path, page=1 if page is None else page, long_side=long_side)[0]
     return image, count_pages(path) if page is None else 1
 
 

@@ -20,8 +20,9 @@ def run(args: argparse.Namespace) -> None:
             f"the gaps of the template take {template.num_masked} tokens, more than the {args.tokens} of the answer; "
             "raise --tokens or shorten them"
         )
-    image = open_page(args)
-    session = load_session(args, checkpoint_of(args))
+    checkpoint = checkpoint_of(args)
+    image = open_page(args, checkpoint)
+    session = load_session(args, checkpoint)
     session.draft(template, args.tokens)
     with working("reading the page"):
         page = session.encode(image)

@@ -58,14 +58,25 @@ def _table(facts: Mapping[str, Any]) -> Table:
     tokens = facts["image_tokens"]
     stock = {f"LaViDa, {width} x {height}": tokens[key] for key, (width, height) in SIZES.items()}
     _add_rows(table, "image tokens", stock | {f"SHIRG-X, K = {k}": count for k, count in tokens["shirg_x"].items()})
+    cost = {
+        f"{name} of {each['candidates']:,} patches": (
+            f"{_flops(each['tower_flops'])} + {_flops(each['language_flops'])}"
+        )
+        for name, each in facts["tiles"].items()
+    }
+    _add_rows(table, "tiles: tower + language model", cost)
     return table
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e12:,.2f} TFLOP" if count >= 1e11 else f"{count / 1e9:,.1f} GFLOP"
 
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:,.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
 
 
-def _add_rows(table: Table, title: str, values: Mapping[str, int | Sequence[int] | None]) -> None:
+def _add_rows(table: Table, title: str, values: Mapping[str, int | str | Sequence[int] | None]) -> None:
     for number, (name, value) in enumerate(values.items()):
         shown = f"{value:,}" if isinstance(value, int) else str(value)
         last = number == len(values) - 1

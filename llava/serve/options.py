@@ -201,6 +201,7 @@ def _add_selection(parser: Parser, *, optional: bool) -> None:
         help="settings, a file or the name of shipped ones: shirg_x_attention (default: the "
         "adapter's or the checkpoint's)",
     )
+    _add_tiles(group)
     group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
     group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
 
@@ -251,6 +252,7 @@ def _add_evaluation(parser: Parser) -> None:
         "(default: shirg_x)",
     )
     way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
+    _add_tiles(way)
     way.add_argument(
         "--budget",
         dest="budgets",
@@ -265,6 +267,14 @@ def _add_evaluation(parser: Parser) -> None:
     _add_pace(group)
     group.add_argument(
         "--batch-size", metavar="N", type=int, default=16, help="questions denoised together (default: 16)"
+    )
+
+
+def _add_tiles(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--tiles",
+        metavar="1|RxC|auto",
+        help="views that a page is cut into: 1, rows x columns such as 3x2, or auto, as many as its pixels fill",
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
+from llava.inference.picture import pdf_long_side
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
 from llava.serve.display import note, working
@@ -68,7 +69,7 @@ def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
         FileNotFoundError: if there is no such checkpoint, adapter or settings file.
         ValueError: if options contradict each other, or settings are wrong.
     """
-    options = {name: getattr(args, name, None) for name in ("config", "budget", "similarity")}
+    options = {name: getattr(args, name, None) for name in ("config", "tiles", "budget", "similarity")}
     changes = {name: value for name, value in options.items() if value is not None and name != "config"}
     if getattr(args, "no_shirg", False):
         heatmap = getattr(args, "heatmap", None)
@@ -87,9 +88,9 @@ def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
     )
 
 
-def open_page(args: argparse.Namespace) -> Image.Image:
-    """The picture asked about, after a note if it is one page of several."""
-    image, count = load_page(args.image, args.page)
+def open_page(args: argparse.Namespace, checkpoint: Checkpoint) -> Image.Image:
+    """The picture asked about, after a note if it is one page of several; of a PDF as large as its views need it."""
+    image, count = load_page(args.image, args.page, long_side=pdf_long_side(checkpoint.page_views))
     if count > 1:
         note(f"{args.image} has {count} pages; this reads the first, --page N another")
     return image

@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> None:
     """
     question = check_question(args.question)
     picture = check_picture(args.heatmap, args.image) if args.heatmap is not None else None
-    image = open_page(args)
     checkpoint = checkpoint_of(args)
+    image = open_page(args, checkpoint)
     if checkpoint.shirg.mode == "stock":
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
     session = load_session(args, checkpoint)

@@ -105,7 +105,8 @@ def measure_stages(model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, wo
     stages = {name: statistics.median(values) for name, values in times.items()}
     return {
         "milliseconds": stages,
-        "over_floor": _over_floor(model, config, stages, prefix=prefix, visual=visual),
+        "over_floor": _over_floor(model, config, stages, views=len(views[0]), prefix=prefix, visual=visual),
+        "views": len(views[0]),
         "selection_ms": sum(stages[name] for name in SELECTION),
         "selection_of_encode": sum(stages[name] for name in SELECTION) / stages["encode"],
         "prefix_tokens": prefix,
@@ -147,7 +148,13 @@ def _encode(
 
 
 def _over_floor(
-    model: LlavaLladaForMaskedDiffusion, config: ShirgXConfig, stages: dict[str, float], *, prefix: int, visual: int
+    model: LlavaLladaForMaskedDiffusion,
+    config: ShirgXConfig,
+    stages: dict[str, float],
+    *,
+    views: int,
+    prefix: int,
+    visual: int,
 ) -> dict[str, float] | None:
     """Each stage's time over the least it can take on this device; None where the device's peaks are not known."""
     name = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else ""
@@ -158,7 +165,7 @@ def _over_floor(
     bytes_per_weight = torch.finfo(model.dtype).bits / 8
     step = language_weights(model.config) * bytes_per_weight / peaks.bytes_per_second
     prefill = prefill_flops(model.config, prefix) / peaks.flops_per_second
-    vision = vision_flops(tower.config, tower.num_layers_run, config.num_patches)
+    vision = vision_flops(tower.config, tower.num_layers_run, config.grid**2, views)
     vision += projector_flops(tower.hidden_size, model.config.hidden_size, visual)
     path = sum(stages[stage] for stage in ("encode", "similarity", *SELECTION, "project") if stage in stages)
     return {

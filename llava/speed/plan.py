@@ -61,7 +61,8 @@ class PlannedRun(Settings):
     answer_tokens: int = 32
     """Labeled positions; between them, the two copies mask each once."""
     image_size: tuple[int, int] = (768, 768)
-    """(width, height) in pixels of a typical image, which sets LaViDa's own number of views and tokens."""
+    """(width, height) in pixels of a typical image, which sets LaViDa's own number of views and tokens, and with
+    ``tiles: auto`` SHIRG-X's views."""
     budget_every: int = 50
     """Steps between measurements of the budget head's labels; 0 for never."""
     budget_draws: int = 4
@@ -257,7 +258,7 @@ def _views(model: LavidaForMaskedDiffusion, run: PlannedRun, shirg: ShirgXConfig
     """How many views an image gives, and the patches of each."""
     tower, config = model.get_vision_tower(), model.config
     if shirg is not None:
-        return 1, shirg.num_patches
+        return math.prod(shirg.views(tower.patch_size).tiling(run.image_size)), shirg.grid**2
     if config.image_aspect_ratio != "anyres":
         return 1, tower.num_patches
     columns, rows = get_anyres_image_grid_shape(run.image_size, config.image_grid_pinpoints, tower.image_size)
@@ -322,7 +323,7 @@ def _flops(
         "projector's backward": projector * (1 if trainable.uses_lora else 2),
     }
     if shirg is not None and "projected" in shirg.source.needs:
-        flops["encoding images"] += projector_flops(tower.hidden_size, config.d_model, shirg.num_patches)
+        flops["encoding images"] += projector_flops(tower.hidden_size, config.d_model, views * patches)
     if full:
         seen = views * tower.num_layers_run * 4.0 * tower.hidden_size * patches**2
         flops["tower's backward"] = 2 * (vision - seen) + _ATTENTION_BACKWARD * seen

@@ -1,5 +1,6 @@
 """Time and peak memory of training steps, measured on one device: what the plan of a run only works out."""
 
+import math
 import statistics
 from typing import Any
 
@@ -105,12 +106,13 @@ def measure_steps(
 def _random_sample(model: LavidaForMaskedDiffusion, number: int, prompt_tokens: int, answer_tokens: int) -> Sample:
     generator = torch.Generator().manual_seed(number)
     config = model.config
-    side = config.image_view.size
+    side = config.image_view.side
     words = torch.randint(config.vocab_size // 2, (prompt_tokens + answer_tokens,), generator=generator)
     ids = torch.cat([words[:1], torch.tensor([IMAGE_TOKEN_INDEX]), words[1:]])
     labels = ids.clone()
     labels[: len(ids) - answer_tokens] = IGNORE_INDEX
-    view = torch.rand(1, 3, side, side, generator=generator) * 2 - 1
+    tiles = math.prod(config.image_view.tiling((side, side)))
+    view = torch.rand(tiles, 3, side, side, generator=generator) * 2 - 1
     return Sample(
         id=str(number),
         input_ids=ids,

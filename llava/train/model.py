@@ -3,12 +3,14 @@
 views -> tower -> selection -> projector -> prompts -> two noisy copies -> language model -> losses
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import IGNORE_INDEX
@@ -26,6 +28,7 @@ from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_los
 from llava.train.losses.registry import LOSSES
 from llava.train.losses.relevance import noise_gate, relevance_loss, relevant_patches
 from llava.train.stored import encode_stored
+from shirg.joining import together
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 
@@ -180,22 +183,25 @@ class TrainingModel(nn.Module):
         """A number that depends on everything that reads images."""
         tower = self.lavida.get_vision_tower()
         side = tower.image_size if self.handle is None else self.handle.config.grid * tower.patch_size
-        view = torch.zeros(1, 3, side, side, device=self.lavida.device)
+        count = 1 if self.handle is None else math.prod(self.lavida.config.image_view.tiling((side, side)))
+        views = torch.zeros(count, 3, side, side, device=self.lavida.device)
         if self.handle is None:
-            return self.lavida.encode_images([view], [(side, side)])[0].float().sum()
-        return self._idle(self.handle.encode_pages([view], [(side, side)], budget=1), view, projected=True)
+            return self.lavida.encode_images([views], [(side, side)])[0].float().sum()
+        return self._idle(self.handle.encode_pages([views], [(side, side)], budget=1), views, projected=True)
 
-    def _idle(self, pages: EncodedPages, view: Tensor | None, *, projected: bool) -> Tensor:
+    def _idle(self, pages: EncodedPages, views: Tensor | None, *, projected: bool) -> Tensor:
         """A number that depends on what not every step trains: the budget head, the relevance, and if asked what
         is read from projected tokens.
 
-        Only the first of ``pages`` is looked at, whose view (1, 3, side, side) is given unless it was encoded before.
+        Only the first of ``pages`` is looked at, whose views (tiles, 3, side, side) are given unless they were encoded
+        before.
         """
         assert self.handle is not None
         page = pages.gather([0])
         total = torch.zeros((), device=self.lavida.device)
-        if view is not None:
-            total = total + self.handle.budget_logits(to_device(view, self.lavida.device)).float().sum()
+        if views is not None:
+            logits = self.handle.budget_logits(to_device(views, self.lavida.device), page.dual.grids)
+            total = total + logits.float().sum()
         if self.learns_relevance:
             words, mask = self.handle.word_embeddings([Question(ids=(0,))])
             detail = page.dual.detail.detach()
@@ -278,12 +284,21 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         assert draws.budget is not None
         detail = rows.dual.detail
-        noise = to_device(_image_noise(batch, draws.gate_seed, detail.shape[1:]), detail.device)
-        features = noise_gate(detail, self._relevance(rows, batch), noise, keep=draws.budget)
+        shapes = [(count, detail.shape[2]) for count in rows.dual.num_patches]
+        noise = to_device(_image_noise(batch, draws.gate_seed, shapes), detail.device)
+        relevance = self._relevance(rows, batch)
+        # Statistics of a page are its own patches', so that pages of other grids are gated apart.
+        groups, gated = rows.dual.alike(), []
+        for places, part in groups:
+            own = slice(part.detail.shape[1])
+            gated.append(noise_gate(part.detail, relevance[places, own], noise[places, own], keep=draws.budget))
+        features = together(gated, [places for places, _ in groups])
         return self.handle.project_tokens(rows, _every_token(rows, features))[0]
 
     def _teach_relevance(self, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages) -> Part:
-        relevance = self._relevance(rows, batch)
+        # Padding is never relevant.
+        real = torch.arange(rows.dual.detail.shape[1]) < torch.tensor(rows.dual.num_patches)[:, None]
+        relevance = self._relevance(rows, batch).masked_fill(~to_device(real, rows.dual.detail.device), _NEVER)
         if self.loss_config.relevance_teacher == "boxes":
             return relevance_loss(relevance, relevant_patches(batch, rows.dual.boxes))
         return relevance_loss(relevance, self._attention_to_patches(batch, draws, pages))
@@ -292,8 +307,8 @@ class TrainingModel(nn.Module):
     def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
         """(images, patches) float32: what answer positions look at when they may look at every patch."""
         assert self.handle is not None
-        patches = pages.dual.detail.shape[1]
-        rows = pages.gather(batch.image_index, patches)
+        counts = [pages.dual.num_patches[place] for place in batch.image_index]
+        rows = pages.gather(batch.image_index, counts)
         sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
         prepared = self._splice(batch, sequences)
         copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.loss_config.pointing_layers)
@@ -305,12 +320,13 @@ class TrainingModel(nn.Module):
         per_sample = torch.zeros(len(batch.ids), looks.shape[1], device=looks.device).index_add(
             0, copies.samples, looks
         )
-        starts = detail_starts(batch, [len(row) for row in sequences], patches)
-        return torch.stack(
+        starts = detail_starts(batch, [len(row) for row in sequences], counts)
+        return pad_sequence(
             [
-                per_sample[sample, start : start + patches]
-                for sample, start in zip(batch.sample_index, starts, strict=True)
-            ]
+                per_sample[sample, start : start + count]
+                for sample, start, count in zip(batch.sample_index, starts, counts, strict=True)
+            ],
+            batch_first=True,
         )
 
     def _measure_budgets(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Part:
@@ -328,7 +344,8 @@ class TrainingModel(nn.Module):
                     sums = torch.zeros(len(batch.views), device=device)
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
-        logits = self.handle.budget_logits(torch.cat([to_device(view, device) for view in batch.views]))
+        pixels = torch.cat([to_device(view, device) for view in batch.views])
+        logits = self.handle.budget_logits(pixels, pages.dual.grids)
         errors = budget_loss(logits, budget_labels(losses, slack=self.loss_config.budget_slack))
         return errors.sum(), torch.tensor(len(errors), device=device)
 
@@ -346,17 +363,18 @@ def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
     """(images, patches) noise in place of the similarity, in a step that chooses tokens at random."""
     if draws.selection_seed is None:
         return None
-    return to_device(_image_noise(batch, draws.selection_seed, rows.dual.detail.shape[1:2]), rows.dual.detail.device)
+    shapes = [(count,) for count in rows.dual.num_patches]
+    return to_device(_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
 
 
-def _image_noise(batch: Batch, seed: int, shape: Sequence[int]) -> Tensor:
+def _image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
     """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
     drawn = []
-    for row, sample in enumerate(batch.sample_index):
+    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
         place = batch.sample_index[:row].count(sample)
         generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
         drawn.append(torch.randn(*shape, generator=generator))
-    return torch.stack(drawn)
+    return pad_sequence(drawn, batch_first=True)
 
 
 def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:
@@ -365,5 +383,9 @@ def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:
         features=features,
         boxes=rows.dual.boxes,
         areas=torch.ones(features.shape[:2], device=features.device),
-        lengths=(features.shape[1],) * len(features),
+        lengths=rows.dual.num_patches,
     )
+
+
+_NEVER = -1e3
+"""A relevance that no softmax notices, and that leaves gradients finite."""

@@ -83,12 +83,13 @@ def encode_stored(handle: ShirgXHandle, patches: Tensor, *, budget: int) -> Enco
         ValueError: if the configuration needs padding or scores that only the tower gives.
     """
     config, model = handle.config, handle.model
-    if config.resize == "pad" or {"attention", "values"} & set(config.source.needs):
+    if config.resize == "pad" or config.tiles != 1 or {"attention", "values"} & set(config.source.needs):
         raise ValueError(
-            "stored pages hold what the tower saw of a stretched view and nothing else; choose resize: stretch and a "
-            "similarity that reads patches and words"
+            "stored pages hold what the tower saw of one stretched view and nothing else; choose tiles: 1, resize: "
+            "stretch and a similarity that reads patches and words"
         )
-    dual = dual_scale(patches, grid=config.grid, scaffold_factor=config.scaffold_factor)
+    side, cells = config.grid, config.grid // config.scaffold_factor
+    dual = dual_scale(patches, ((side, side),) * len(patches), (cells, cells))
     projected = None
     if "projected" in config.source.needs:
         with torch.no_grad():

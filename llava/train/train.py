@@ -22,7 +22,6 @@ from llava.data.real_sets import read_real_set
 from llava.data.records import RecordStore
 from llava.files import write_json
 from llava.inference.checkpoint import vision_kwargs
-from llava.mm_utils import Size
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.train.config import TrainConfig
@@ -35,6 +34,7 @@ from llava.train.stored import stored_pages
 from llava.train.trainer import MaskedDiffusionTrainer
 from llava.train.validation import Validation
 from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
+from shirg.tiling import Size
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ def highest(dual: DualScaleTokens, scores: Float[Tensor, "batch patches"], *, ke
     """The ``keep`` candidates with the highest scores, by the selector that SHIRG-X uses: ties to the earlier patch."""
     budget = torch.full((scores.shape[0],), keep, device=scores.device)
     index = select_top_tokens(
-        scores.float(), keep=budget, candidates=dual.candidates, largest_keep=keep, grid=dual.grid, factor=1
+        scores.float(), keep=budget, candidates=dual.candidates, largest_keep=keep, grid=dual.grids[0], cells=(1, 1)
     )
     return gather_patches(dual, index)
 

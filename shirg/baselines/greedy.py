@@ -25,7 +25,7 @@ def divprune(dual: DualScaleTokens, *, keep: int) -> TokenSet:
     projector.
     """
     distances = 1.0 - _cosines(dual)
-    pairs = dual.candidates[:, None] & ~torch.eye(dual.grid**2, dtype=torch.bool, device=distances.device)
+    pairs = dual.candidates[:, None] & ~torch.eye(dual.detail.shape[1], dtype=torch.bool, device=distances.device)
     first = distances.masked_fill(~pairs, math.inf).amin(dim=2)
     nearest = torch.full_like(first, math.inf)
 

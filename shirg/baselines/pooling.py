@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from shirg.baselines.gathering import drop_empty
+from shirg.tiling import Grid
 from shirg.tokens import DualScaleTokens, TokenSet
 
 MAX_ASPECT = 2
 
 
-def grid_shape(keep: int, *, grid: int) -> tuple[int, int]:
+def grid_shape(keep: int, *, grid: Grid) -> Grid:
     """Rows and columns of the pooled grid with the most cells that are no more than ``keep``.
 
     Neither side is more than twice the other, lest a budget without divisors turn the page into strips; of equal counts
@@ -21,8 +22,8 @@ def grid_shape(keep: int, *, grid: int) -> tuple[int, int]:
     """
     shapes = [
         (rows, columns)
-        for rows in range(1, grid + 1)
-        for columns in range(1, grid + 1)
+        for rows in range(1, grid[0] + 1)
+        for columns in range(1, grid[1] + 1)
         if rows * columns <= keep and max(rows, columns) <= MAX_ASPECT * min(rows, columns)
     ]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], -abs(shape[0] - shape[1]), shape[1]))
@@ -35,16 +36,17 @@ def mean_pooled(dual: DualScaleTokens, *, keep: int) -> TokenSet:
     has their centroid and extent, and its area is how many they are. Cells of nothing but padding are left out, for
     which the device is waited for once.
     """
-    rows, columns = grid_shape(keep, grid=dual.grid)
-    down, across = (_windows(cells, dual.grid, dual.detail.device) for cells in (rows, columns))
+    grid = dual.grids[0]
+    rows, columns = grid_shape(keep, grid=grid)
+    down, across = (_windows(*sides, dual.detail.device) for sides in zip((rows, columns), grid, strict=True))
     weight = dual.candidates[..., None].float()
 
     def pool(values: Float32[Tensor, "batch patches any"]) -> Float32[Tensor, "batch tokens any"]:
-        square = (values * weight).unflatten(1, (dual.grid, dual.grid))
+        square = (values * weight).unflatten(1, grid)
         return torch.einsum("ri,cj,bijd->brcd", down, across, square).flatten(1, 2)
 
     def reach(corners: Float32[Tensor, "batch patches 2"]) -> Float32[Tensor, "batch tokens 2"]:
-        square = corners.masked_fill(weight == 0, -math.inf).transpose(1, 2).unflatten(2, (dual.grid, dual.grid))
+        square = corners.masked_fill(weight == 0, -math.inf).transpose(1, 2).unflatten(2, grid)
         return functional.adaptive_max_pool2d(square, (rows, columns)).flatten(2).transpose(1, 2)
 
     areas = pool(torch.ones_like(weight))

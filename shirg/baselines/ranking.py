@@ -53,15 +53,16 @@ def ink(dual: DualScaleTokens, *, keep: int, pixels: Float[Tensor, "batch 3 heig
     Gray is ITU-R BT.601's luma; any scale of the pixels that is the same for the three colors gives the same order.
 
     Raises:
-        ValueError: if the pixels are not the square view that the grid divides.
+        ValueError: if the pixels are not the page that square patches divide into its grid.
     """
     height, width = pixels.shape[-2:]
-    if height != width or height % dual.grid:
+    rows, columns = dual.grids[0]
+    if height % rows or height * columns != width * rows:
         raise ValueError(
-            f"pixels must be the square view behind a grid of {dual.grid}, got {width} x {height}; "
-            "pass what the tower encoded"
+            f"pixels must be the page behind a grid of {rows} x {columns}, got {width} x {height}; "
+            "pass what the tower encoded, its views joined"
         )
     red, green, blue = pixels.float().unbind(1)
     gray = 0.299 * red + 0.587 * green + 0.114 * blue
-    patches = gray.unflatten(2, (dual.grid, -1)).unflatten(1, (dual.grid, -1)).transpose(2, 3)
+    patches = gray.unflatten(2, (columns, -1)).unflatten(1, (rows, -1)).transpose(2, 3)
     return highest(dual, patches.flatten(3).flatten(1, 2).var(dim=2, correction=0), keep=keep)

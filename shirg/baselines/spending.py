@@ -24,11 +24,14 @@ def spend(
 
     Decisions pass no gradient, features do. What the method does not need may be given and is not read. Padded
     patches are never chosen; ``candidate_counts``, how many others each image has, saves one wait for the device.
+    All images have one grid: peers are asked about one page at a time.
 
     Raises:
-        ValueError: if something it needs is missing, the scaffold leaves nothing of the total, or an image has
-            fewer candidates than tokens to keep.
+        ValueError: if images have different grids, something it needs is missing, the scaffold leaves nothing of the
+            total, or an image has fewer candidates than tokens to keep.
     """
+    if len(set(dual.grids)) > 1:
+        raise ValueError(f"a baseline takes pages of one grid at a time, got {dual.grids}; use dual.alike()")
     given = {"pixels": pixels, "similarity": similarity, "generator": generator}
     for need in sorted(baseline.needs):
         if (dual.attention_received if need == "attention" else given[need]) is None:

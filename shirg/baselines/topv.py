@@ -44,9 +44,8 @@ def _cost(dual: DualScaleTokens) -> Float32[Tensor, "batch patches cells"]:
 
 def _masses(dual: DualScaleTokens) -> tuple[Float32[Tensor, "batch patches"], Float32[Tensor, "batch cells"]]:
     """Equal mass for every candidate, and for each cell as much as its candidates have."""
-    factor = round((dual.detail.shape[1] / dual.scaffold.shape[1]) ** 0.5)
     present = dual.candidates.float()
-    inside = pool_scaffold(present[..., None], grid=dual.grid, factor=factor)[..., 0]
+    inside = pool_scaffold(present[..., None], grid=dual.grids[0], cells=dual.cells)[..., 0]
     return present / present.sum(dim=1, keepdim=True), inside / inside.sum(dim=1, keepdim=True)
 
 

@@ -65,7 +65,7 @@ def test_samples_know_what_their_page_shows_where_a_grid_is_given(model):
     namer = Namer(tokenizer())
     for index in range(3):
         for sample in dataset(model, truth_grid=12)[index]:
-            expected = page_truth(page_of(sample.id), 12, 14, namer)
+            expected = page_truth(page_of(sample.id), (12, 12), 14, namer)
             assert all(torch.equal(getattr(sample.truth, name), part) for name, part in vars(expected).items())
             assert sample.pointers is None, "answers of whole tokens have no token for a character"
     assert [sample.truth for sample in dataset(model)[0]] == [None, None]
@@ -84,7 +84,7 @@ def test_spelled_answers_have_a_token_and_a_pointer_for_every_character(model):
         answer = sample.page_question.answer
         ids = sample.input_ids[sample.labels != IGNORE_INDEX][: len(answer)]
         assert [tokenizer().decode([token]) for token in ids] == list(answer)
-        expected = answer_pointers(page_of(sample.id), sample.page_question, 12, 14)
+        expected = answer_pointers(page_of(sample.id), sample.page_question, (12, 12), 14)
         assert (sample.pointers is None) == (not expected)
         if expected:
             assert sample.pointers.tolist() == [list(each) for each in expected]

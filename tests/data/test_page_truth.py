@@ -27,7 +27,7 @@ def namer() -> Namer:
 
 
 def truth_of(page: Page, namer: Namer) -> PageTruth:
-    return page_truth(page, GRID, PATCH, namer)
+    return page_truth(page, (GRID, GRID), PATCH, namer)
 
 
 def test_it_is_small(pages, namer):
@@ -58,8 +58,8 @@ def test_words_labels_and_figures_are_named_as_questions_write_them(pages, namer
     shown = 0
     for page in pages:
         names = truth_of(page, namer).names
-        ids, printed = patch_words(page, GRID)
-        labels = patch_labels(page, GRID, slots=1)
+        ids, printed = patch_words(page, (GRID, GRID))
+        labels = patch_labels(page, (GRID, GRID), slots=1)
         for patch in range(GRID**2):
             place = divmod(patch, GRID)
             for role, classes, texts in (
@@ -120,7 +120,7 @@ def test_pointers_lead_to_the_characters_of_the_answer(namer):
         page = draw_page("doc_page", "train", 9, index, STYLES["print_small"])
         names = truth_of(page, namer).names[:SLOTS, :, 0]
         for question in page.questions:
-            pointers = answer_pointers(page, question, GRID, PATCH)
+            pointers = answer_pointers(page, question, (GRID, GRID), PATCH)
             assert len(pointers) in (0, len(question.answer))
             for character, (patch, slot, other_patch, other_slot) in zip(question.answer, pointers, strict=False):
                 if character == " ":
@@ -139,4 +139,4 @@ def test_an_answer_of_several_places_or_none_points_nowhere(namer):
     page = draw_page("doc_page", "train", 9, 0, STYLES["print_small"])
     for question in page.questions:
         if len(question.answer_boxes) != 1:
-            assert answer_pointers(page, question, GRID, PATCH) == []
+            assert answer_pointers(page, question, (GRID, GRID), PATCH) == []

@@ -148,7 +148,7 @@ class TestMethods:
         assert found.detail is not None
         places = [[(column + 0.5) / 6, (row + 0.5) / 6, 1 / 6, 1 / 6] for row in range(6) for column in range(6)]
         torch.testing.assert_close(found.detail.boxes[0], torch.tensor(places))
-        view = session.image_processor.preprocess(sample.image.convert("RGB"), size=6 * 14)["pixel_values"]
+        view = session.image_processor.preprocess(sample.image.convert("RGB"), size=(6 * 14, 6 * 14))["pixel_values"]
         with torch.no_grad():
             features = session.model.get_vision_tower()(view)
             tokens = session.model.get_model().mm_projector(

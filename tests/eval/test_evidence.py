@@ -71,9 +71,9 @@ def test_evidence_is_the_ink_under_the_boxes():
     pixels[2:10, 3:11] = 0  # inside the first patch of 14 pixels
     pixels[40:60, 40:60] = 0  # borders of patches around the middle
     sample = sample_of(Image.fromarray(pixels), (0.0, 0.0, 0.3, 0.3))
-    assert evidence_patches_of(sample, 6).nonzero().flatten().tolist() == [0]
+    assert evidence_patches_of(sample, (6, 6)).nonzero().flatten().tolist() == [0]
     whole = replace(sample, evidence=((0.0, 0.0, 1.0, 1.0),))
-    inked = evidence_patches_of(whole, 6)
+    inked = evidence_patches_of(whole, (6, 6))
     assert inked[[0, 14, 28]].all()
     assert not inked[21]  # black all over: no edge, so no ink
     assert not evidence_patches_of(replace(sample, evidence=()), 6).any()
@@ -110,7 +110,7 @@ def test_recall_grows_with_the_budget_and_is_that_of_each_question(encoder_of):
     for sample, record in zip(asked, small, strict=True):
         page = encoder.encode(sample.page, sample.image)
         tokens = encoder.choose(page, encoder.session.prompt(sample.question)[1], 32).detail
-        wanted = evidence_patches_of(sample, 12)
+        wanted = evidence_patches_of(sample, (12, 12))
         share = surviving_patches(page.page.encoded.dual, tokens)[0][wanted].float().mean().item()
         assert record.share == pytest.approx(share)
     assert all(record.survives == math.isclose(record.share, 1) for record in small + large)

@@ -15,6 +15,7 @@ from llava.eval.benchmarks.registry import BENCHMARKS
 from scripts.assets.foreign.layouts import LAYOUTS
 from scripts.assets.foreign.words import Words
 from scripts.assets.make_foreign_pages import make_all, make_page
+from shirg.config import ShirgXConfig
 from tests.cli_helpers import Call
 
 ABSENT = "not on the page"
@@ -144,3 +145,17 @@ def test_layouts_write_the_same_questions_as_lie_beside_the_pages() -> None:
         asks = layout.write(Words(f"20 {layout.program} {layout.name} 1")).asks
         name = f"{layout.program}_{layout.name}_1"
         assert [ask.question for ask in asks] == [a["question"] for a in QUESTIONS if a["page"] == name]
+
+
+def test_pages_are_rendered_as_large_as_tiles_need_them() -> None:
+    (sample,) = BENCHMARKS["foreign"].samples(split="test", questions=1)
+    assert sample.picture_for(None).size == sample.image.size
+    for tiles in (1, "2x2", "3x2", "auto"):
+        views = ShirgXConfig(tiles=tiles).views(14)
+        width, height = sample.picture_for(views).size
+        rows, columns = views.tiling((100 * width, 100 * height))
+        assert max(width, height) >= LONG_SIDE
+        assert width >= 672 * columns - 1
+        assert height >= 672 * rows - 1
+        assert views.tiling((width, height)) == (rows, columns)
+    assert sample.picture_for(ShirgXConfig().views(14)).size == sample.image.size

@@ -13,7 +13,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import tokenizer_image_token
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import PromptIds, Question
-from shirg.coordinates import padded_grid_boxes
+from shirg.coordinates import padded_page_boxes
 from tests.integration_helpers import (
     DECODING,
     GRID,
@@ -184,8 +184,8 @@ def test_padded_pages_keep_their_shape_their_places_and_never_padding(patchable,
         assert rows[:60].std() < 0.01
         assert rows[75:90].std() > 0.2
         pages = handle.encode_pages(views, sizes)
-        boxes, candidates = padded_grid_boxes(GRID, sizes)
-        scaffold_boxes, _ = padded_grid_boxes(GRID // 4, sizes)
+        boxes, candidates = padded_page_boxes([(GRID, GRID)], sizes, shapes=[(1, 1)])
+        scaffold_boxes, _ = padded_page_boxes([(GRID // 4, GRID // 4)], sizes, shapes=[(1, 1)])
         assert torch.equal(pages.dual.boxes, boxes)
         assert torch.equal(pages.dual.scaffold_boxes, scaffold_boxes)
         assert torch.equal(pages.dual.candidates, candidates)

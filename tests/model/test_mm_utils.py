@@ -10,7 +10,6 @@ from PIL import Image
 
 from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import (
-    ImageView,
     divide_to_patches,
     expand2square,
     get_model_name_from_path,
@@ -20,6 +19,7 @@ from llava.mm_utils import (
     select_best_resolution,
     tokenizer_image_token,
 )
+from shirg.tiling import PageViews
 from tests.model.test_parity import block_image
 
 PINPOINTS = [(384, 768), (768, 384), (768, 768), (1152, 384), (384, 1152)]
@@ -83,9 +83,9 @@ def test_a_live_patch_s_view_replaces_lavida_s():
     image = block_image(60, 30, 1)
     config = SimpleNamespace(image_aspect_ratio="anyres", image_grid_pinpoints=PINPOINTS)
     assert process_images([image], processor, config)[0].shape == (3, 3, 384, 384)
-    config.image_view = ImageView(size=56, pad=False)
+    config.image_view = PageViews(side=56, pad=False)
     assert process_images([image, image], processor, config)[1].shape == (1, 3, 56, 56)
-    config.image_view = ImageView(size=56, pad=True)
+    config.image_view = PageViews(side=56, pad=True)
     padded = process_images([image], processor, config)[0]
     assert padded[0, :, :13].abs().max() < 0.01
     assert padded[0, :, 16:40].std() > 0.3
@@ -114,7 +114,7 @@ def test_broken_pinpoints_are_named(pinpoints):
 def test_8_bit_pixels_come_back_exactly():
     processor = SigLipImageProcessor()
     image = block_image(14, 14, 3)
-    pixels = processor.preprocess(image, size=14)["pixel_values"]
+    pixels = processor.preprocess(image, size=(14, 14))["pixel_values"]
     expected = torch.tensor(list(image.get_flattened_data())).reshape(14, 14, 3).permute(2, 0, 1).float()
     assert torch.equal(processor.to_8_bit(pixels)[0], expected)
 

@@ -251,7 +251,7 @@ def test_full_pages_are_dense_and_their_print_is_small(family, split):
     """Ink: the luma of a patch spans at least 64 levels. Half of the pages must have it in more than 1,200 patches."""
     stream = PageStream(family, split, seed=1)
     drawn = [stream[index] for index in range(60)]
-    counts = [int(inked_patches(page.image, 48).sum()) for page in drawn]
+    counts = [int(inked_patches(page.image, (48, 48)).sum()) for page in drawn]
     assert sum(count > 1200 for count in counts) >= 30
     heights = [(mark.box[3] - mark.box[1]) * 384 for page in drawn for mark in page.marks if len(mark.text) > 1]
     assert np.quantile(heights, 0.9) < 8

@@ -49,9 +49,9 @@ def test_budgets_and_fullness_are_those_of_the_pages() -> None:
     stream = PageStream("entity_grid", "validation", 0, style="typed_full")
     for number, (full, budget) in enumerate(found):
         image = stream[number].image
-        assert full == pytest.approx(inked_patches(image, 48).mean())
+        assert full == pytest.approx(inked_patches(image, (48, 48)).mean())
         (view,) = process_images([image], session.image_processor, session.model.config)
-        assert budget == handle.config.budgets[int(handle.budget_logits(view).argmax())]
+        assert budget == handle.config.budgets[int(handle.budget_logits(view, [(48, 48)]).argmax())]
     assert {budget for _, budget in found} == {16, 256}
 
 

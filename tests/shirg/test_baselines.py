@@ -206,7 +206,7 @@ def test_close_scores_are_told_apart():
 
 @pytest.mark.parametrize("shape", [(25, 25), (24, 18)])
 def test_ink_refuses_pixels_that_are_not_the_view(shape):
-    with pytest.raises(ValueError, match="square view behind a grid of 6"):
+    with pytest.raises(ValueError, match="page behind a grid of 6 x 6"):
         run("ink", view(), 7, pixels=torch.rand(BATCH, 3, *shape))
 
 
@@ -239,7 +239,7 @@ class TestMeanPooled:
         dual = replace(view(seed), candidates=holes)
         tokens = mean_pooled(dual, keep=keep)
         for image, length in enumerate(tokens.lengths):
-            expected = pool_by_loops(dual, image, *grid_shape(keep, grid=GRID))
+            expected = pool_by_loops(dual, image, *grid_shape(keep, grid=(GRID, GRID)))
             for actual, wanted in zip((tokens.features, tokens.boxes, tokens.areas), expected, strict=True):
                 torch.testing.assert_close(actual[image, :length], wanted)
                 assert (actual[image, length:] == 0).all()
@@ -266,7 +266,7 @@ class TestMeanPooled:
         ],
     )
     def test_the_grid_is_the_largest_that_is_no_strip(self, keep, shape):
-        assert grid_shape(keep, grid=48) == shape
+        assert grid_shape(keep, grid=(48, 48)) == shape
 
 
 @pytest.mark.parametrize(("total", "side"), [(2304, 672), (2303, 658), (912, 420), (1, 14), (3, 14), (4, 28)])

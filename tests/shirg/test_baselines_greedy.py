@@ -237,6 +237,10 @@ class TestTopV:
         detail = torch.ones_like(dual.detail) + 0.01 * dual.detail
         strangers = [1, 16, 29]
         detail[:, strangers] = -detail[:, strangers]
-        dual = replace(dual, detail=detail, scaffold=pool_scaffold(detail, grid=GRID, factor=FACTOR))
+        dual = replace(
+            dual,
+            detail=detail,
+            scaffold=pool_scaffold(detail, grid=(GRID, GRID), cells=(GRID // FACTOR, GRID // FACTOR)),
+        )
         for patches in chosen(run("topv", dual, GRID**2 - 3), dual):
             assert patches == [patch for patch in range(GRID**2) if patch not in strangers]

@@ -12,7 +12,13 @@ def selection(assignment: list[int], kept: list[int], length: int) -> Selection:
     zeros = torch.zeros(patches.shape)
     anchors = torch.tensor([[2, 0, -1], [-1, -1, -1]])
     scores = Scores(total=zeros, similarity=zeros, neighbor_distance=zeros, center_distance=zeros, anchor_index=anchors)
-    return Selection(scores=scores, assignment=patches, kept=torch.tensor([kept, [0, 1, 3]]), lengths=(length, 3))
+    return Selection(
+        scores=scores,
+        assignment=patches,
+        kept=torch.tensor([kept, [0, 1, 3]]),
+        lengths=(length, 3),
+        grids=((2, 4),) * 2,
+    )
 
 
 def test_what_was_folded_into_a_dropped_token_is_dropped() -> None:

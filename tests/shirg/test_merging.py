@@ -1,5 +1,7 @@
 """Matching against plain loops, ties and all; merging conserves what it should."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,22 +18,22 @@ DIRECTIONS = torch.tensor([[3, 4, 0], [4, 3, 0], [5, 0, 0], [0, 3, 4], [0, 4, 3]
 def match_by_loops(features, scores, candidates, *, grid, epsilon, min_cosine, max_merges):
     """One image, by the definition."""
     units = functional.normalize(features.float(), dim=-1)
-    matches = []
-    for black in range(grid**2):
-        row, column = divmod(black, grid)
+    matches, (rows, columns) = [], grid
+    for black in range(rows * columns):
+        row, column = divmod(black, columns)
         if (row + column) % 2 == 0 or not candidates[black]:
             continue
         best = None
         for other_row, other_column in ((row - 1, column), (row, column - 1), (row, column + 1), (row + 1, column)):
-            white = other_row * grid + other_column
-            if not (0 <= other_row < grid and 0 <= other_column < grid) or not candidates[white]:
+            white = other_row * columns + other_column
+            if not (0 <= other_row < rows and 0 <= other_column < columns) or not candidates[white]:
                 continue
             cosine = (units[black] * units[white]).sum()
             if (scores[black] - scores[white]).abs() < epsilon and cosine >= min_cosine:
                 best = max(best or (-2.0, 0), (cosine.item(), -white))
         if best is not None:
             matches.append((-best[0], black, -best[1]))
-    assignment = list(range(grid**2))
+    assignment = list(range(rows * columns))
     for _, black, white in sorted(matches)[: max(0, max_merges)]:
         assignment[black] = white
     return assignment
@@ -62,16 +64,17 @@ def merge_by_loops(features, boxes, scores, assignment):
 
 def random_images(grid, batch, seed, share=0.8):
     generator = torch.Generator().manual_seed(seed)
-    choice = torch.randint(0, len(DIRECTIONS), (batch, grid**2), generator=generator)
-    scores = torch.randint(0, 9, (batch, grid**2), generator=generator) / 64
-    candidates = torch.rand(batch, grid**2, generator=generator) < share
-    max_merges = torch.randint(-1, grid**2 // 2 + 1, (batch,), generator=generator)
+    patches = math.prod(grid)
+    choice = torch.randint(0, len(DIRECTIONS), (batch, patches), generator=generator)
+    scores = torch.randint(0, 9, (batch, patches), generator=generator) / 64
+    candidates = torch.rand(batch, patches, generator=generator) < share
+    max_merges = torch.randint(-1, patches // 2 + 1, (batch,), generator=generator)
     return DIRECTIONS[choice], scores, candidates, max_merges
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
-    grid=st.sampled_from([1, 2, 3, 5, 8]),
+    grid=st.sampled_from([(1, 1), (1, 7), (2, 2), (3, 5), (5, 3), (8, 8), (11, 2)]),
     epsilon=st.sampled_from([0.0, 2 / 64, 1.0]),
     min_cosine=st.sampled_from([-1.0, 0.7, 0.95, 1.5]),
     seed=st.integers(0, 999),
@@ -92,19 +95,19 @@ def test_matching_and_merging_follow_the_definition(grid, epsilon, min_cosine, s
 
 
 def test_a_planted_pair_is_found_and_only_that():
-    grid, dim = 7, 50
-    features, scores = torch.randn(1, grid**2, dim), torch.full((1, grid**2), 0.5)
+    grid, dim = (7, 7), 50
+    features, scores = torch.randn(1, 49, dim), torch.full((1, 49), 0.5)
     features[0, 17] = 3 * features[0, 16]
     assignment = match_checkerboard(
         features,
         scores,
-        torch.ones(1, grid**2, dtype=torch.bool),
+        torch.ones(1, 49, dtype=torch.bool),
         grid=grid,
         epsilon=0.05,
         min_cosine=0.9,
         max_merges=torch.tensor([49]),
     )
-    expected = torch.arange(grid**2)
+    expected = torch.arange(49)
     expected[17] = 16
     assert torch.equal(assignment[0], expected)
 
@@ -116,7 +119,7 @@ def test_epsilon_is_strict_and_the_cosine_is_not():
     cosine = functional.normalize(features, dim=-1)[0, :2].prod(dim=0).sum().item()
 
     def folded(epsilon, min_cosine):
-        options = {"grid": 2, "epsilon": epsilon, "min_cosine": min_cosine, "max_merges": limit}
+        options = {"grid": (2, 2), "epsilon": epsilon, "min_cosine": min_cosine, "max_merges": limit}
         return match_checkerboard(features, scores, everyone, **options)[0, 1].item() == 0
 
     assert not folded(0.0625, cosine)
@@ -128,7 +131,7 @@ def test_an_even_page_folds_to_half_and_never_below():
     grid = 48
     everyone = torch.ones(1, grid**2, dtype=torch.bool)
     features, scores = torch.ones(1, grid**2, 3), torch.zeros(1, grid**2)
-    options = {"grid": grid, "epsilon": 0.05, "min_cosine": 0.9}
+    options = {"grid": (grid, grid), "epsilon": 0.05, "min_cosine": 0.9}
     unlimited = match_checkerboard(features, scores, everyone, max_merges=torch.tensor([grid**2]), **options)
     assert (unlimited[0] == torch.arange(grid**2)).sum() == 1152
     limited = match_checkerboard(features, scores, everyone, max_merges=torch.tensor([100]), **options)
@@ -139,12 +142,12 @@ def test_an_even_page_folds_to_half_and_never_below():
 
 
 def test_weighted_sums_are_conserved():
-    features, scores, candidates, _ = random_images(8, 2, seed=5)
-    boxes = grid_boxes(8).expand(2, -1, -1)
+    features, scores, candidates, _ = random_images((8, 8), 2, seed=5)
+    boxes = grid_boxes((8, 8)).expand(2, -1, -1)
     assignment = match_checkerboard(
-        features, scores, candidates, grid=8, epsilon=1.0, min_cosine=0.0, max_merges=torch.tensor([64, 11])
+        features, scores, candidates, grid=(8, 8), epsilon=1.0, min_cosine=0.0, max_merges=torch.tensor([64, 11])
     )
-    merged = merge_tokens(features, boxes, scores, assignment, grid=8)
+    merged = merge_tokens(features, boxes, scores, assignment, grid=(8, 8))
     assert (merged.areas == 0).sum(dim=1).tolist()[1] == 11
     areas = merged.areas[..., None]
     torch.testing.assert_close((merged.features * areas).sum(dim=1), features.sum(dim=1))
@@ -154,21 +157,21 @@ def test_weighted_sums_are_conserved():
 
 
 def test_a_batch_merges_like_its_images_alone():
-    features, scores, candidates, max_merges = random_images(8, 3, seed=7)
+    features, scores, candidates, max_merges = random_images((8, 8), 3, seed=7)
     features = features + 0.1 * torch.randn_like(features)
-    boxes = grid_boxes(8).expand(3, -1, -1)
+    boxes = grid_boxes((8, 8)).expand(3, -1, -1)
 
     def run(images):
         assignment = match_checkerboard(
             features[images],
             scores[images],
             candidates[images],
-            grid=8,
+            grid=(8, 8),
             epsilon=0.1,
             min_cosine=0.8,
             max_merges=max_merges[images],
         )
-        return assignment, merge_tokens(features[images], boxes[images], scores[images], assignment, grid=8)
+        return assignment, merge_tokens(features[images], boxes[images], scores[images], assignment, grid=(8, 8))
 
     together_assignment, together = run(slice(0, 3))
     for image in range(3):
@@ -181,15 +184,17 @@ def test_a_batch_merges_like_its_images_alone():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_unmerged_tokens_are_untouched_and_keep_their_dtype(dtype):
-    features, scores, boxes = torch.randn(2, 25, 3).to(dtype), torch.rand(2, 25), grid_boxes(5).expand(2, -1, -1)
-    merged = merge_tokens(features, boxes, scores, torch.arange(25).expand(2, -1), grid=5)
+    features, scores, boxes = torch.randn(2, 25, 3).to(dtype), torch.rand(2, 25), grid_boxes((5, 5)).expand(2, -1, -1)
+    merged = merge_tokens(features, boxes, scores, torch.arange(25).expand(2, -1), grid=(5, 5))
     for actual, expected in ((merged.features, features), (merged.boxes, boxes), (merged.scores, scores)):
         torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_half_precision_is_averaged_in_float32():
     features = torch.tensor([[[256.0], [1.0], [1.0], [0.0]]]).bfloat16()
-    merged = merge_tokens(features, grid_boxes(2)[None], torch.zeros(1, 4), torch.tensor([[0, 0, 0, 3]]), grid=2)
+    merged = merge_tokens(
+        features, grid_boxes((2, 2))[None], torch.zeros(1, 4), torch.tensor([[0, 0, 0, 3]]), grid=(2, 2)
+    )
     # In bf16, 256 + 1 is 256 and the ones would vanish.
     torch.testing.assert_close(merged.features[0, 0], torch.tensor([86.0]).bfloat16(), rtol=0, atol=0)
 
@@ -198,7 +203,7 @@ def test_half_precision_is_matched_in_float32():
     features, scores = torch.randn(2, 49, 5).bfloat16() + 2, torch.zeros(2, 49)
     everyone, limit = torch.ones(2, 49, dtype=torch.bool), torch.tensor([13, 13])
     low, high = (
-        match_checkerboard(each, scores, everyone, grid=7, epsilon=0.1, min_cosine=0.9, max_merges=limit)
+        match_checkerboard(each, scores, everyone, grid=(7, 7), epsilon=0.1, min_cosine=0.9, max_merges=limit)
         for each in (features, features.float())
     )
     assert torch.equal(low, high)

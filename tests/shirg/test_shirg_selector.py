@@ -1,5 +1,7 @@
 """Exactly K, the right ones, in raster order: for one image as for many, without waiting for the device."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shirg.config import ShirgXConfig
-from shirg.coordinates import grid_boxes, padded_grid_boxes
+from shirg.coordinates import grid_boxes, padded_page_boxes
 from shirg.profiling import StageTimer
 from shirg.scaffold import pool_scaffold
 from shirg.shirg_selector import feasible_budgets, select, select_top_tokens
@@ -17,13 +19,13 @@ GRID, FACTOR, DIM = 6, 2, 5
 CONFIG = ShirgXConfig(grid=GRID, scaffold_factor=FACTOR, budgets=(7, 11, 18))
 
 
-def top_by_loops(scores, candidates, keep, grid, factor, min_per_cell):
+def top_by_loops(scores, candidates, keep, grid, cells, min_per_cell):
     """One image, by the definition."""
-    best_first = sorted((patch for patch in range(grid**2) if candidates[patch]), key=lambda p: (-scores[p], p))
+    (rows, columns), (down, across) = grid, cells
+    best_first = sorted((patch for patch in range(rows * columns) if candidates[patch]), key=lambda p: (-scores[p], p))
     taken = []
-    cells = grid // factor
-    for cell in range(cells**2):
-        members = [p for p in best_first if p // grid // factor * cells + p % grid // factor == cell]
+    for cell in itertools.product(range(down), range(across)):
+        members = [p for p in best_first if (p // columns * down // rows, p % columns * across // columns) == cell]
         taken += members[:min_per_cell]
     taken.sort(key=lambda p: (-scores[p], p))
     taken += [p for p in best_first if p not in taken]
@@ -37,26 +39,27 @@ def make_dual(batch, *, grid=GRID, candidates=None, boxes=None, dtype=torch.floa
     detail = detail.to(dtype)
     return DualScaleTokens(
         detail=detail,
-        scaffold=pool_scaffold(detail, grid=grid, factor=FACTOR),
-        boxes=grid_boxes(grid).expand(batch, -1, -1) if boxes is None else boxes,
-        scaffold_boxes=grid_boxes(grid // FACTOR).expand(batch, -1, -1),
+        scaffold=pool_scaffold(detail, grid=(grid, grid), cells=(grid // FACTOR, grid // FACTOR)),
+        boxes=grid_boxes((grid, grid)).expand(batch, -1, -1) if boxes is None else boxes,
+        scaffold_boxes=grid_boxes((grid // FACTOR, grid // FACTOR)).expand(batch, -1, -1),
         candidates=torch.ones(batch, grid**2, dtype=torch.bool) if candidates is None else candidates,
-        grid=grid,
+        grids=((grid, grid),) * batch,
     )
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
-    shape=st.sampled_from([(1, 1), (4, 2), (6, 3), (6, 2)]),
+    shape=st.sampled_from([((1, 1), (1, 1)), ((4, 4), (2, 2)), ((6, 6), (2, 2)), ((6, 9), (3, 3)), ((10, 3), (5, 1))]),
     levels=st.sampled_from([1, 3, 10_000]),
     min_per_cell=st.integers(0, 5),
     seed=st.integers(0, 999),
 )
 def test_top_tokens_follow_the_definition(shape, levels, min_per_cell, seed):
-    grid, factor = shape
+    grid, cells = shape
+    patches = grid[0] * grid[1]
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randint(-levels, levels, (3, grid**2), generator=generator) / levels
-    candidates = torch.rand(3, grid**2, generator=generator) < 0.5
+    scores = torch.randint(-levels, levels, (3, patches), generator=generator) / levels
+    candidates = torch.rand(3, patches, generator=generator) < 0.5
     candidates[:, 0] = True
     keep = [torch.randint(1, int(count) + 1, (), generator=generator).item() for count in candidates.sum(dim=1)]
     kept = select_top_tokens(
@@ -65,17 +68,17 @@ def test_top_tokens_follow_the_definition(shape, levels, min_per_cell, seed):
         candidates=candidates,
         largest_keep=max(keep),
         grid=grid,
-        factor=factor,
+        cells=cells,
         min_per_cell=min_per_cell,
     )
     for image in range(3):
-        expected = top_by_loops(scores[image], candidates[image], keep[image], grid, factor, min_per_cell)
+        expected = top_by_loops(scores[image], candidates[image], keep[image], grid, cells, min_per_cell)
         assert kept[image].tolist() == expected + [-1] * (max(keep) - keep[image])
 
 
 def test_every_cell_gets_its_share():
     scores = torch.linspace(1, 0, 36)[None]
-    options = {"candidates": torch.ones(1, 36, dtype=torch.bool), "largest_keep": 18, "grid": 6, "factor": 2}
+    options = {"candidates": torch.ones(1, 36, dtype=torch.bool), "largest_keep": 18, "grid": (6, 6), "cells": (3, 3)}
     kept = select_top_tokens(scores, keep=torch.tensor([18]), min_per_cell=2, **options)
     cells = kept[0] // 6 // 2 * 3 + kept[0] % 6 // 2
     assert cells.bincount(minlength=9).tolist() == [2] * 9
@@ -97,7 +100,7 @@ def test_padding_does_not_stand_in_for_missing_candidates():
     candidates = torch.zeros(1, 36, dtype=torch.bool)
     candidates[0, [3, 20]] = True
     kept = select_top_tokens(
-        torch.rand(1, 36), keep=torch.tensor([4]), candidates=candidates, largest_keep=5, grid=6, factor=2
+        torch.rand(1, 36), keep=torch.tensor([4]), candidates=candidates, largest_keep=5, grid=(6, 6), cells=(3, 3)
     )
     assert kept.tolist() == [[3, 20, -1, -1, -1]]
 
@@ -109,8 +112,8 @@ def test_keeping_more_than_there_is_is_refused():
             keep=torch.tensor([37]),
             candidates=torch.ones(1, 36, dtype=torch.bool),
             largest_keep=37,
-            grid=6,
-            factor=2,
+            grid=(6, 6),
+            cells=(3, 3),
         )
 
 
@@ -187,7 +190,7 @@ def test_a_batch_selects_like_its_images_alone():
             boxes=dual.boxes[one],
             scaffold_boxes=dual.scaffold_boxes[one],
             candidates=dual.candidates[one],
-            grid=GRID,
+            grids=dual.grids[one],
         )
         tokens, single = select(alone, similarity[one], CONFIG, [budget])
         assert torch.equal(selection.kept[one, :budget], single.kept)
@@ -205,7 +208,7 @@ class TestPadding:
     """On a grid of 6, 2 rows and 4 columns show the image: 12 and 24 patches."""
 
     def dual(self):
-        boxes, candidates = padded_grid_boxes(GRID, self.sizes)
+        boxes, candidates = padded_page_boxes([(GRID, GRID)] * 2, self.sizes, shapes=[(1, 1)] * 2)
         assert candidates.sum(dim=1).tolist() == [12, 24]
         return make_dual(2, boxes=boxes, candidates=candidates)
 
@@ -233,7 +236,7 @@ class TestPadding:
 @pytest.mark.parametrize(
     ("changes", "budgets", "message"),
     [
-        ({"grid": 8}, [7, 7], "on a grid of 6, but the configuration says 8"),
+        ({"grid": 8}, [7, 7], "on grids of .*, which views of 8 x 8 do not tile"),
         ({}, [7], "2 images need as many budgets, got 1"),
         ({}, [7, 0], "image 1 has 36 candidate patches, so its budget must be from 1 to 36, got 0"),
         ({}, [37, 7], "image 0 has 36 candidate patches"),
@@ -251,7 +254,7 @@ def test_nothing_waits_for_the_device(changes):
     meta = DualScaleTokens(
         **{name: getattr(dual, name).to("meta") for name in ("detail", "scaffold", "boxes", "scaffold_boxes")},
         candidates=dual.candidates.to("meta"),
-        grid=GRID,
+        grids=dual.grids,
     )
     config = CONFIG.replace(resize="pad", **changes)
     tokens, _ = select(meta, torch.rand(2, 36, device="meta"), config, [9, 18], candidate_counts=[36, 36])
@@ -268,11 +271,11 @@ def test_the_full_size():
     detail = torch.randn(1, 2304, 3)
     dual = DualScaleTokens(
         detail=detail,
-        scaffold=pool_scaffold(detail, grid=48, factor=4),
-        boxes=grid_boxes(48)[None],
-        scaffold_boxes=grid_boxes(12)[None],
+        scaffold=pool_scaffold(detail, grid=(48, 48), cells=(12, 12)),
+        boxes=grid_boxes((48, 48))[None],
+        scaffold_boxes=grid_boxes((12, 12))[None],
         candidates=torch.ones(1, 2304, dtype=torch.bool),
-        grid=48,
+        grids=((48, 48),),
     )
     tokens, selection = select(dual, torch.rand(1, 2304), ShirgXConfig(), [1024])
     assert tokens.features.shape == (1, 1024, 3)

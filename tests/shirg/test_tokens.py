@@ -25,12 +25,12 @@ def test_lengths_must_fit_the_features(lengths):
 
 
 def test_detail_must_fill_the_grid():
-    with pytest.raises(ValueError, match=r"grid of 3 has 9 patches, but detail holds 8"):
+    with pytest.raises(ValueError, match=r"2 pages of 8 patches need as many grids, the largest of so many"):
         DualScaleTokens(
             detail=torch.zeros(2, 8, 5),
             scaffold=torch.zeros(2, 1, 5),
             boxes=torch.zeros(2, 8, 4),
             scaffold_boxes=torch.zeros(2, 1, 4),
             candidates=torch.ones(2, 8, dtype=torch.bool),
-            grid=3,
+            grids=((3, 3), (2, 3)),
         )

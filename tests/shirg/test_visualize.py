@@ -7,7 +7,7 @@ from PIL import Image
 
 from shirg import visualize
 from shirg.config import ShirgXConfig
-from shirg.coordinates import grid_boxes, padded_grid_boxes
+from shirg.coordinates import grid_boxes, padded_grid_boxes, padded_page_boxes
 from shirg.counts import count_patches
 from shirg.scaffold import pool_scaffold
 from shirg.shirg_selector import select
@@ -16,24 +16,24 @@ from shirg.visualize import draw_selection
 
 GRID = 12
 CONFIG = ShirgXConfig().for_grid(GRID)
-OPTIONS = {"grid": GRID, "resize": "stretch", "scaffold_tokens": 9}
+OPTIONS = {"resize": "stretch", "scaffold_tokens": 9}
 
 
 def make_selection(*, sizes=None, budgets=(32, 48)):
     batch = len(budgets)
     detail = torch.randn(batch, GRID**2, 5) * 0.3 + 1
-    boxes, candidates = grid_boxes(GRID).expand(batch, -1, -1), torch.ones(batch, GRID**2, dtype=torch.bool)
+    boxes, candidates = grid_boxes((GRID, GRID)).expand(batch, -1, -1), torch.ones(batch, GRID**2, dtype=torch.bool)
     config = CONFIG
     if sizes is not None:
-        boxes, candidates = padded_grid_boxes(GRID, sizes)
+        boxes, candidates = padded_page_boxes([(GRID, GRID)] * batch, sizes, shapes=[(1, 1)] * batch)
         config = CONFIG.replace(resize="pad")
     dual = DualScaleTokens(
         detail=detail,
-        scaffold=pool_scaffold(detail, grid=GRID, factor=4),
+        scaffold=pool_scaffold(detail, grid=(GRID, GRID), cells=(3, 3)),
         boxes=boxes,
-        scaffold_boxes=grid_boxes(3).expand(batch, -1, -1),
+        scaffold_boxes=grid_boxes((3, 3)).expand(batch, -1, -1),
         candidates=candidates,
-        grid=GRID,
+        grids=((GRID, GRID),) * batch,
     )
     return select(dual, torch.rand(batch, GRID**2), config, budgets)
 
@@ -41,9 +41,7 @@ def make_selection(*, sizes=None, budgets=(32, 48)):
 def drawn(page, selection, **options):
     """The decision as drawn, and the pixels of the panel of kept patches."""
     index = options.get("index", 0)
-    decision = visualize._read_decision(
-        selection, page.size, grid=GRID, resize=options.get("resize", "stretch"), index=index
-    )
+    decision = visualize._read_decision(selection, page.size, resize=options.get("resize", "stretch"), index=index)
     return decision, np.asarray(draw_selection(page, selection, **(OPTIONS | options)))
 
 
@@ -83,9 +81,9 @@ def test_padding_counts_neither_as_kept_nor_as_dropped():
 def test_each_pixel_shows_its_patch(size, resize):
     _, selection = make_selection(sizes=[size] * 2 if resize == "pad" else None)
     page = np.zeros((size[1], size[0], 3), dtype=np.uint8)
-    decision = visualize._read_decision(selection, size, grid=GRID, resize=resize, index=0)
+    decision = visualize._read_decision(selection, size, resize=resize, index=0)
     shown = visualize._per_pixel(decision.token, page, decision)
-    boxes = grid_boxes(GRID) if resize == "stretch" else padded_grid_boxes(GRID, [size])[0][0]
+    boxes = grid_boxes((GRID, GRID)) if resize == "stretch" else padded_grid_boxes((GRID, GRID), size)[0]
     for pixel_y in range(size[1]):
         for pixel_x in range(0, size[0], 5):
             place = torch.tensor([(pixel_x + 0.5) / size[0], (pixel_y + 0.5) / size[1]])
@@ -183,5 +181,3 @@ def test_bad_calls_are_refused():
     page = Image.new("RGB", (60, 60))
     with pytest.raises(ValueError, match="holds images 0 to 1, got index 2"):
         draw_selection(page, selection, **(OPTIONS | {"index": 2}))
-    with pytest.raises(ValueError, match="grid of 16 has 256 patches, but the selection was made over 144"):
-        draw_selection(page, selection, **(OPTIONS | {"grid": 16}))

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import apply_shirg_x
 from llava.model import LlavaLladaConfig
 from llava.model.builder import load_pretrained_model
+from llava.speed.floors import vision_flops
 from llava.speed.latency import FULL_SIZE_VISION
 from llava.speed.plan import (
     PlannedRun,
@@ -258,3 +260,20 @@ class TestRefusals:
     def test_shirg_x_without_its_settings(self, full_size):
         with pytest.raises(ValueError, match="SHIRG-X"):
             plan_training(full_size, TrainableConfig(), ShirgXConfig(mode="stock"), PlannedRun(samples=5))
+
+
+def test_tiles_cost_the_tower_and_nobody_else(full_size):
+    run, trainable = PlannedRun(samples=1000, budget_every=0), TrainableConfig(scope="shirg_x")
+    plans = {
+        tiles: plan_training(full_size, trainable, ShirgXConfig(tiles=tiles, similarity="learned"), run)
+        for tiles in (1, "2x2", "auto")
+    }
+    one, four = plans[1].flops, plans["2x2"].flops
+    tower = vision_flops(SiglipVisionConfig(**FULL_SIZE_VISION), 26, 2304)
+    assert tower == pytest.approx(2.46e12, rel=0.01)
+    assert four["encoding images"] - one["encoding images"] == pytest.approx(3 * tower)
+    assert {name: value for name, value in one.items() if name != "encoding images"} == {
+        name: value for name, value in four.items() if name != "encoding images"
+    }
+    assert plans["2x2"].tokens == plans[1].tokens
+    assert plans["auto"].flops == one, "an image of 768 x 768 fills one view"

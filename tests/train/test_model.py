@@ -171,7 +171,7 @@ def test_true_boxes_want_the_answer_and_what_the_question_names_alike():
         for boxes in (question.answer_boxes, question.evidence):
             # Boxes that only meet share no area, whichever way their edges were rounded.
             inner = tuple((x0 + 1e-5, y0 + 1e-5, x1 - 1e-5, y1 - 1e-5) for x0, y0, x1, y1 in boxes)
-            under = torch.from_numpy(patches_under(inner, 12)).flatten()
+            under = torch.from_numpy(patches_under(inner, (12, 12))).flatten()
             if boxes:
                 expected += under / under.sum() / 2
         assert_close(row, expected)

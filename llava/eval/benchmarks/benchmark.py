@@ -8,6 +8,7 @@ from PIL import Image
 
 from llava.metrics import METRICS, Metric
 from llava.pages import Box
+from shirg.tiling import PageViews
 
 
 class _Picture:
@@ -42,6 +43,12 @@ class BenchmarkSample:
     """Where on the page the answer and what the question names stand, as far as that is known."""
     traits: Mapping[str, str] = field(default_factory=dict)
     """What differs from page to page, for the report: the name of each trait, and which of its values this page has."""
+    render: Callable[[PageViews], Image.Image] | None = None
+    """Draws the image as large as a model's views need it; None for pages of one size."""
+
+    def picture_for(self, views: PageViews | None) -> Image.Image:
+        """The image for a model with these views of it; None for LaViDa's own."""
+        return self.image if views is None or self.render is None else self.render(views)
 
 
 @dataclass(frozen=True, kw_only=True)

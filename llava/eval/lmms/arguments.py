@@ -39,6 +39,8 @@ class LmmsSettings(Settings):
     """A YAML file of SHIRG-X's settings; else the adapter's, the checkpoint's or the defaults."""
     budget: int | Literal["auto"] | None = None
     """Detail tokens; None for what the settings say."""
+    tiles: str | None = None
+    """Views that a page is cut into: ``1``, ``3x2`` or ``auto``; None for what the settings say."""
     mode: Literal["shirg_x", "stock"] | None = None
     """``stock`` is LaViDa's own encoding; None for what the settings say."""
     device: str = "auto"
@@ -63,7 +65,7 @@ class LmmsSettings(Settings):
         if self.mode is not None:
             self.check_choice("mode", ("shirg_x", "stock"))
         if self.mode == "stock":
-            for name in ("shirg", "budget"):
+            for name in ("shirg", "budget", "tiles"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} belongs to SHIRG-X, which mode=stock does without; leave one of them out")
 
@@ -101,12 +103,13 @@ class LmmsSettings(Settings):
             FileNotFoundError: if there is no such checkpoint, adapter or settings file.
             ValueError: if settings are wrong or contradict each other.
         """
-        changes = {name: value for name in ("mode", "budget") if (value := getattr(self, name)) is not None}
+        changes = {name: value for name in ("mode", "budget", "tiles") if (value := getattr(self, name)) is not None}
         checkpoint = Checkpoint.resolve(
             self.pretrained, revision=self.revision, adapter=self.adapter, settings=self.shirg, changes=changes
         )
-        if checkpoint.shirg.mode == "stock" and self.budget is not None:
-            raise ValueError("budget belongs to SHIRG-X, but the settings say mode: stock; leave it out")
+        for name in ("budget", "tiles"):
+            if checkpoint.shirg.mode == "stock" and getattr(self, name) is not None:
+                raise ValueError(f"{name} belongs to SHIRG-X, but the settings say mode: stock; leave it out")
         return checkpoint
 
 

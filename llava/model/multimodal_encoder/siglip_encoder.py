@@ -7,7 +7,7 @@ Axis names: batch (views), patches (row by row), dim (vision width), heads.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 from llava.image_processor import SigLipImageProcessor
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
+from shirg.joining import join_views
 from shirg.scaffold import dual_scale
+from shirg.tiling import Grid
 from shirg.tokens import DualScaleTokens
 
 
@@ -180,28 +182,32 @@ class SigLipVisionTower(nn.Module):
         self,
         pixel_values: Tensor,
         *,
+        grids: Sequence[Grid] | None = None,
         scaffold_factor: int = 4,
         attention_layer: AttentionLayer | None = None,
         with_values: bool = False,
     ) -> DualScaleTokens:
-        """Sharp tokens and the scaffold that shows the whole page, from one square view per image.
+        """Sharp tokens and the scaffold that shows the whole page, from the square views of every image.
 
-        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. Boxes
-        take the view as the whole image (a stretched page); padding is the caller's to subtract.
+        672 x 672 pixels with 14-pixel patches give 2,304 sharp tokens and, pooled 4 x 4, 144 scaffold tokens. A page of
+        several views has as many times more sharp tokens, each view encoded alone with the tower's own position
+        embeddings, and as many scaffold tokens, each over a larger block. Boxes take the views as the whole image (a
+        stretched page); padding is the caller's to subtract.
 
         Args:
-            pixel_values: (batch, 3, size, size), normalized.
+            pixel_values: (views, 3, size, size), normalized; of each image all views, row by row.
+            grids: rows and columns of patches of each image; one view each when not given.
             attention_layer: also how much attention each patch receives in the whole tower's ``last`` layer, or in the
                 ``selected`` one, whose output the features are.
             with_values: also each patch's embedding in the space of SigLIP's text tower.
 
         Raises:
-            ValueError: if the view is not square or does not divide into patches and scaffold cells, or if scoring
-                layers are asked of a tower that was loaded without them.
+            ValueError: if a view is not square or does not divide into patches and scaffold cells, if the views do not
+                tile the grids, or if scoring layers are asked of a tower that was loaded without them.
         """
         *_, height, width = pixel_values.shape
-        grid, rest = divmod(height, self.patch_size)
-        if pixel_values.ndim != 4 or height != width or rest or grid % scaffold_factor:
+        side, rest = divmod(height, self.patch_size)
+        if pixel_values.ndim != 4 or height != width or rest or side % scaffold_factor:
             raise ValueError(
                 f"views of shape {tuple(pixel_values.shape)} do not divide into {self.patch_size}-pixel patches and "
                 f"{scaffold_factor}x{scaffold_factor} scaffold cells; a square side must be a multiple of "
@@ -218,8 +224,13 @@ class SigLipVisionTower(nn.Module):
                 attention = _attention_received(self._layer(-1), before_last)
             if with_values:
                 values = self._value_embeddings(before_last)
-        dual = dual_scale(detail, grid=grid, scaffold_factor=scaffold_factor)
-        return replace(dual, attention_received=attention, value_embeddings=values)
+        view, cells = (side, side), (side // scaffold_factor, side // scaffold_factor)
+        pages = tuple(grids) if grids is not None else (view,) * len(detail)
+        return replace(
+            dual_scale(join_views(detail, pages, view=view), pages, cells),
+            attention_received=None if attention is None else join_views(attention, pages, view=view),
+            value_embeddings=None if values is None else join_views(values, pages, view=view),
+        )
 
     def _up_to_last_layer(self, features: Tensor) -> Tensor:
         if not self.keep_all_layers:

@@ -3,7 +3,7 @@
 That a cell belongs to a row is told by one word at the far end of its line, which a small tower finds late by itself.
 The generator of pages knows where the label stands, and asks the attention of the tower's last layer for it.
 
-Axis names: batch (pages), patches (raster order), kinds (of labels), dim (vision width).
+Axis names: batch (views), patches (raster order), kinds (of labels), dim (vision width).
 """
 
 import math
@@ -16,6 +16,7 @@ from llava.data.page_truth import KINDS
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.pages import NONE
 from llava.train.losses.loss import PagesLoss, PagesSeen, Part
+from shirg.joining import split_views
 
 
 class LabelingLoss(PagesLoss):
@@ -30,16 +31,19 @@ class LabelingLoss(PagesLoss):
             raise ValueError(f"losses: labeling needs {len(KINDS)} heads in the vision tower, which has {heads}")
 
     def forward(self, seen: PagesSeen) -> Part:
-        """The sum over pages, and their number."""
-        belongs, printed = (part.transpose(0, 1) for part in seen.truth.labels.unbind(1))
+        """The sum over views, and their number."""
         assert seen.layer_input is not None
+        # A view sees no further than its own patches: labels printed on another tile ask nothing of it.
+        by_patch = seen.truth.labels.flatten(1, 2).transpose(1, 2)
+        by_view = split_views(by_patch, seen.pages.dual.grids, view=seen.view).transpose(1, 2)
+        belongs, printed = by_view.unflatten(1, (2, -1)).permute(1, 2, 0, 3)
         layer = seen.lavida.get_vision_tower().selected_layer
         losses = labeling_loss(layer, seen.layer_input, belongs, printed)
         return losses.sum(), torch.tensor(len(losses), device=losses.device)
 
 
 def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
-    """-log of the attention that falls on a patch's own label: (batch,) float32, each page's mean.
+    """-log of the attention that falls on a patch's own label: (batch,) float32, each view's mean.
 
     The mean is over all patches whose label is printed somewhere, the label's own included, and over kinds.
 

@@ -3,6 +3,7 @@
 Sums and counts are added up over processes before they are divided. Axis names as in ``PageTruth`` and ``TwoCopies``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.train.losses.looking import BlockInput
 from llava.train.losses.objective import TwoCopies
 from llava.train.losses.options import LossOptions
+from shirg.tiling import Grid
 from shirg.transfer import to_device
 
 Part = tuple[Tensor, Tensor]
@@ -33,18 +35,27 @@ class PagesSeen:
     pages: EncodedPages
     lavida: LavidaForMaskedDiffusion
     layer_input: Tensor | None = None
-    """(pages, patches, dim), what the tower's last layer was given; None for stored pages, which ran no tower."""
+    """(views, patches of a view, dim), what the tower's last layer was given; None for stored pages, which ran none."""
+
+    @property
+    def view(self) -> Grid:
+        """Rows and columns of patches of a view."""
+        assert self.layer_input is not None
+        side = math.isqrt(self.layer_input.shape[1])
+        return side, side
 
     @cached_property
     def truth(self) -> PageTruth:
         """What the pages know about themselves.
 
         Raises:
-            ValueError: if one is no drawn page: then nobody knows what its patches show.
+            ValueError: if one is no drawn page, so that nobody knows what its patches show, or if their grids differ.
         """
         truths = [truth for truth in self.batch.truths if truth is not None]
         if len(truths) != len(self.batch.truths):
             raise ValueError("losses on what patches show need drawn pages; set their weights to 0 for others")
+        if len(set(self.pages.dual.grids)) > 1:
+            raise ValueError("losses on what patches show need pages of one tiling; set tiles to rows x columns")
         return PageTruth.stack(truths, self.pages.dual.detail.device)
 
 

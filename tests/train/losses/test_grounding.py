@@ -12,7 +12,7 @@ from tests.losses_helpers import draw_all, page_groups, page_of, tokenizer, trai
 
 def pieces_by_patch(page, grid: int) -> list[set[int]]:
     """The tokens of the word printed over each patch, as a question writes it: small or as it stands."""
-    ids, printed = patch_words(page, grid)
+    ids, printed = patch_words(page, (grid, grid))
     pieces = []
     for number in ids.flatten().tolist():
         word = "" if number == NONE else printed[number].strip(":.,;-=()") or printed[number]

@@ -80,7 +80,7 @@ def test_the_loss_is_measured_in_float32_under_autocast():
 
 def printed_by_loops(page: Page, grid: int, kind: str, place: tuple[int, int]) -> str | None:
     """The label that a patch prints: what its mark says, where marks of its chart belong to that."""
-    owner = patch_labels(page, grid, slots=1).owners[place]
+    owner = patch_labels(page, (grid, grid), slots=1).owners[place]
     if owner == NONE:
         return None
     mark = page.marks[owner]
@@ -94,12 +94,12 @@ def test_patches_are_pointed_at_the_labels_that_they_belong_to(family):
     style, grid = STYLES["typed"], 24
     pages = [draw_page(family, "train", 4, index, style) for index in range(3)]
     namer = Namer(tokenizer())
-    stacked = torch.stack([page_truth(page, grid, 14, namer).labels for page in pages])
+    stacked = torch.stack([page_truth(page, (grid, grid), 14, namer).labels for page in pages])
     assert stacked.shape == (3, 2, 2, grid**2)
     belongs, printed = (part.transpose(0, 1) for part in stacked.unbind(1))
     asked = 0
     for number, page in enumerate(pages):
-        labels = patch_labels(page, grid, slots=1)
+        labels = patch_labels(page, (grid, grid), slots=1)
         for head, (kind, names) in enumerate((("row", labels.row_labels), ("column", labels.column_labels))):
             for patch in range(0, grid**2, 7):
                 shown = printed[head, number, patch]
@@ -114,7 +114,7 @@ def test_patches_are_pointed_at_the_labels_that_they_belong_to(family):
 
 def test_charts_beside_each_other_have_labels_of_their_own():
     page = draw_page("chart_page", "train", 4, 1, STYLES["typed_full"])
-    labels = patch_labels(page, 48, slots=1)
+    labels = patch_labels(page, (48, 48), slots=1)
     owners = {}
     for patch in np.argwhere(labels.columns != NONE):
         mark = page.marks[labels.owners[tuple(patch)]]

@@ -24,7 +24,9 @@ def reading() -> tuple[ReadingLoss, PagesSeen]:
     module = training_model()
     batch = make_batch(page_groups(module.lavida, 3))
     torch.manual_seed(3)
-    pages = SimpleNamespace(dual=SimpleNamespace(detail=torch.randn(3, 144, DIM, requires_grad=True)))
+    pages = SimpleNamespace(
+        dual=SimpleNamespace(detail=torch.randn(3, 144, DIM, requires_grad=True), grids=((12, 12),) * 3)
+    )
     seen = PagesSeen(batch=batch, pages=pages, lavida=module.lavida)
     return ReadingLoss(LossSetup(options=LossOptions(), vision_dim=DIM, width=5)), seen
 

@@ -15,10 +15,12 @@ from PIL import Image
 from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
 from llava.image_io import load_pages
 from llava.pages.theme import named_interval
+from shirg.tiling import PageViews
 
 FOLDER = Path(__file__).parent
 LONG_SIDE = 1344
-"""Pixels of a rendered page's longer side: twice those of the view, so that print is scaled down and stays sharp."""
+"""Pixels of a rendered page's longer side: twice those of one view, so that print is scaled down and stays sharp. Tiles
+that take more get more."""
 
 
 @cache
@@ -48,6 +50,7 @@ class ForeignSamples:
                 question=asked["question"],
                 golds=tuple(asked["answers"]),
                 image=partial(render, asked["page"]),
+                render=partial(render, asked["page"]),
                 evidence=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in asked["evidence"]),
                 traits=_traits(asked),
             )
@@ -63,9 +66,12 @@ def _traits(asked: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def render(page: str) -> Image.Image:
-    """The picture of a page, ``LONG_SIDE`` pixels long."""
-    return load_pages(FOLDER / f"{page}.pdf", long_side=LONG_SIDE)[0]
+def render(page: str, views: PageViews | None = None) -> Image.Image:
+    """The picture of a page, ``LONG_SIDE`` pixels long, or longer where it takes more to fill these views."""
+    path = FOLDER / f"{page}.pdf"
+    if views is None:
+        return load_pages(path, long_side=LONG_SIDE)[0]
+    return load_pages(path, long_side=lambda shape: max(LONG_SIDE, views.long_side(shape)))[0]
 
 
 def _read(split: str, style: str | None, data: str | None) -> ForeignSamples:
