@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llava.eval.comparison import compact_tables, markdown_tables
+from llava.eval.comparison import compact_tables, markdown_tables, pace_tables
 from llava.eval.plots import AXES, plot_rows
 from llava.files import write_json, write_text
 
@@ -47,6 +47,7 @@ def render(record: Mapping[str, Any]) -> str:
             f"Tables at commit {made_by['commit']}, answers at {'; '.join(sorted(answers))}.",
             "Brackets hold the 95 % interval of a bootstrap over pages.",
             "",
+            *_paces(record),
             overview_table(cells),
             "",
             compact_tables(cells),
@@ -55,6 +56,17 @@ def render(record: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _paces(record: Mapping[str, Any]) -> list[str]:
+    """The cost of denoising, where the comparison is about that."""
+    if not any(row.get("decoding") for row in record["config"]["rows"]):
+        return []
+    told = (
+        "Forwards are passes of an answer through the language model; the time is that of denoising, divided by the "
+        "first row's on the same question, the median over the questions."
+    )
+    return [told, "", pace_tables(record["cells"]), ""]
 
 
 def overview_table(cells: Sequence[Mapping[str, Any]]) -> str:

@@ -35,6 +35,10 @@ class AnswerRecord:
     """K; None for LaViDa's own encoding."""
     total_tokens: int
     """All image tokens."""
+    answer_tokens: int
+    """Tokens told, the end of turn included."""
+    forwards: int
+    """Passes through the language model until this answer was done, whatever its batch needed."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 

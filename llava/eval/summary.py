@@ -45,7 +45,8 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
     """Numbers of questions and tokens, and each metric's mean with its interval, over all records and per kind.
 
     ``low`` and ``high`` are null for fewer than two pages. ``seconds`` are means per question; a page's encoding is
-    counted once and shared by its questions.
+    counted once and shared by its questions. ``forwards`` is their mean per answer, ``tokens_per_forward`` that of all
+    tokens told over all forwards.
 
     Raises:
         ValueError: if there are no records.
@@ -59,6 +60,8 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
         "kinds": {kind: _scores(asked, metrics) for kind, asked in kinds.items()},
         "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
         "total_tokens": _mean_of([record.total_tokens for record in records]),
+        "forwards": float(np.mean([record.forwards for record in records])),
+        "tokens_per_forward": sum(r.answer_tokens for r in records) / sum(r.forwards for r in records),
         "seconds": _seconds(records),
     }
 

@@ -22,6 +22,10 @@ def show_scores(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
         for metric in summary["scores"].keys() - settings["metrics"]:
             named = metric if settings["budget"] is None else f"{metric}, budget {settings['budget']}"
             console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
+    for summary in summaries:
+        budget = summary["settings"]["budget"]
+        pace = f"{summary['forwards']:.2f} forwards an answer, {summary['tokens_per_forward']:.2f} tokens a forward"
+        console.print(Text(pace if budget is None else f"{pace}, budget {budget}"), soft_wrap=True)
     console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
 
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from llava.eval import ablation
-from llava.eval.ablation import AblationConfig, run_rows
+from llava.eval.ablation import run_rows
+from llava.eval.ablation_config import AblationConfig, BenchmarkChoice, RowConfig
 from llava.eval.comparison import compact_tables, foretelling, markdown_tables, summarize_cells
 from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.methods import Budget
@@ -118,16 +119,16 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
                 scores={"exact_match": score},
                 detail_tokens=32,
                 total_tokens=70,
+                answer_tokens=3,
+                forwards=2,
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
             for number, score in enumerate(each)
         ]
         for each in scores
     ]
-    benchmark = ablation.BenchmarkChoice(name="entitygrid", questions=4)
-    return ablation.Cell(
-        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=()
-    )
+    benchmark = BenchmarkChoice(name="entitygrid", questions=4)
+    return ablation.Cell(row=RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=())
 
 
 def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -> None:
@@ -348,8 +349,8 @@ def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answe
 ) -> None:
     told: list[Any] = []
 
-    def asked(_: Any, encoder: Any, __: Any, decoding: Any, **options: Any) -> None:
-        told.extend([encoder, decoding])
+    def asked(_: Any, encoder: Any, runs: Any, **options: Any) -> None:
+        told.extend([encoder, runs[0].decoding])
         raise _Asked
 
     monkeypatch.setattr(ablation, "evaluate", asked)

@@ -1,10 +1,13 @@
 """Denoising: laws of batches, blocks, stopping, thresholds and infilling, on a checkpoint as users load it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
+from llava.model.language_model.diffusion import generate
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import denoise
 from tests.model.test_parity import block_image
@@ -65,12 +68,18 @@ def test_the_head_sees_the_active_block_only(loaded, monkeypatch):
     model = loaded[1]
     widths = []
     head = model.model.compute_logits
-    monkeypatch.setattr(model.model, "compute_logits", lambda hidden: (widths.append(hidden.shape[1]), head(hidden))[1])
+    monkeypatch.setattr(
+        model.model, "compute_logits", lambda hidden: (widths.append(hidden.shape[-2]), head(hidden))[1]
+    )
     model.generate(prompt(7, 5), max_new_tokens=12, block_length=4, mask_id=499, prefix_lm=True)
     assert widths == [4] * 12
 
 
-def run(loaded, settings: DecodingConfig, *, stop=(), fill=0, draft=None, watch=None):
+def run(loaded, settings: DecodingConfig, **options):
+    return progress_of(loaded, settings, **options).tokens
+
+
+def progress_of(loaded, settings: DecodingConfig, *, stop=(), fill=0, draft=None, watch=None):
     model = loaded[1]
     prepared = model.prepare_inputs(prompt(8, 7))
     return denoise(
@@ -203,6 +212,45 @@ def test_a_threshold_near_zero_settles_everything_at_once(loaded):
     assert len(steps) == 1
 
 
+def test_a_settled_end_settles_what_is_behind_it(loaded, monkeypatch):
+    """Positions before it go on; those behind it take no step of their own, however unsure the model is of them."""
+    sure, stop, fill, length = [4, 9], 77, 510, 12
+
+    def predict(tokens, start, end):
+        logits = torch.zeros(*tokens.shape, 512)
+        logits[..., torch.arange(length), torch.arange(length) + 20] = 2.0
+        for place in sure:
+            logits[..., place, stop] = 50.0
+        return logits[..., start:end, :]
+
+    monkeypatch.setattr(generate, "make_predictor", lambda *_: predict)
+    settings = DecodingConfig(max_new_tokens=length, prefix_lm=True, stop_at_end_of_turn=True, threshold=0.95)
+    done = progress_of(loaded, settings, stop=(stop,), fill=fill)
+    assert done.tokens[0].tolist() == [20, 21, 22, 23, stop, *[fill] * 7]
+    # Both ends at once, then one position a step, since none is that sure.
+    assert done.settled_in[0].tolist() == [2, 3, 4, 5, *[1] * 8]
+    assert done.forwards.tolist() == done.steps.tolist() == [5]
+    assert (done.probabilities[0, 5:9] == 1).all()
+    without = progress_of(loaded, replace(settings, stop_at_end_of_turn=False), stop=(stop,), fill=fill)
+    assert without.forwards.tolist() == [11]
+    by_blocks = progress_of(loaded, replace(settings, block_length=4), stop=(stop,), fill=fill)
+    assert by_blocks.tokens.tolist() == done.tokens.tolist()
+    assert by_blocks.forwards.tolist() == [5]
+
+
+def test_each_row_of_a_batch_counts_its_own_forwards(loaded):
+    model = loaded[1]
+    settings = DecodingConfig(max_new_tokens=8, prefix_lm=True, stop_at_end_of_turn=True, threshold=0.02)
+    prompts = [prompt(seed, length) for seed, length in ((8, 7), (9, 5), (21, 11), (22, 3))]
+    together = model.denoise(model.prepare_inputs(prompts), settings, mask_id=MASK)
+    alone = [model.denoise(model.prepare_inputs(each), settings, mask_id=MASK) for each in prompts]
+    counts = together.forwards.tolist()
+    assert counts == [int(each.forwards) for each in alone]
+    assert len(set(counts)) > 1, "otherwise this test shows nothing"
+    for name in ("tokens", "settled_in", "steps"):
+        assert getattr(together, name).tolist() == [getattr(each, name)[0].tolist() for each in alone]
+
+
 def test_a_draft_is_kept_and_only_its_gaps_are_filled(loaded):
     draft = torch.tensor([[11, MASK, MASK, 12, 13, MASK]])
     steps = []
@@ -225,12 +273,12 @@ def test_observers_learn_how_probable_each_token_was_when_it_was_settled(loaded,
     seen = []
 
     def watch(step):
-        seen.append((step.tokens.clone(), step.probabilities.clone()))
+        seen.append((step.tokens.clone(), step.progress.probabilities.clone()))
 
     arguments = {"draft_tokens": draft, "max_new_tokens": 6, "mask_id": MASK, "prefix_lm": True, **settings}
     ids = prompt(12, 9)
     tokens = model.generate(ids, generator=torch.Generator().manual_seed(3), on_step=watch, **arguments)
-    steps = list(rows)
+    steps = [logits[:, 0] for logits in rows]
     assert torch.equal(tokens, model.generate(ids, generator=torch.Generator().manual_seed(3), **arguments))
     before = draft
     expected = (draft != MASK).float()
@@ -302,6 +350,8 @@ def test_images_and_placeholders_must_pair_up(loaded, pages):
         ({"temperature": -1.0}, "temperature"),
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": 0.9, "remasking": "margin"}, "threshold"),
+        ({"threshold": 0.9, "steps": 4}, "steps plans what threshold decides"),
+        ({"threshold": 0.9, "schedule": "shift"}, "schedule plans what threshold decides"),
         ({"cuda_graph": True}, "turn prefix_lm on"),
         ({"remasking": "sure"}, "sure"),
         ({"schedule": "linear"}, "linear"),
