@@ -197,7 +197,8 @@ def _pace_table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[
     yield f"| --- | {' | '.join('---:' for _ in heading[1:])} |"
     for each in summaries:
         line = [each["row"], f"{each['forwards']:.2f}", f"{each['tokens_per_forward']:.2f}"]
-        line += [f"{each['same_text']:.1%}", f"{each['time_ratio']:.2f}"]
+        compared = ((each["same_text"], ".1%"), (each["time_ratio"], ".2f"))
+        line += ["" if value is None else format(value, form) for value, form in compared]
         line += [f"{each['metrics'][metric]['mean']:.3f}" for metric in metrics]
         yield f"| {' | '.join(line)} |"
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
@@ -210,6 +211,29 @@ def test_a_threshold_near_zero_settles_everything_at_once(loaded):
     bold = DecodingConfig(max_new_tokens=12, prefix_lm=True, threshold=1e-9)
     assert torch.equal(run(loaded, bold, watch=lambda step: steps.append(step)), at_once)
     assert len(steps) == 1
+
+
+class _Reads(TorchDispatchMode):
+    """Counts how often a number leaves its tensor for the host, for which a GPU would have to be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("settings", "reads"), [({}, 0), ({"remasking": "margin"}, 0), ({"threshold": 1 - 1e-9}, 1)])
+def test_a_step_reads_no_number_but_whether_a_threshold_is_done(loaded, settings, reads):
+    """One position a step both times, so that seven more positions are seven more steps."""
+    counts = []
+    for length in (4, 11):
+        with _Reads() as seen:
+            run(loaded, DecodingConfig(max_new_tokens=length, prefix_lm=True, **settings))
+        counts.append(seen.count)
+    assert counts[1] - counts[0] == 7 * reads
 
 
 def test_a_settled_end_settles_what_is_behind_it(loaded, monkeypatch):
