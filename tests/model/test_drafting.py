@@ -157,7 +157,7 @@ def test_states_side_by_side_are_scored_as_if_alone(lengths: list[int]) -> None:
     for count in (4, 2, 1, 3):
         found = together(states[:, :count], 1, 4)
         for place in range(count):
-            torch.testing.assert_close(found[:, place : place + 1], alone(states[:, place : place + 1], 1, 4))
+            torch.testing.assert_close(found[:, place], alone(states[:, place], 1, 4))
     assert not torch.allclose(found[:, 0], found[:, 1])
 
 

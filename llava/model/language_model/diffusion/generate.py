@@ -116,7 +116,7 @@ def _take_step(
     """
     tokens = progress.tokens
     active = ~ending.done(tokens, start, end)
-    logits = predict(tokens[:, None], start, end)[:, 0]
+    logits = predict(tokens, start, end)
     window = tokens[:, start:end]
     chosen = sample_tokens(logits, config.temperature, generator)
     scores = confidence(logits, chosen, config.remasking, generator)

@@ -14,7 +14,8 @@ from llava.model.language_model.diffusion.cuda_graph import CapturedStep
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 
 Predict = Callable[[Tensor, int, int], Tensor]
-"""(states of an answer (batch, states, answer), start, end) to float32 logits (batch, states, end - start, vocab)."""
+"""From (answer ids (batch, answer), start, end) to float32 logits (batch, end - start, vocab); both with an axis of
+states behind the batch where the settings look ahead."""
 
 
 def make_predictor(
@@ -34,7 +35,7 @@ def _predict_from_cache(
     rotary = model.answer_rotary(cache, length)
     # States stand one behind the other and share the prompt's keys; the bias keeps them from seeing each other.
     bias = cache.separating_bias(most, length) if most > 1 else None
-    rotaries = tuple(angles.repeat(1, 1, most, 1) for angles in rotary)
+    cosines, sines = (angles.repeat(1, 1, most, 1) for angles in rotary)
 
     def hidden_states(tokens: Tensor) -> Tensor:
         return model.denoise(model.embed_tokens(tokens), cache, rotary)
@@ -42,19 +43,17 @@ def _predict_from_cache(
     step = CapturedStep(hidden_states) if config.cuda_graph else hidden_states
 
     def predict(tokens: Tensor, start: int, end: int) -> Tensor:
+        if tokens.ndim == 2:
+            return model.compute_logits(step(tokens)[:, start:end]).float()
+        assert bias is not None
         states = tokens.shape[1]
-        if states == 1:
-            hidden = step(tokens[:, 0])
-        else:
-            positions = states * length
-            turned = tuple(angles[:, :, :positions] for angles in rotaries)
-            assert bias is not None
-            hidden = model.denoise(
-                model.embed_tokens(tokens.flatten(1)),
-                cache,
-                (turned[0], turned[1]),
-                bias[:, :, :positions, : cache.prefix_length + positions],
-            )
+        positions = states * length
+        hidden = model.denoise(
+            model.embed_tokens(tokens.flatten(1)),
+            cache,
+            (cosines[:, :, :positions], sines[:, :, :positions]),
+            bias[:, :, :positions, : cache.prefix_length + positions],
+        )
         return model.compute_logits(hidden.unflatten(1, (states, length))[:, :, start:end]).float()
 
     return predict
@@ -68,8 +67,8 @@ def _predict_anew(model: Backbone, prefix_embeds: Tensor, prefix_lengths: Sequen
     mask = (slots < lengths) | (slots >= prefix) if min(prefix_lengths) < prefix else None
 
     def predict(tokens: Tensor, start: int, end: int) -> Tensor:
-        embeds = torch.cat([prefix_embeds, model.embed_tokens(tokens[:, 0])], dim=1)
+        embeds = torch.cat([prefix_embeds, model.embed_tokens(tokens)], dim=1)
         hidden = model(embeds, attention_mask=mask, position_ids=positions)
-        return model.compute_logits(hidden[:, None, prefix + start : prefix + end]).float()
+        return model.compute_logits(hidden[:, prefix + start : prefix + end]).float()
 
     return predict
