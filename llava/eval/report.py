@@ -11,7 +11,7 @@ from llava.files import write_json, write_text
 
 
 def write_report(record: Mapping[str, Any], folder: Path) -> None:
-    """Write ``results.json``, ``results.md`` and the plots of a comparison.
+    """Write ``results.json``, ``results.md`` and, unless it is about denoising, the plots of a comparison.
 
     Args:
         record: ``command`` (what made it), ``made_by`` (``llava.provenance.provenance``), ``config`` (the
@@ -23,6 +23,8 @@ def write_report(record: Mapping[str, Any], folder: Path) -> None:
     # From the file and not from the values at hand, so that the page says what the file does.
     stored = read_report(folder)
     write_text(render(stored), folder / "results.md")
+    if _is_about_denoising(stored):
+        return  # all rows show the same tokens, so that there is no axis to draw them over
     for benchmark in dict.fromkeys(each["benchmark"] for each in stored["cells"]):
         for axis in AXES:
             plot_rows(stored["cells"], benchmark, axis, folder / f"{benchmark}-{axis}.png")
@@ -60,13 +62,17 @@ def render(record: Mapping[str, Any]) -> str:
 
 def _paces(record: Mapping[str, Any]) -> list[str]:
     """The cost of denoising, where the comparison is about that."""
-    if not any(row.get("decoding") for row in record["config"]["rows"]):
+    if not _is_about_denoising(record):
         return []
     told = (
         "Forwards are passes of an answer through the language model; the time is that of denoising, divided by the "
         "first row's on the same question, the median over the questions."
     )
     return [told, "", pace_tables(record["cells"]), ""]
+
+
+def _is_about_denoising(record: Mapping[str, Any]) -> bool:
+    return any(row.get("decoding") for row in record["config"].get("rows", ()))
 
 
 def overview_table(cells: Sequence[Mapping[str, Any]]) -> str:

@@ -184,7 +184,7 @@ def test_how_well_evidence_foretells_accuracy_is_told() -> None:
 
 
 def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
+    monkeypatch.setattr("llava.eval.evaluate._answer_batch", None)
     again = run_rows(AblationConfig.from_dict(values))
     assert [cell.records for cell in again] == [cell.records for cell in cells]
 

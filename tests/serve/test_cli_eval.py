@@ -52,7 +52,7 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert len(records) == 5
     assert set(records[0]) == {
         *("id", "page", "kind", "question", "golds", "answer"),
-        *("scores", "detail_tokens", "total_tokens", "seconds"),
+        *("scores", "detail_tokens", "total_tokens", "answer_tokens", "forwards", "seconds"),
     }
     assert set(records[0]["scores"]) == {"token_f1", "exact_match"}
     assert (records[0]["detail_tokens"], records[0]["total_tokens"]) == (48, 57)
@@ -65,7 +65,7 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert (settings["model"], settings["adapter"]) == (str(quick), None)
     assert settings["shirg_x"] == ShirgXConfig(**QUICK_SHIRG_X, budget=48, similarity="projected").to_dict()
     assert settings["decoding"]["max_new_tokens"] == 4
-    assert (settings["decoding"]["schedule"], settings["decoding"]["prefix_lm"]) == ("shift", True)
+    assert (settings["decoding"]["threshold"], settings["decoding"]["prefix_lm"]) == (0.95, True)
     (source,) = summary["provenance"]
     assert {"from_question", "commit", "device", "torch", "batch_size"} <= set(source)
     assert summary["num_questions"] == 5

@@ -45,8 +45,6 @@ class DecodingConfig:
     """Settle every position whose probability exceeds this, at least one a step, instead of following a schedule
     (confidence-threshold decoding, Fast-dLLM, arXiv 2505.22618). With ``stop_at_end_of_turn``, a settled end of turn
     settles everything behind it."""
-    commit: str = "threshold"
-    """What ``threshold`` is compared with: threshold (the probability), entropy_bound or gap."""
     lookahead: int = 0
     """Steps that are drafted ahead and verified together in the next forward (FreeDave, arXiv 2510.00294): the same
     tokens in the same order, in fewer forwards. 0 decides step by step."""
@@ -75,7 +73,7 @@ class DecodingConfig:
             raise ValueError(f"step_ratio must be a positive number, got {self.step_ratio!r}")
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature must be 0 or a positive number, got {self.temperature!r}")
-        if self.threshold is not None and not 0 < self.threshold < (1 if self.commit == "threshold" else math.inf):
+        if self.threshold is not None and not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
         if self.threshold is not None and self.remasking != "low_confidence":
             raise ValueError("threshold works on the probability of the token; leave remasking at low_confidence")

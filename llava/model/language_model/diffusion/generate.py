@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llava.model.language_model.backbone import Backbone
-from llava.model.language_model.diffusion.committing import RULES, commit_count
+from llava.model.language_model.diffusion.committing import commit_above, commit_count
 from llava.model.language_model.diffusion.cuda_graph import check_capturable
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.drafting import take_drafted_steps
@@ -125,7 +125,7 @@ def _take_step(
     settled = (
         commit_count(scores, masked, count)
         if config.threshold is None
-        else RULES[config.commit](logits, scores, masked, config.threshold)
+        else commit_above(scores, masked, config.threshold)
     )
     progress.steps += active
     progress.forwards += active
