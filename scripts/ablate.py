@@ -31,7 +31,8 @@ def build_parser() -> Parser:
 def ablate(args: argparse.Namespace) -> None:
     import torch
 
-    from llava.eval.ablation import AblationConfig, run_rows
+    from llava.eval.ablation import run_rows
+    from llava.eval.ablation_config import AblationConfig
     from llava.eval.comparison import markdown_tables, summarize_cells
     from llava.eval.report import write_report
     from llava.provenance import provenance

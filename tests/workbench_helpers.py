@@ -28,7 +28,7 @@ import yaml
 from torch import Tensor
 
 from llava.data.mixture import read_sources
-from llava.eval.ablation import AblationConfig
+from llava.eval.ablation_config import AblationConfig
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.serve.cli import main as lavida
 from llava.serve.options import build_parser

@@ -49,9 +49,27 @@ def _summarize(cell: Cell, reference: Cell | None) -> dict[str, Any]:
         "seeds": len(cell.records),
         "tokens": cell.tokens,
         "milliseconds": cell.milliseconds,
+        **cell.pace,
+        **_against(cell, reference),
         **_evidence(cell),
         "metrics": metrics,
         "provenance": list(cell.provenance),
+    }
+
+
+def _against(cell: Cell, reference: Cell | None) -> dict[str, float | None]:
+    """The share of answers that are the first row's word for word, and the median over questions of the time that
+    denoising took, divided by the first row's."""
+    if reference is None or len(reference.records) != len(cell.records):
+        return {"same_text": None, "time_ratio": None}
+    pairs = [
+        (record.answer, other.answer)
+        for records, others in zip(cell.records, reference.records, strict=True)
+        for record, other in zip(records, others, strict=True)
+    ]
+    return {
+        "same_text": float(np.mean([answer == other for answer, other in pairs])),
+        "time_ratio": float(np.median(cell.denoising / reference.denoising)),
     }
 
 
@@ -162,6 +180,27 @@ def _marked(score: Mapping[str, Any]) -> str:
     if gap is None or gap["low"] <= 0 <= gap["high"]:
         return text
     return f"**{text}**" if gap["low"] > 0 else f"{text} ▼"
+
+
+def pace_tables(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """One table per benchmark: what each row's answers cost, and how they compare with the first row's."""
+    return "\n\n".join(
+        "\n".join(_pace_table(label, [each for each in summaries if each["benchmark"] == label]))
+        for label in dict.fromkeys(each["benchmark"] for each in summaries)
+    )
+
+
+def _pace_table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    metrics = list(summaries[0]["metrics"])
+    heading = (f"denoising, {label}", "forwards", "tokens a forward", "same text", "time", *metrics)
+    yield f"| {' | '.join(heading)} |"
+    yield f"| --- | {' | '.join('---:' for _ in heading[1:])} |"
+    for each in summaries:
+        line = [each["row"], f"{each['forwards']:.2f}", f"{each['tokens_per_forward']:.2f}"]
+        compared = ((each["same_text"], ".1%"), (each["time_ratio"], ".2f"))
+        line += ["" if value is None else format(value, form) for value, form in compared]
+        line += [f"{each['metrics'][metric]['mean']:.3f}" for metric in metrics]
+        yield f"| {' | '.join(line)} |"
 
 
 def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

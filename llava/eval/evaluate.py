@@ -6,7 +6,7 @@ question, so a run that goes on repeats the batch it was killed in and finds wha
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 
 from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
-from llava.eval.encoder import EncodedPage, PageEncoder, settings_of
+from llava.eval.encoder import EncodedPage, PageEncoder, Prefix, settings_of
 from llava.eval.methods import Budget
 from llava.eval.results import AnswerRecord, ResultSet
 from llava.inference.checkpoint import Checkpoint
@@ -60,7 +60,16 @@ def resolved_settings(
     }
 
 
-def open_results(
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Answers to be given in one way, and where they go."""
+
+    budget: Budget
+    decoding: DecodingConfig
+    results: ResultSet
+
+
+def open_runs(
     asked: Asked,
     encoder: PageEncoder,
     decoding: DecodingConfig,
@@ -68,8 +77,8 @@ def open_results(
     places: Mapping[Budget, Path],
     *,
     batch_size: int,
-) -> dict[Budget, ResultSet]:
-    """What each budget's directory holds already, for ``evaluate`` to go on with.
+) -> list[Run]:
+    """A run for each budget, with what its directory holds already, for ``evaluate`` to go on with.
 
     Args:
         source: the model, as ``source_of`` tells it.
@@ -78,22 +87,27 @@ def open_results(
         ValueError: if a directory holds results of another setting, or a broken file.
     """
     where = {**provenance(encoder.session.model.device), "batch_size": batch_size}
-    return {
-        budget: ResultSet(place, resolved_settings(asked, encoder, decoding, budget, source), where)
+    return [
+        Run(
+            budget=budget,
+            decoding=decoding,
+            results=ResultSet(place, resolved_settings(asked, encoder, decoding, budget, source), where),
+        )
         for budget, place in places.items()
-    }
+    ]
 
 
 def evaluate(
     asked: Asked,
     encoder: PageEncoder,
-    results: Mapping[Budget, ResultSet],
-    decoding: DecodingConfig,
+    runs: Sequence[Run],
     *,
     batch_size: int,
     on_batch: Callable[[int], object] | None = None,
 ) -> None:
-    """Answer what is not answered yet, for every budget from one encoding of each page; records go to ``results``.
+    """Answer what is not answered yet, for all runs from one encoding of each page; records go to their results.
+
+    Runs take turns, batch by batch, so that their times can be compared.
 
     Args:
         batch_size: questions denoised together; it changes no answer but by rounding.
@@ -107,14 +121,17 @@ def evaluate(
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
     samples, pages, done = asked.samples(), dict[str, EncodedPage](), 0
     while batch := list(islice(samples, batch_size)):
-        for stored in results.values():
-            stored.check(batch, done)
-        unfinished = {budget: stored for budget, stored in results.items() if len(stored.records) < done + len(batch)}
+        for run in runs:
+            run.results.check(batch, done)
+        unfinished = [run for run in runs if len(run.results.records) < done + len(batch)]
         if unfinished:
             pages = _encode(encoder, batch, pages)
-        for budget, stored in unfinished.items():
-            records = answer_batch(encoder, asked.benchmark, batch, pages, budget, decoding)
-            stored.append(records[max(0, len(stored.records) - done) :])
+        chosen: dict[Budget, _Chosen] = {}
+        for run in unfinished:
+            if run.budget not in chosen:
+                chosen[run.budget] = _choose(encoder, batch, pages, run.budget)
+            records = _answer_batch(encoder.session, asked.benchmark, batch, pages, chosen[run.budget], run.decoding)
+            run.results.append(records[max(0, len(run.results.records) - done) :])
         done += len(batch)
         if on_batch is not None:
             on_batch(done)
@@ -122,34 +139,51 @@ def evaluate(
         raise ValueError(f"{asked.benchmark.name} has no questions in its split {asked.split!r}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """What the language model is shown for the questions of a batch."""
+
+    prompts: list[torch.Tensor]
+    prefixes: list[Prefix]
+    seconds: list[float]
+
+
 @torch.no_grad()
-def answer_batch(
-    encoder: PageEncoder,
-    benchmark: Benchmark,
-    samples: Sequence[BenchmarkSample],
-    pages: Mapping[str, EncodedPage],
-    budget: Budget,
-    decoding: DecodingConfig,
-) -> list[AnswerRecord]:
-    """The model's answers to some questions about encoded pages, denoised together, with their scores."""
+def _choose(
+    encoder: PageEncoder, samples: Sequence[BenchmarkSample], pages: Mapping[str, EncodedPage], budget: Budget
+) -> _Chosen:
     session = encoder.session
-    prompts, prefixes, select_seconds = [], [], []
+    chosen = _Chosen(prompts=[], prefixes=[], seconds=[])
     for sample in samples:
         with _named(sample):
             session.check_words(check_question(sample.question))
             ids, question = session.prompt(sample.question)
             start = seconds_now(session.model.device)
-            prefixes.append(encoder.choose(pages[sample.page], question, budget))
-            select_seconds.append(seconds_now(session.model.device) - start)
-            prompts.append(ids)
+            chosen.prefixes.append(encoder.choose(pages[sample.page], question, budget))
+            chosen.seconds.append(seconds_now(session.model.device) - start)
+            chosen.prompts.append(ids)
+    return chosen
+
+
+@torch.no_grad()
+def _answer_batch(
+    session: Session,
+    benchmark: Benchmark,
+    samples: Sequence[BenchmarkSample],
+    pages: Mapping[str, EncodedPage],
+    chosen: _Chosen,
+    decoding: DecodingConfig,
+) -> list[AnswerRecord]:
+    """The model's answers to some questions about encoded pages, denoised together, with their scores."""
     start = seconds_now(session.model.device)
-    spliced = session.model.splice(prompts, [prefix.tokens for prefix in prefixes])
+    spliced = session.model.splice(chosen.prompts, [prefix.tokens for prefix in chosen.prefixes])
     for sample, length in zip(samples, spliced.lengths, strict=True):
         with _named(sample):
             session.model.check_context(length, decoding.max_new_tokens)
-    tokens = session.model.denoise(spliced, decoding)
-    assert isinstance(tokens, torch.Tensor)
-    answers = [session.decode(row).strip() for row in tokens.tolist()]
+    done = session.model.denoise(spliced, decoding)
+    rows, forwards = done.tokens.tolist(), done.forwards.tolist()
+    counts = [session.count_tokens(row) for row in rows]
+    answers = [session.decode(row).strip() for row in rows]
     share = (seconds_now(session.model.device) - start) / len(samples)
     return [
         AnswerRecord(
@@ -163,13 +197,25 @@ def answer_batch(
             detail_tokens=prefix.num_detail,
             total_tokens=len(prefix.tokens),
             traits=sample.traits,
+            confidence=round(min(sure[:count]), 6),
+            answer_tokens=count,
+            forwards=passes,
             seconds={
                 "encode": round(pages[sample.page].page.seconds, 6),
                 "select": round(select, 6),
                 "denoise": round(share, 6),
             },
         )
-        for sample, answer, prefix, select in zip(samples, answers, prefixes, select_seconds, strict=True)
+        for sample, answer, sure, count, passes, prefix, select in zip(
+            samples,
+            answers,
+            done.probabilities.tolist(),
+            counts,
+            forwards,
+            chosen.prefixes,
+            chosen.seconds,
+            strict=True,
+        )
     ]
 
 

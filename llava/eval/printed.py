@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava.eval.comparison import compact_tables, markdown_tables
+from llava.eval.comparison import compact_tables, markdown_tables, pace_tables
 from llava.eval.report import overview_table, read_report
 
 KINDS: Mapping[str, Callable[[Any], str]] = {
     "overview": overview_table,
     "compact": compact_tables,
     "full": markdown_tables,
+    "pace": pace_tables,
 }
 """What can stand behind a table's mark, and what draws it."""
 

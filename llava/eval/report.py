@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llava.eval.comparison import compact_tables, markdown_tables
+from llava.eval.comparison import compact_tables, markdown_tables, pace_tables
 from llava.eval.plots import AXES, plot_rows
 from llava.files import write_json, write_text
 
 
 def write_report(record: Mapping[str, Any], folder: Path) -> None:
-    """Write ``results.json``, ``results.md`` and the plots of a comparison.
+    """Write ``results.json``, ``results.md`` and, unless it is about denoising, the plots of a comparison.
 
     Args:
         record: ``command`` (what made it), ``made_by`` (``llava.provenance.provenance``), ``config`` (the
@@ -23,6 +23,8 @@ def write_report(record: Mapping[str, Any], folder: Path) -> None:
     # From the file and not from the values at hand, so that the page says what the file does.
     stored = read_report(folder)
     write_text(render(stored), folder / "results.md")
+    if _is_about_denoising(stored):
+        return  # all rows show the same tokens, so that there is no axis to draw them over
     for benchmark in dict.fromkeys(each["benchmark"] for each in stored["cells"]):
         for axis in AXES:
             plot_rows(stored["cells"], benchmark, axis, folder / f"{benchmark}-{axis}.png")
@@ -47,6 +49,7 @@ def render(record: Mapping[str, Any]) -> str:
             f"Tables at commit {made_by['commit']}, answers at {'; '.join(sorted(answers))}.",
             "Brackets hold the 95 % interval of a bootstrap over pages.",
             "",
+            *_paces(record),
             overview_table(cells),
             "",
             compact_tables(cells),
@@ -55,6 +58,21 @@ def render(record: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _paces(record: Mapping[str, Any]) -> list[str]:
+    """The cost of denoising, where the comparison is about that."""
+    if not _is_about_denoising(record):
+        return []
+    told = (
+        "Forwards are passes of an answer through the language model; the time is that of denoising, divided by the "
+        "first row's on the same question, the median over the questions."
+    )
+    return [told, "", pace_tables(record["cells"]), ""]
+
+
+def _is_about_denoising(record: Mapping[str, Any]) -> bool:
+    return any(row.get("decoding") for row in record["config"].get("rows", ()))
 
 
 def overview_table(cells: Sequence[Mapping[str, Any]]) -> str:

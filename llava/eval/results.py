@@ -37,6 +37,12 @@ class AnswerRecord:
     """All image tokens."""
     traits: Mapping[str, str]
     """Of the page, as ``BenchmarkSample.traits``."""
+    confidence: float
+    """The least probability of its tokens, from 0 to 1."""
+    answer_tokens: int
+    """Tokens told, the end of turn included."""
+    forwards: int
+    """Passes through the language model until this answer was done, whatever its batch needed."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 

@@ -15,6 +15,7 @@ from llava.eval.results import SUMMARY_FILE, AnswerRecord, ResultSet, read_finis
 from llava.eval.statistics import Interval, bootstrap_difference, bootstrap_mean, sign_flip_test
 from llava.files import write_json, write_text
 from llava.metrics import CORPUS_METRICS
+from llava.metrics.calibration import expected_calibration_error
 
 VARIATION_FILE = "variation.md"
 RESAMPLING_SEED = 0
@@ -49,7 +50,8 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
     """Numbers of questions and tokens, and each metric's mean with its interval, over all records and per kind.
 
     ``low`` and ``high`` are null for fewer than two pages. ``seconds`` are means per question; a page's encoding is
-    counted once and shared by its questions.
+    counted once and shared by its questions. ``forwards`` is their mean per answer, ``tokens_per_forward`` that of all
+    tokens told over all forwards. ``calibration_error`` compares confidence with exact match, where that is judged.
 
     Raises:
         ValueError: if there are no records.
@@ -64,6 +66,13 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
         "traits": summarize_traits(records, metrics),
         "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
         "total_tokens": _mean_of([record.total_tokens for record in records]),
+        "forwards": float(np.mean([record.forwards for record in records])),
+        "tokens_per_forward": sum(r.answer_tokens for r in records) / sum(r.forwards for r in records),
+        "calibration_error": expected_calibration_error(
+            [record.confidence for record in records], [record.scores["exact_match"] for record in records]
+        )
+        if "exact_match" in metrics
+        else None,
         "seconds": _seconds(records),
     }
 

@@ -71,6 +71,13 @@ class Denoised:
     shirg: ShirgXConfig | None
     """How tokens were chosen; None for LaViDa's own encoding."""
     steps: int
+    """Denoising steps; ``settled_in`` counts them from 1."""
+    forwards: int
+    """Passes through the language model that the steps took: as many, or fewer where steps were drafted ahead."""
+    tokens_per_forward: float
+    """Tokens told, the end of turn included, over ``forwards``."""
+    settled_in: tuple[int, ...]
+    """The step in which each of ``tokens`` was settled; 0 for a template's own words, and for what no step settled."""
     seconds: dict[str, float]
     """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included)."""
 

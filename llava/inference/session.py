@@ -22,13 +22,12 @@ from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
-from llava.inference.decoding import DECODING
+from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.picture import open_picture, pdf_long_side
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.model.builder import load_pretrained_model
-from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.diffusion.generate import DenoisingStep
+from llava.model.language_model.diffusion.progress import DenoisingStep
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
 from llava.tuning.adapter import merge_into
@@ -130,7 +129,7 @@ class Session:
 
     @overload
     def ask(
-        self, image: Any, question: str, *, page: int | None = None, decoding: DecodingConfig = DECODING, seed: int = 0
+        self, image: Any, question: str, *, page: int | None = None, decoding: Decoding = "fast", seed: int = 0
     ) -> Answer: ...
 
     @overload
@@ -140,7 +139,7 @@ class Session:
         question: Iterable[str],
         *,
         page: int | None = None,
-        decoding: DecodingConfig = DECODING,
+        decoding: Decoding = "fast",
         seed: int = 0,
     ) -> list[Answer]: ...
 
@@ -150,7 +149,7 @@ class Session:
         question: str | Iterable[str],
         *,
         page: int | None = None,
-        decoding: DecodingConfig = DECODING,
+        decoding: Decoding = "fast",
         seed: int = 0,
     ) -> Answer | list[Answer]:
         """The answer to a question about one page, or the answers to several, for which it is encoded once.
@@ -159,6 +158,7 @@ class Session:
             image: whatever ``open_picture`` takes (a path, bytes, a PIL image, an array), or a page from ``encode``.
             question: one text, for one answer, or several, for a list.
             page: of a PDF, counted from 1.
+            decoding: ``fast``, ``exact``, ``one-per-step``, or settings.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -216,7 +216,7 @@ class Session:
         page: EncodedImage,
         question: str,
         *,
-        decoding: DecodingConfig = DECODING,
+        decoding: Decoding = "fast",
         seed: int = 0,
         on_step: Observer | None = None,
     ) -> Answer:
@@ -235,7 +235,7 @@ class Session:
         page: EncodedImage,
         template: Template,
         *,
-        decoding: DecodingConfig = DECODING,
+        decoding: Decoding = "fast",
         seed: int = 0,
         on_step: Observer | None = None,
     ) -> Filled:
@@ -244,9 +244,9 @@ class Session:
         Raises:
             ValueError: if the template does not fit the answer, and as ``ask``.
         """
-        draft, spans = self.draft(template, decoding.max_new_tokens)
         # An end of turn in a gap is a short filling, not the end of the template.
-        decoding = replace(decoding, stop_at_end_of_turn=False)
+        decoding = find_decoding(decoding, stop_at_end_of_turn=False)
+        draft, spans = self.draft(template, decoding.max_new_tokens)
         run = self._denoise(page, template.instruction, decoding, seed, on_step, draft)
         gaps = (
             self._text(run.tokens[span.start : span.stop])
@@ -300,6 +300,10 @@ class Session:
         ends = (self.model.config.eot_token_id, self.model.config.eos_token_id)
         return next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
 
+    def count_tokens(self, tokens: Sequence[int]) -> int:
+        """How many ids an answer tells: its words, and its end of turn."""
+        return min(self._end(tokens) + 1, len(tokens))
+
     def check_words(self, text: str) -> None:
         """Refuse text that would be read as more than words.
 
@@ -344,7 +348,7 @@ class Session:
         self,
         page: EncodedImage,
         question: str,
-        decoding: DecodingConfig,
+        decoding: Decoding,
         seed: int,
         on_step: Observer | None,
         draft: Tensor | None = None,
@@ -352,33 +356,29 @@ class Session:
         start = seconds_now(self.model.device)
         prefix = self.select(page, question)
         selected = seconds_now(self.model.device)
-        steps, probabilities = 0, None
-
-        def observe(step: DenoisingStep) -> None:
-            nonlocal steps, probabilities
-            steps, probabilities = step.index, step.probabilities
-            if on_step is not None:
-                on_step(step)
-
         ids, _ = self.prompt(question)
-        tokens = self.model.denoise(
+        done = self.model.denoise(
             self.model.splice([ids], [prefix.tokens]),
-            decoding,
+            find_decoding(decoding),
             draft_tokens=draft,
             generator=torch.Generator(self.model.device).manual_seed(seed),
-            on_step=observe,
+            on_step=on_step,
         )
-        assert isinstance(tokens, Tensor)
-        answer = tuple(tokens[0].tolist())
+        tokens = tuple(done.tokens[0].tolist())
         # A draft is told as a whole; behind the end of an answer, nothing is said any more.
-        told = len(answer) if draft is not None else self._end(answer) + 1
+        told = len(tokens) if draft is not None else self.count_tokens(tokens)
+        filled = told if draft is None else int((draft == self.model.config.mask_token_id).sum())
+        forwards = int(done.forwards[0])
         return Denoised(
-            tokens=answer,
-            confidence=1.0 if probabilities is None else float(probabilities[0, :told].min()),
+            tokens=tokens,
+            confidence=float(done.probabilities[0, :told].min()),
             prefix=prefix,
             image=page.image,
             shirg=None if self.handle is None else self.handle.config,
-            steps=steps,
+            steps=int(done.steps[0]),
+            forwards=forwards,
+            tokens_per_forward=filled / forwards,
+            settled_in=tuple(done.settled_in[0].tolist()),
             seconds={
                 "encode": page.seconds,
                 "select": selected - start,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def load_pretrained_model(
         model_base: not used by full checkpoints; must be None.
         model_name: accepted for LaViDa's callers; nothing depends on it.
         device_map: ``auto`` (the first GPU if there is one, else the CPU), or a device.
-        torch_dtype: as torch dtype or its name; None or ``auto`` keeps the checkpoint's.
+        torch_dtype: as torch dtype or its name; None or ``auto`` keeps the checkpoint's, or takes float32 on a CPU
+            that has no arithmetic in its 16 bits.
         vision_kwargs: entries of the config to override (``mm_vision_tower``, ...), and ``keep_all_layers`` for the
             vision layers that LaViDa removes.
         revision: branch, tag or commit on the hub.
@@ -66,8 +68,9 @@ def load_pretrained_model(
         raise ValueError(f"load_pretrained_model does not take {', '.join(sorted(kwargs))}")
     directory = resolve_directory(model_path, revision=revision)
     config = read_config(directory, overrides)
-    dtype, device = _dtype(torch_dtype), _device(device_map)
-    weight_files(directory)
+    device = _device(device_map)
+    files = weight_files(directory)
+    dtype = _dtype(torch_dtype, device, files)
     with quiet_loading():
         tokenizer = load_tokenizer(directory)
         model, info = (
@@ -136,13 +139,33 @@ def weight_files(directory: Path) -> list[Path]:
     return files
 
 
-def _dtype(name: str | torch.dtype | None) -> str | torch.dtype:
+def _dtype(name: str | torch.dtype | None, device: torch.device, files: Sequence[Path]) -> str | torch.dtype:
     if name is None or name == "auto":
-        return "auto"
+        return _own_dtype(device, files)
     dtype = getattr(torch, name, None) if isinstance(name, str) else name
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"torch_dtype {name!r} does not exist; use float32, bfloat16 or float16")
     return dtype
+
+
+_INSTRUCTIONS = {
+    "BF16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "F16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+"""By safetensors' name of a precision: what CPUs that compute in it call that (x86, x86 with matrix units, ARM)."""
+
+
+def _own_dtype(device: torch.device, files: Sequence[Path]) -> str | torch.dtype:
+    """The checkpoint's precision; float32 on a CPU that would take every single product through float32 anyway."""
+    if device.type == "cpu":
+        with safe_open(files[0], framework="pt") as tensors:
+            held = {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 (no mapping)
+        able = torch.cpu.get_capabilities()
+        for precision in sorted(held & _INSTRUCTIONS.keys()):
+            if not any(able.get(name) for name in _INSTRUCTIONS[precision]):
+                logger.info("this CPU has no %s arithmetic, so the weights are kept in float32", precision)
+                return torch.float32
+    return "auto"
 
 
 def _device(device_map: str | torch.device | dict[str, Any]) -> torch.device:

@@ -25,6 +25,7 @@ from llava.serve.gallery import Shown, index_page
 from llava.serve.requests import checkpoint_of, load_session
 
 if TYPE_CHECKING:
+    from llava.inference.decoding import Decoding
     from llava.inference.session import Session
 
 GALLERIES = {"typed": ASSETS / "typed", "documents": ASSETS / "pages"}
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     progress = Console(stderr=True)
     shown = []
     for sheet in track(sheets, "pages", console=progress, disable=not progress.is_interactive, transient=True):
-        shown += answer_sheet(session, pages, sheet, out)
+        shown += answer_sheet(session, pages, sheet, out, args.decoding)
     index = out / "index.html"
     write_text(index_page(shown, model=checkpoint.model, untrained=session.untrained), index)
     console = stdout_console()
@@ -73,7 +74,9 @@ def run(args: argparse.Namespace) -> None:
     right = sum(item.is_right for item in shown)
     if about := checkpoint.entries.get("about"):
         console.print(Text(one_line(str(about))), soft_wrap=True)
-    console.print(Text(f"{right} of {len(shown)} right; the heat maps are in {one_line(str(index))}"), soft_wrap=True)
+    pace = sum(item.forwards for item in shown) / len(shown)
+    told = f"{right} of {len(shown)} right, {pace:.1f} forwards an answer; the heat maps are in {one_line(str(index))}"
+    console.print(Text(told), soft_wrap=True)
 
 
 def read_sheets(pages: Path, limit: int) -> list[DemoPage]:
@@ -85,13 +88,13 @@ def read_sheets(pages: Path, limit: int) -> list[DemoPage]:
     ]
 
 
-def answer_sheet(session: Session, pages: Path, sheet: DemoPage, out: Path) -> list[Shown]:
+def answer_sheet(session: Session, pages: Path, sheet: DemoPage, out: Path, decoding: Decoding) -> list[Shown]:
     """Answer a sheet's questions and write their heat maps into ``out``."""
     image = load_pages(pages / sheet.file, page=sheet.page)[0]
     page = session.encode(image)
     shown = []
     for number, entry in enumerate(sheet.entries, start=1):
-        answer = session.answer(page, entry["question"])
+        answer = session.answer(page, entry["question"], decoding=decoding)
         picture = None
         if session.handle is not None:
             picture = sheet.picture(number)
@@ -103,6 +106,7 @@ def answer_sheet(session: Session, pages: Path, sheet: DemoPage, out: Path) -> l
                 answer=answer.text,
                 expected=entry["answer"],
                 k=answer.prefix.budget,
+                forwards=answer.forwards,
                 picture=picture,
             )
         )

@@ -20,7 +20,7 @@ from rich.text import Text
 from llava.inference.words import one_line, printable
 
 if TYPE_CHECKING:
-    from llava.model.language_model.diffusion.generate import DenoisingStep
+    from llava.model.language_model.diffusion.progress import DenoisingStep
 
 MASK_BLOCK = "\N{MEDIUM SHADE}"
 FRAMES_PER_SECOND = 15
@@ -63,26 +63,31 @@ class AnswerDisplay:
             yield None
             return
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
-            shown = 0.0
+            shown, seen = 0.0, 0
 
             def show(step: DenoisingStep) -> None:
-                nonlocal shown
+                nonlocal shown, seen
                 # Reading the tokens waits for the device, which a fast model should not do in every step.
                 if (now := time.monotonic()) - shown >= 1 / FRAMES_PER_SECOND:
                     shown = now
-                    live.update(self.draw(step.tokens[0].tolist(), step.index, step.planned), refresh=True)
+                    fresh = (step.progress.settled_in[0] > seen).tolist()
+                    live.update(self.draw(step.tokens[0].tolist(), fresh, step.index, step.planned), refresh=True)
+                    seen = step.index
 
             yield show
 
-    def draw(self, tokens: Sequence[int], index: int, planned: int) -> Text:
-        """An unfinished answer: its words, a dim block for each position still masked, and the step."""
+    def draw(self, tokens: Sequence[int], fresh: Sequence[bool], index: int, planned: int) -> Text:
+        """An unfinished answer: its words, in bold type those just settled, a dim block for each position still masked,
+        and the step.
+        """
         text = Text()
-        for masked, run in groupby(tokens, lambda token: token == self.mask_id):
-            part = list(run)
+        marked = zip(tokens, fresh, strict=True)
+        for (masked, new), run in groupby(marked, lambda each: (each[0] == self.mask_id, each[1])):
+            part = [token for token, _ in run]
             if masked:
                 text.append(MASK_BLOCK * len(part), style="dim")
             else:
-                text.append(printable(self.decode(part)))
+                text.append(printable(self.decode(part)), style="bold" if new else "")
         return text.append(f"  step {index} of {planned}", style="dim")
 
     def show_question(self, question: str) -> None:

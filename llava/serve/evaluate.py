@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> None:
     session = load_session(args, checkpoint.encoding(method.patch_settings))
 
     from llava.eval.encoder import PageEncoder
-    from llava.eval.evaluate import evaluate, open_results, source_of
+    from llava.eval.evaluate import evaluate, open_runs, source_of
 
     encoder = PageEncoder(session=session, method=method, seed=args.seed)
-    results = open_results(
+    runs = open_runs(
         asked,
         encoder,
         decoding,
@@ -66,12 +66,11 @@ def run(args: argparse.Namespace) -> None:
         evaluate(
             asked,
             encoder,
-            results,
-            decoding,
+            runs,
             batch_size=args.batch_size,
             on_batch=lambda done: progress.update(task, completed=done),
         )
-    show_scores([write_summary(stored, benchmark.corpus_metrics) for stored in results.values()], out)
+    show_scores([write_summary(run.results, benchmark.corpus_metrics) for run in runs], out)
 
 
 def _checked_out(args: argparse.Namespace) -> Path:

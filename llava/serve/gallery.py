@@ -30,6 +30,8 @@ class Shown:
     answer: str
     expected: str
     k: int | None
+    forwards: int
+    """Passes through the language model."""
     picture: str | None
     """File name beside the index page; None when nothing was selected."""
 

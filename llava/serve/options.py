@@ -130,7 +130,7 @@ def build_parser() -> Parser:
     evaluation = add_command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
     evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
     # Always the likeliest tokens, so that answers can be compared.
-    evaluation.set_defaults(schedule="shift", shift=None, temperature=0.0, remasking="low_confidence", no_cache=False)
+    evaluation.set_defaults(schedule=None, shift=None, temperature=0.0, remasking="low_confidence", no_cache=False)
     _add_evaluation(evaluation)
     _add_model(evaluation)
 
@@ -144,6 +144,7 @@ def build_parser() -> Parser:
         "charts for larger models (default: typed)",
     )
     demo.add_argument("--questions", metavar="N", type=int, default=4, help="at most so many per page (default: 4)")
+    _add_way(demo)
     _add_model(demo)
 
     add_train(commands)
@@ -291,8 +292,7 @@ def _add_decoding(parser: Parser) -> None:
     group.add_argument(
         "--schedule",
         metavar="NAME",
-        default="shift",
-        help="how steps share the tokens: shift, uniform, cosine or logit_normal (default: shift)",
+        help="how --steps share the tokens: shift, uniform, cosine or logit_normal (default: shift)",
     )
     group.add_argument("--shift", metavar="X", type=float, help="curvature of the shift schedule (default: 1/3)")
     group.add_argument("--temperature", metavar="T", type=float, default=0.0, help="0 always takes the likeliest token")
@@ -310,10 +310,21 @@ def _add_decoding(parser: Parser) -> None:
     )
 
 
-def _add_pace(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
-    group.add_argument("--steps", metavar="N", type=int, help="denoising steps (default: one per token)")
+def _add_way(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--threshold", metavar="P", type=float, help="settle all tokens surer than P, without a schedule"
+        "--decoding",
+        choices=("fast", "exact", "one-per-step"),
+        default="fast",
+        help="fast settles all tokens surer than 0.95 at once; one-per-step is LaViDa's order; exact gives the same "
+        "answer in fewer forwards (default: fast)",
     )
+
+
+def _add_pace(group: argparse._ActionsContainer) -> None:
+    _add_way(group)
+    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
+    group.add_argument(
+        "--steps", metavar="N", type=int, help="denoising steps of exact and one-per-step (default: one per token)"
+    )
+    group.add_argument("--threshold", metavar="P", type=float, help="how sure a token must be for fast (default: 0.95)")
     group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
+from llava.inference.decoding import find_decoding
 from llava.inference.picture import pdf_long_side
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
@@ -30,6 +31,9 @@ _OPTION_OF = {
     "threshold": "--threshold",
     "schedule_kwargs['shift']": "--shift",
 }
+_PLANNED = {"steps": None, "schedule": None, "shift": None, "remasking": "low_confidence"}
+"""Options that plan in which order and how fast positions are settled, which ``fast`` leaves to the model's confidence,
+and what they are when nobody says anything."""
 
 
 def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
@@ -40,26 +44,50 @@ def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
     """
     if not 0 <= args.seed <= MAX_SEED:
         raise ValueError(f"--seed must lie between 0 and {MAX_SEED}, got {args.seed}")
-    if args.threshold is not None and args.steps is not None:
-        raise ValueError("--threshold settles as many tokens a step as it can; leave out --steps")
+    _check_way(args)
+    given = {
+        "steps": args.steps,
+        "schedule": args.schedule,
+        "schedule_kwargs": None if args.shift is None else {"shift": args.shift},
+        "threshold": args.threshold,
+    }
     try:
-        return DecodingConfig(
+        return find_decoding(
+            args.decoding,
             max_new_tokens=args.tokens,
             block_length=args.block_length,
-            steps=args.steps,
-            schedule=args.schedule,
-            schedule_kwargs=None if args.shift is None else {"shift": args.shift},
             remasking=args.remasking,
             temperature=args.temperature,
-            threshold=args.threshold,
             prefix_lm=not args.no_cache,
             stop_at_end_of_turn=stop,
+            **{name: value for name, value in given.items() if value is not None},
         )
     except ValueError as error:
         message = str(error)
         for name, option in _OPTION_OF.items():
             message = message.replace(name, option)
         raise ValueError(message) from error
+
+
+def _check_way(args: argparse.Namespace) -> None:
+    """Refuse options that belong to another way of denoising."""
+    if args.decoding == "fast":
+        for name, idle in _PLANNED.items():
+            if getattr(args, name) != idle:
+                raise ValueError(
+                    f"--{name} plans what --decoding fast leaves to the model's confidence; add --decoding "
+                    "one-per-step or exact"
+                )
+        return
+    if args.threshold is not None:
+        raise ValueError(f"--threshold belongs to --decoding fast, not {args.decoding}; leave one of them out")
+    if args.decoding == "exact":
+        drawn = {"temperature": args.temperature > 0, "remasking random": args.remasking == "random"}
+        for option in (f"--{name}" for name, is_drawn in {**drawn, "no-cache": args.no_cache}.items() if is_drawn):
+            raise ValueError(
+                f"--decoding exact verifies drafted steps behind a cached prompt, which {option} rules out; add "
+                "--decoding one-per-step, or leave it out"
+            )
 
 
 def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
@@ -124,6 +152,8 @@ def record(args: argparse.Namespace, run: Denoised) -> dict[str, Any]:
         "image_tokens": len(run.prefix.tokens),
         "confidence": round(run.confidence, 6),
         "steps": run.steps,
+        "forwards": run.forwards,
+        "tokens_per_forward": round(run.tokens_per_forward, 3),
         "seconds": {stage: round(seconds, 6) for stage, seconds in run.seconds.items()},
     }
 
@@ -134,8 +164,9 @@ def summary(run: Denoised) -> str:
     tokens = f"{len(prefix.tokens):,} image tokens"
     if prefix.budget is not None:
         tokens = f"K = {prefix.budget:,} + {prefix.scaffold_tokens:,} scaffold tokens"
+    paced = f"{run.forwards} forwards, {run.tokens_per_forward:.1f} tokens each"
     stages = ", ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items())
-    return f"confidence {run.confidence:.0%}; {tokens}; {run.steps} steps; {stages}"
+    return f"confidence {run.confidence:.0%}; {tokens}; {paced}; {stages}"
 
 
 @contextmanager

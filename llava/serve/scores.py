@@ -22,6 +22,12 @@ def show_scores(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
         for metric in summary["scores"].keys() - settings["metrics"]:
             named = metric if settings["budget"] is None else f"{metric}, budget {settings['budget']}"
             console.print(Text(f"{named}: {format_score(summary['scores'][metric])}"), soft_wrap=True)
+    for summary in summaries:
+        budget = summary["settings"]["budget"]
+        pace = f"{summary['forwards']:.2f} forwards an answer, {summary['tokens_per_forward']:.2f} tokens a forward"
+        if summary["calibration_error"] is not None:
+            pace += f", confidence off by {summary['calibration_error']:.2f} on average"
+        console.print(Text(pace if budget is None else f"{pace}, budget {budget}"), soft_wrap=True)
     console.print(Text(f"the results are in {one_line(str(out))}"), soft_wrap=True)
     if any(summary["traits"] for summary in summaries):
         console.print(Text(f"scores by what differs from page to page are in {VARIATION_FILE} there"), soft_wrap=True)

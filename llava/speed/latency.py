@@ -190,7 +190,8 @@ def compare_decoding(model: LlavaLladaForMaskedDiffusion, work: Workload, *, pre
         settings = DecodingConfig(
             max_new_tokens=work.num_answer, steps=work.steps, prefix_lm=True, cuda_graph=cuda_graph
         )
-        return denoise(model.model, embeds, [prefix_tokens], settings, mask_id=mask_id, stop_ids=(), fill_id=mask_id)
+        done = denoise(model.model, embeds, [prefix_tokens], settings, mask_id=mask_id, stop_ids=(), fill_id=mask_id)
+        return done.tokens
 
     language = model.get_model()
     assert isinstance(language, LLaDAModel)

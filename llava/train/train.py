@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from llava.data.real_sets import read_real_set
 from llava.data.records import RecordStore
 from llava.files import write_json
 from llava.inference.checkpoint import vision_kwargs
+from llava.inference.decoding import DECODING
 from llava.model.builder import Loaded, load_pretrained_model
-from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.train.config import TrainConfig
 from llava.train.earlier import SETTINGS_FILE, find_checkpoint
 from llava.train.export import Export
@@ -272,12 +272,7 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
     return Validation(
         pages=pages,
         tokenizer=tokenizer,
-        decoding=DecodingConfig(
-            # As long as the longest answers that training shows.
-            max_new_tokens=config.answer_block * (1 + config.max_extra_blocks),
-            schedule="shift",
-            prefix_lm=True,
-            stop_at_end_of_turn=True,
-        ),
+        # As long as the longest answers that training shows.
+        decoding=replace(DECODING, max_new_tokens=config.answer_block * (1 + config.max_extra_blocks)),
         budgets=tuple(budget if isinstance(budget, int) else None for budget in budgets),
     )

@@ -81,8 +81,7 @@ def answer_groups(
     batch = make_batch(groups)
     prompts = [ids[labels == IGNORE_INDEX] for ids, labels in zip(batch.prompts, batch.labels, strict=True)]
     prepared = lavida.splice(prompts, _sequences(lavida, handle, batch, budget))
-    tokens = lavida.denoise(prepared, decoding)
-    assert isinstance(tokens, torch.Tensor)
+    tokens = lavida.denoise(prepared, decoding).tokens
     answered = []
     for row, name, labels, asked in zip(tokens.tolist(), batch.ids, batch.labels, batch.page_questions, strict=True):
         answered.append(

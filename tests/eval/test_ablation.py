@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 from llava.eval import ablation
-from llava.eval.ablation import AblationConfig, run_rows
-from llava.eval.comparison import compact_tables, foretelling, markdown_tables, summarize_cells
+from llava.eval.ablation import run_rows
+from llava.eval.ablation_config import AblationConfig, BenchmarkChoice, RowConfig
+from llava.eval.comparison import compact_tables, foretelling, markdown_tables, pace_tables, summarize_cells
+from llava.eval.encoder import PageEncoder
 from llava.eval.evidence import EVIDENCE_FILE, EvidenceRecord
 from llava.eval.methods import Budget
 from llava.eval.plots import AXES, plot_rows
@@ -119,16 +121,17 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
                 detail_tokens=32,
                 total_tokens=70,
                 traits={},
+                confidence=0.75,
+                answer_tokens=3,
+                forwards=2,
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
             for number, score in enumerate(each)
         ]
         for each in scores
     ]
-    benchmark = ablation.BenchmarkChoice(name="entitygrid", questions=4)
-    return ablation.Cell(
-        row=ablation.RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=()
-    )
+    benchmark = BenchmarkChoice(name="entitygrid", questions=4)
+    return ablation.Cell(row=RowConfig(name=row), benchmark=benchmark, budget=budget, records=records, evidence=())
 
 
 def test_planted_scores_are_averaged_over_seeds_and_compared_at_their_budget() -> None:
@@ -183,7 +186,7 @@ def test_how_well_evidence_foretells_accuracy_is_told() -> None:
 
 
 def test_rows_that_were_answered_are_read(values, cells, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llava.eval.evaluate.answer_batch", None)
+    monkeypatch.setattr("llava.eval.evaluate._answer_batch", None)
     again = run_rows(AblationConfig.from_dict(values))
     assert [cell.records for cell in again] == [cell.records for cell in cells]
 
@@ -287,6 +290,67 @@ def test_compact_tables_put_benchmarks_side_by_side_at_the_first_budget() -> Non
     ]
 
 
+@pytest.fixture(scope="module")
+def paced(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> AblationConfig:
+    """Rows that differ in nothing but how answers are denoised."""
+    rows = [
+        {"name": "slow", "decoding": "one-per-step"},
+        {"name": "drafted", "decoding": "exact"},
+        {"name": "at once", "decoding": "one-per-step", "denoising": {"steps": 1}},
+    ]
+    out = str(tmp_path_factory.mktemp("paced"))
+    benchmarks = [{**values["benchmarks"][0], "questions": 5}]
+    changes = {"out": out, "rows": rows, "benchmarks": benchmarks, "budgets": [32], "evidence": False, "batch_size": 1}
+    return AblationConfig.from_dict({**values, **changes})
+
+
+def test_rows_that_differ_in_denoising_alone_share_every_encoding(
+    paced: AblationConfig, tower_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, choose = [], PageEncoder.choose
+    monkeypatch.setattr(PageEncoder, "choose", lambda *given: chosen.append(given[2]) or choose(*given))
+    cells = run_rows(paced)
+    pages = len(set(cells[0].pages))
+    assert (tower_calls.count("extract_shirg_x_tokens"), len(chosen)) == (pages, 5)
+    assert [cell.row.name for cell in cells] == ["slow", "drafted", "at once"]
+    slow, drafted, at_once = summarize_cells(cells)
+    assert (slow["same_text"], slow["time_ratio"]) == (1.0, 1.0)
+    assert (drafted["same_text"], at_once["forwards"]) == (1.0, 1.0)
+    assert 1 < drafted["forwards"] < slow["forwards"] <= 5
+    assert at_once["tokens_per_forward"] == np.mean([record.answer_tokens for record in cells[2].records[0]])
+    assert not cells[0].evidence
+
+
+def test_the_page_about_denoising_has_the_cost_of_every_row(
+    paced: AblationConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(write_config(tmp_path, paced.to_dict()))]) == 0
+    lines = (Path(paced.out) / "results.md").read_text().splitlines()
+    heading = lines.index(
+        next(line for line in lines if line.startswith("| denoising, entitygrid-shapes-validation |"))
+    )
+    assert lines[heading].startswith("| denoising, entitygrid-shapes-validation | forwards | tokens a forward | same")
+    names = [line.split(" | ")[0] for line in lines[heading + 2 : heading + 5]]
+    assert names == ["| slow", "| drafted", "| at once"]
+    assert " | 100.0% | 1.00 | " in lines[heading + 2]
+
+
+def test_texts_and_times_are_compared_question_by_question() -> None:
+    first, other = planted("ours", 32, [1, 1, 1, 1]), planted("peer", 32, [1, 1, 1, 1])
+    times, words = (1.0, 3.0, 0.5, 0.7), ("", "", "else", "")
+    changed = [
+        replace(record, answer=answer, seconds={**record.seconds, "denoise": 0.002 * time}, forwards=6)
+        for record, answer, time in zip(other.records[0], words, times, strict=True)
+    ]
+    found = summarize_cells([first, replace(other, records=[changed])])[1]
+    assert found["same_text"] == 0.75
+    assert found["time_ratio"] == pytest.approx(0.85)
+    assert (found["forwards"], found["tokens_per_forward"]) == (6, 0.5)
+    seeds = planted("peer", 32, [1, 1, 1, 1], [1, 1, 1, 1])
+    assert summarize_cells([first, seeds])[1]["same_text"] is None
+    assert "| peer | 2.00 | 1.50 |  |  | 1.000 |" in pace_tables(summarize_cells([first, seeds]))
+
+
 def test_a_compact_table_of_a_metric_that_is_not_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="docs has no cider; it has anls, exact_match"):
         compact_tables([summary("ours", 16, 0.5)], "cider")
@@ -349,8 +413,8 @@ def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answe
 ) -> None:
     told: list[Any] = []
 
-    def asked(_: Any, encoder: Any, __: Any, decoding: Any, **options: Any) -> None:
-        told.extend([encoder, decoding])
+    def asked(_: Any, encoder: Any, runs: Any, **options: Any) -> None:
+        told.extend([encoder, runs[0].decoding])
         raise _Asked
 
     monkeypatch.setattr(ablation, "evaluate", asked)
@@ -386,6 +450,13 @@ def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answe
         ({"rows": [{"name": "a", "settings": {"merg": False}}]}, "row 'a': unknown setting 'merg'"),
         ({"rows": [{"name": "a", "method": "all_patches", "budgets": [32]}]}, "row 'a': the method all_patches has"),
         ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto or one of"),
+        (
+            {"rows": [{"name": "a", "decoding": "slow"}]},
+            "rows, entry 1: decoding must be one of fast, exact, one-per-step",
+        ),
+        ({"rows": [{"name": "a", "denoising": {"steps": 3}}]}, "row 'a': steps plans what threshold decides"),
+        ({"rows": [{"name": "a", "denoising": {"pace": 3}}]}, "row 'a': "),
+        ({"decoding": "slow"}, "decoding must be one of fast, exact, one-per-step"),
         ({"benchmarks": [{"name": "chartqb"}]}, "benchmarks, entry 1: there is no benchmark 'chartqb'"),
         ({"benchmarks": [{"name": "entitygrid", "split": "train"}]}, "benchmarks, entry 1: entitygrid has no split"),
         ({"model": "nowhere/at-all"}, "nowhere/at-all"),

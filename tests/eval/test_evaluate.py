@@ -13,7 +13,7 @@ from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import BenchmarkSample
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.encoder import PageEncoder
-from llava.eval.evaluate import evaluate, resolved_settings
+from llava.eval.evaluate import Run, evaluate, resolved_settings
 from llava.eval.methods import METHODS, Budget, Method
 from llava.eval.results import RECORDS_FILE, SETTINGS_FILE, ResultSet
 from llava.inference.decoding import DECODING
@@ -67,7 +67,8 @@ def run(tmp_path: Path) -> Evaluate:
         for budget in encoder.method.budgets:
             settings = resolved_settings(asked, encoder, SHORT, budget, {"model": "quick"})
             results[budget] = ResultSet(tmp_path / where / str(budget), settings, {"commit": where})
-        evaluate(asked, encoder, results, SHORT, batch_size=batch_size)
+        runs = [Run(budget=budget, decoding=SHORT, results=stored) for budget, stored in results.items()]
+        evaluate(asked, encoder, runs, batch_size=batch_size)
         return results
 
     return answer

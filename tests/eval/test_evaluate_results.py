@@ -28,6 +28,9 @@ def make_record(number: int, page: str, score: float, *, kind: str = "at", encod
         detail_tokens=number,
         total_tokens=number + 9,
         traits={},
+        confidence=0.75,
+        answer_tokens=3,
+        forwards=2 * number,
         seconds={"encode": encode, "select": 0.5, "denoise": 0.25 * number},
     )
 

@@ -79,7 +79,7 @@ def test_everything_that_decides_about_answers_is_a_setting(quick: Path) -> None
         "seed": settings(encoder=replace(encoder, seed=3)),
         "budget": settings(budget=32),
         "weights": settings(source={"weights": "others"}),
-        "decoding": settings(decoding=replace(SHORT, steps=1)),
+        "decoding": settings(decoding=replace(SHORT, threshold=0.5)),
     }.items():
         different = {key for key in before if before[key] != after[key]}
         assert different == ({"budget", "shirg_x"} if name == "budget" else {name})

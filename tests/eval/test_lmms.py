@@ -139,7 +139,8 @@ class TestGeneration:
         assert Generation.of({}).decoding == DECODING
 
     def test_fields_of_the_decoding_are_taken(self) -> None:
-        decoding = Generation.of({"max_new_tokens": 32, "steps": 16, "schedule": None, "block_length": 8}).decoding
+        values = {"max_new_tokens": 32, "steps": 16, "schedule": None, "block_length": 8}
+        decoding = Generation.of(values, way="one-per-step").decoding
         assert (decoding.steps, decoding.schedule, decoding.block_length) == (16, None, 8)
 
     @pytest.mark.parametrize(
@@ -159,7 +160,8 @@ class TestGeneration:
         assert generation.random == (temperature > 0)
 
     def test_the_order_of_settling_may_be_drawn_too(self) -> None:
-        assert Generation.of({"remasking": "random"}).random
+        assert Generation.of({"remasking": "random"}, way="one-per-step").random
+        assert not Generation.of({}, way="exact").random
 
     def test_other_decoders_settings_are_named_unless_they_change_nothing(self) -> None:
         values = {"num_beams": 5, "top_p": 0.9, "top_k": None, "repetition_penalty": 1.0, "image_aspect_ratio": "pad"}
@@ -174,6 +176,7 @@ class TestGeneration:
             ({"temperature": -1.0}, "temperature must be 0 or a positive number"),
             ({"do_sample": "maybe"}, "do_sample must be true or false"),
             ({"until": [3]}, "until must be a text or a list of texts"),
+            ({"steps": 16}, "steps plans what threshold decides step by step"),
         ],
     )
     def test_what_is_wrong_is_named(self, values: dict[str, Any], message: str) -> None:

@@ -28,6 +28,10 @@ def cell(row: str, budget: int | str | None, mean: float, benchmark: str = "docs
         "seeds": 1,
         "tokens": 1152.0,
         "milliseconds": 61.5,
+        "forwards": 1.5,
+        "tokens_per_forward": 2.25,
+        "same_text": 0.875,
+        "time_ratio": 0.31,
         "evidence_recall": None,
         "evidence_share": None,
         "with_evidence": None,
@@ -70,12 +74,14 @@ def test_one_of_several_tables_is_chosen_by_its_number(root: Path) -> None:
     filled = fill_tables("<!-- docs/results/main: full 2 -->\n", root / "docs" / "results")
     assert "0.250 [0.125, 0.375]" in filled
     assert "0.836" not in filled
+    filled = fill_tables("<!-- docs/results/main: pace -->\n", root / "docs" / "results")
+    assert "| stock | 1.50 | 2.25 | 87.5% | 0.31 | 0.500 |" in filled
 
 
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("<!-- docs/results/main: best -->", "there is no table 'best'; there are overview, compact, full"),
+        ("<!-- docs/results/main: best -->", "there is no table 'best'; there are overview, compact, full, pace"),
         ("<!-- docs/results/main: full 3 -->", "main has 2 tables 'full', so none of number 3"),
         ("<!-- docs/results/main overview -->", "is no mark of a table; write"),
     ],

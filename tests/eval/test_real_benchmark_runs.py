@@ -10,7 +10,8 @@ import datasets
 import pytest
 
 from llava.data.records import SHORT_ANSWER
-from llava.eval.ablation import AblationConfig, BenchmarkChoice, run_rows
+from llava.eval.ablation import run_rows
+from llava.eval.ablation_config import AblationConfig, BenchmarkChoice
 from llava.eval.benchmarks.registry import BENCHMARKS
 from llava.eval.comparison import markdown_tables, summarize_cells
 from llava.serve.cli import main

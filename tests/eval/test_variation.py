@@ -55,6 +55,12 @@ def test_the_report_is_a_table_beside_the_results_and_none_where_nothing_is_know
     assert not (tmp_path / "none" / VARIATION_FILE).exists()
 
 
+def test_confidence_is_compared_with_exact_match_where_that_is_judged():
+    assert summarize(records(), ["anls"])["calibration_error"] is None
+    judged = [replace(record, scores={"exact_match": float(number < 3)}) for number, record in enumerate(records())]
+    assert summarize(judged, ["exact_match"])["calibration_error"] == pytest.approx(0.75 - 3 / 7)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "across", "down"),
     [(0, 14, "below 4 px", "below 4 px"), (17, 9, "below 4 px", "7 to 11 px"), (32, 27, "4 to 7 px", "11 px and more")],

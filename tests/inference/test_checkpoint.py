@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llava.eval.ablation import AblationConfig, resolve_row, run_rows
+from llava.eval.ablation import resolve_row, run_rows
+from llava.eval.ablation_config import AblationConfig
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, read_checkpoint_config
 from llava.inference.session import Session
 from llava.model.builder import load_pretrained_model

@@ -14,7 +14,7 @@ import llava
 from llava.image_io import load_image
 from llava.inference.session import Session
 from llava.inference.words import Template
-from llava.model.language_model.diffusion.generate import DenoisingStep
+from llava.model.language_model.diffusion.progress import DenoisingStep
 from shirg.config import ShirgXConfig
 
 QUESTION = "What is red?"
@@ -107,7 +107,7 @@ class TestAnswer:
         encoded, last = session.encode(page), []
 
         def watch(step: DenoisingStep) -> None:
-            last[:] = step.probabilities[0].tolist()
+            last[:] = step.progress.probabilities[0].tolist()
 
         end = session.model.config.eot_token_id
         answer = session.answer(encoded, QUESTION, on_step=watch)

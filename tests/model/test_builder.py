@@ -64,6 +64,32 @@ def test_dtype_and_device_are_honored(tiny_checkpoint, name):
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
 
 
+@pytest.mark.parametrize(
+    ("held", "instructions", "wanted"),
+    [
+        (torch.bfloat16, {"avx2": True, "avx512_bf16": False}, torch.float32),
+        (torch.bfloat16, {"avx512_bf16": True}, torch.bfloat16),
+        (torch.bfloat16, {"amx_bf16": True}, torch.bfloat16),
+        (torch.bfloat16, {"neon": True, "bf16": True}, torch.bfloat16),
+        (torch.float16, {"avx512_bf16": True}, torch.float32),
+        (torch.float16, {"fp16_arith": True}, torch.float16),
+        (torch.float32, {}, torch.float32),
+    ],
+    ids=str,
+)
+def test_a_cpu_computes_in_16_bits_only_if_it_can(copied, monkeypatch, held, instructions, wanted):
+    tensors = {key: value.to(held) for key, value in all_tensors(copied).items()}
+    write_single(copied, tensors)
+    edit_config(copied, torch_dtype=str(held).removeprefix("torch."))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    model = load_pretrained_model(copied, device_map="cpu", torch_dtype="auto")[1]
+    assert {parameter.dtype for parameter in model.parameters()} == {wanted}
+    head = tensors["model.transformer.ff_out.weight"]
+    assert torch.equal(model.model.head_weight, head.to(wanted)), "the bits on disk are taken as they are"
+    asked = load_pretrained_model(copied, device_map="cpu", torch_dtype="bfloat16")[1]
+    assert asked.dtype == torch.bfloat16
+
+
 def test_a_single_file_loads_as_the_shards_do(tiny_checkpoint, copied):
     write_single(copied, all_tensors(copied))
     shards, single = (load_pretrained_model(path, device_map="cpu")[1] for path in (tiny_checkpoint, copied))

@@ -1,10 +1,14 @@
 """Denoising: laws of batches, blocks, stopping, thresholds and infilling, on a checkpoint as users load it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
+from llava.model.language_model.diffusion import generate, predicting
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import denoise
 from tests.model.test_parity import block_image
@@ -65,12 +69,18 @@ def test_the_head_sees_the_active_block_only(loaded, monkeypatch):
     model = loaded[1]
     widths = []
     head = model.model.compute_logits
-    monkeypatch.setattr(model.model, "compute_logits", lambda hidden: (widths.append(hidden.shape[1]), head(hidden))[1])
+    monkeypatch.setattr(
+        model.model, "compute_logits", lambda hidden: (widths.append(hidden.shape[-2]), head(hidden))[1]
+    )
     model.generate(prompt(7, 5), max_new_tokens=12, block_length=4, mask_id=499, prefix_lm=True)
     assert widths == [4] * 12
 
 
-def run(loaded, settings: DecodingConfig, *, stop=(), fill=0, draft=None, watch=None):
+def run(loaded, settings: DecodingConfig, **options):
+    return progress_of(loaded, settings, **options).tokens
+
+
+def progress_of(loaded, settings: DecodingConfig, *, stop=(), fill=0, draft=None, watch=None):
     model = loaded[1]
     prepared = model.prepare_inputs(prompt(8, 7))
     return denoise(
@@ -203,6 +213,68 @@ def test_a_threshold_near_zero_settles_everything_at_once(loaded):
     assert len(steps) == 1
 
 
+class _Reads(TorchDispatchMode):
+    """Counts how often a number leaves its tensor for the host, for which a GPU would have to be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("settings", "reads"), [({}, 0), ({"remasking": "margin"}, 0), ({"threshold": 1 - 1e-9}, 1)])
+def test_a_step_reads_no_number_but_whether_a_threshold_is_done(loaded, settings, reads):
+    """One position a step both times, so that seven more positions are seven more steps."""
+    counts = []
+    for length in (4, 11):
+        with _Reads() as seen:
+            run(loaded, DecodingConfig(max_new_tokens=length, prefix_lm=True, **settings))
+        counts.append(seen.count)
+    assert counts[1] - counts[0] == 7 * reads
+
+
+def test_a_settled_end_settles_what_is_behind_it(loaded, monkeypatch):
+    """Positions before it go on; those behind it take no step of their own, however unsure the model is of them."""
+    sure, stop, fill, length = [4, 9], 77, 510, 12
+
+    def predict(tokens, start, end):
+        logits = torch.zeros(*tokens.shape, 512)
+        logits[..., torch.arange(length), torch.arange(length) + 20] = 2.0
+        for place in sure:
+            logits[..., place, stop] = 50.0
+        return logits[..., start:end, :]
+
+    monkeypatch.setattr(generate, "make_predictor", lambda *_: predict)
+    settings = DecodingConfig(max_new_tokens=length, prefix_lm=True, stop_at_end_of_turn=True, threshold=0.95)
+    done = progress_of(loaded, settings, stop=(stop,), fill=fill)
+    assert done.tokens[0].tolist() == [20, 21, 22, 23, stop, *[fill] * 7]
+    # Both ends at once, then one position a step, since none is that sure.
+    assert done.settled_in[0].tolist() == [2, 3, 4, 5, *[1] * 8]
+    assert done.forwards.tolist() == done.steps.tolist() == [5]
+    assert (done.probabilities[0, 5:9] == 1).all()
+    without = progress_of(loaded, replace(settings, stop_at_end_of_turn=False), stop=(stop,), fill=fill)
+    assert without.forwards.tolist() == [11]
+    by_blocks = progress_of(loaded, replace(settings, block_length=4), stop=(stop,), fill=fill)
+    assert by_blocks.tokens.tolist() == done.tokens.tolist()
+    assert by_blocks.forwards.tolist() == [5]
+
+
+def test_each_row_of_a_batch_counts_its_own_forwards(loaded):
+    model = loaded[1]
+    settings = DecodingConfig(max_new_tokens=8, prefix_lm=True, stop_at_end_of_turn=True, threshold=0.02)
+    prompts = [prompt(seed, length) for seed, length in ((8, 7), (9, 5), (21, 11), (22, 3))]
+    together = model.denoise(model.prepare_inputs(prompts), settings, mask_id=MASK)
+    alone = [model.denoise(model.prepare_inputs(each), settings, mask_id=MASK) for each in prompts]
+    counts = together.forwards.tolist()
+    assert counts == [int(each.forwards) for each in alone]
+    assert len(set(counts)) > 1, "otherwise this test shows nothing"
+    for name in ("tokens", "settled_in", "steps"):
+        assert getattr(together, name).tolist() == [getattr(each, name)[0].tolist() for each in alone]
+
+
 def test_a_draft_is_kept_and_only_its_gaps_are_filled(loaded):
     draft = torch.tensor([[11, MASK, MASK, 12, 13, MASK]])
     steps = []
@@ -225,7 +297,7 @@ def test_observers_learn_how_probable_each_token_was_when_it_was_settled(loaded,
     seen = []
 
     def watch(step):
-        seen.append((step.tokens.clone(), step.probabilities.clone()))
+        seen.append((step.tokens.clone(), step.progress.probabilities.clone()))
 
     arguments = {"draft_tokens": draft, "max_new_tokens": 6, "mask_id": MASK, "prefix_lm": True, **settings}
     ids = prompt(12, 9)
@@ -302,6 +374,8 @@ def test_images_and_placeholders_must_pair_up(loaded, pages):
         ({"temperature": -1.0}, "temperature"),
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": 0.9, "remasking": "margin"}, "threshold"),
+        ({"threshold": 0.9, "steps": 4}, "steps plans what threshold decides"),
+        ({"threshold": 0.9, "schedule": "shift"}, "schedule plans what threshold decides"),
         ({"cuda_graph": True}, "turn prefix_lm on"),
         ({"remasking": "sure"}, "sure"),
         ({"schedule": "linear"}, "linear"),
@@ -343,6 +417,28 @@ def test_a_captured_step_gives_the_tokens_of_a_plain_one(tiny_checkpoint, settin
         prompts = [prompt(seed, length) for seed, length in enumerate(lengths)]
         plain = model.generate(prompts, **settings)
         assert torch.equal(model.generate(prompts, cuda_graph=True, **settings), plain)
+
+
+def test_every_step_hands_the_same_tensor_to_what_is_captured(loaded, monkeypatch):
+    """A recording reads the address of its first call; this stands for a GPU's in all but the recording."""
+
+    class Step:
+        def __init__(self, function):
+            self.function, self.seen = function, []
+            made.append(self)
+
+        def __call__(self, tokens):
+            self.seen.append(tokens)
+            return self.function(tokens)
+
+    made = []
+    monkeypatch.setattr(predicting, "CapturedStep", Step)
+    monkeypatch.setattr(generate, "check_capturable", lambda model: None)
+    settings = DecodingConfig(max_new_tokens=8, block_length=4, prefix_lm=True)
+    assert torch.equal(run(loaded, replace(settings, cuda_graph=True)), run(loaded, settings))
+    (step,) = made
+    assert len(step.seen) == 8
+    assert all(tokens is step.seen[0] for tokens in step.seen)
 
 
 def test_a_step_is_captured_on_a_gpu_only(loaded):

@@ -57,10 +57,12 @@ class TestAsk:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
                 *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
+                *("forwards", "tokens_per_forward"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
-            assert 1 <= record["steps"] <= 32
+            assert 1 <= record["forwards"] == record["steps"] <= 32
+            assert 0 < record["tokens_per_forward"] <= 32
             assert set(record["seconds"]) == {"encode", "select", "denoise"}
             assert min(record["seconds"].values()) >= 0
             assert record["heatmap"] is None
@@ -72,7 +74,8 @@ class TestAsk:
         assert tower_calls == expected
 
     def test_without_shirg_x_it_is_lavida(self, call: Call, page: Path, quick: Path, session: Session) -> None:
-        out, _ = call("ask", page, QUESTIONS[0], "--no-shirg", "--json", "--no-stop", "--tokens", "8")
+        words = ("--no-shirg", "--json", "--no-stop", "--tokens", "8", "--decoding", "one-per-step")
+        out, _ = call("ask", page, QUESTIONS[0], *words)
         expected = generate(quick, page, QUESTIONS[0], max_new_tokens=8, schedule="shift", prefix_lm=True)
         record = json.loads(out)
         assert record["answer"] == session.decode(expected).strip()
@@ -89,7 +92,7 @@ class TestAsk:
         monkeypatch.setattr(Session, "answer", answer)
         typed = (
             "--tokens 24 --block-length 8 --steps 6 --schedule shift --shift 0.5 --temperature 0.25 --seed 9 "
-            "--remasking entropy --no-stop --no-cache --json"
+            "--remasking entropy --no-stop --no-cache --json --decoding one-per-step"
         )
         assert main(["ask", str(page), "why?", "--model", str(quick), *typed.split()]) == 130
         decoding = seen[0]["decoding"]
@@ -106,8 +109,17 @@ class TestAsk:
         assert decoding_of(args, stop=not args.no_stop) == DECODING
 
     def test_fewer_steps_are_taken_and_counted(self, call: Call, page: Path) -> None:
-        out, _ = call("ask", page, "why?", "--json", "--no-stop", "--steps", "5")
-        assert json.loads(out)["steps"] == 5
+        out, _ = call("ask", page, "why?", "--json", "--no-stop", "--steps", "5", "--decoding", "one-per-step")
+        assert (json.loads(out)["steps"], json.loads(out)["forwards"]) == (5, 5)
+
+    def test_drafted_steps_give_the_same_answer_in_fewer_forwards(self, call: Call, page: Path) -> None:
+        slow, fast = (
+            json.loads(call("ask", page, "why?", "--json", "--no-stop", "--decoding", way)[0])
+            for way in ("one-per-step", "exact")
+        )
+        assert (fast["answer"], fast["confidence"], fast["steps"]) == (slow["answer"], slow["confidence"], 32)
+        assert fast["forwards"] < slow["forwards"] == 32
+        assert fast["tokens_per_forward"] > slow["tokens_per_forward"]
 
     def test_one_heat_map_keeps_its_name(self, call: Call, page: Path, tmp_path: Path) -> None:
         call("ask", page, "Is $x^ a price?", "--heatmap", tmp_path / "kept.png", "--tokens", "2")
@@ -145,7 +157,7 @@ class TestAsk:
     def test_verbose_tells_the_stages(self, call: Call, page: Path) -> None:
         _, err = call("ask", page, "why?", "--tokens", "2", "--verbose")
         assert "similarity: auto means projected" in err
-        assert "K = 64 + 9 scaffold tokens; 2 steps; encode" in err
+        assert "K = 64 + 9 scaffold tokens; 2 forwards, 1.0 tokens each; encode" in err
 
     def test_a_file_of_settings_comes_before_the_checkpoint_s(self, call: Call, page: Path, tmp_path: Path) -> None:
         (tmp_path / "a.yaml").write_text("{grid: 8, scaffold_factor: 2, budgets: [11, 13], budget: 11}")

@@ -52,7 +52,7 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert len(records) == 5
     assert set(records[0]) == {
         *("id", "page", "kind", "question", "golds", "answer"),
-        *("scores", "detail_tokens", "total_tokens", "seconds"),
+        *("scores", "detail_tokens", "total_tokens", "answer_tokens", "forwards", "seconds"),
     }
     assert set(records[0]["scores"]) == {"token_f1", "exact_match"}
     assert (records[0]["detail_tokens"], records[0]["total_tokens"]) == (48, 57)
@@ -65,7 +65,7 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert (settings["model"], settings["adapter"]) == (str(quick), None)
     assert settings["shirg_x"] == ShirgXConfig(**QUICK_SHIRG_X, budget=48, similarity="projected").to_dict()
     assert settings["decoding"]["max_new_tokens"] == 4
-    assert (settings["decoding"]["schedule"], settings["decoding"]["prefix_lm"]) == ("shift", True)
+    assert (settings["decoding"]["threshold"], settings["decoding"]["prefix_lm"]) == (0.95, True)
     (source,) = summary["provenance"]
     assert {"from_question", "commit", "device", "torch", "batch_size"} <= set(source)
     assert summary["num_questions"] == 5
@@ -129,17 +129,35 @@ def test_a_run_goes_on_where_it_was_killed(call: Call, tmp_path: Path) -> None:
 
 def test_fewer_steps_and_a_threshold_are_settings_of_the_answers(call: Call, tmp_path: Path) -> None:
     answers = {}
-    for name, words in (("plain", []), ("steps", ["--steps", "1"]), ("threshold", ["--threshold", "0.001"])):
+    for name, words in (
+        ("plain", []),
+        ("steps", ["--decoding", "one-per-step", "--steps", "1"]),
+        ("threshold", ["--threshold", "0.001"]),
+    ):
         call("eval", *QUESTIONS, "--out", tmp_path / name, *words)
         answers[name] = [record["answer"] for record in records_of(tmp_path / name)]
     stored = {name: json.loads((tmp_path / name / "settings.json").read_text())["decoding"] for name in answers}
     assert [(stored[name]["steps"], stored[name]["threshold"]) for name in answers] == [
-        (None, None),
+        (None, 0.95),
         (1, None),
         (None, 0.001),
     ]
     # All tokens are surer than that, so they are settled at once, as in a single step.
     assert answers["steps"] == answers["threshold"]
+
+
+def test_forwards_are_recorded_and_summed_up(call: Call, tmp_path: Path) -> None:
+    found = {}
+    for way in ("fast", "exact", "one-per-step"):
+        out, _ = call("eval", *QUESTIONS, "--out", tmp_path / way, "--decoding", way)
+        records, summary = records_of(tmp_path / way), json.loads((tmp_path / way / "summary.json").read_text())
+        forwards = [record["forwards"] for record in records]
+        assert summary["forwards"] == sum(forwards) / 5
+        assert summary["tokens_per_forward"] == sum(record["answer_tokens"] for record in records) / sum(forwards)
+        assert f"{summary['forwards']:.2f} forwards an answer" in out
+        found[way] = [record["answer"] for record in records], forwards
+    assert found["exact"][0] == found["one-per-step"][0]
+    assert all(few <= many for few, many in zip(found["exact"][1], found["one-per-step"][1], strict=True))
 
 
 def test_help_names_every_benchmark_split_and_style(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +214,8 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
         (["--tokens", "8", "--block-length", "3"], "--tokens=8 must be a multiple of --block-length=3"),
         (["--out", ""], "--out is empty; give a directory"),
         (["--threshold", "2"], "--threshold must lie between 0 and 1, got 2.0"),
-        (["--threshold", "0.9", "--steps", "2"], "leave out --steps"),
+        (["--steps", "2"], "--steps plans what --decoding fast leaves to the model's confidence"),
+        (["--threshold", "0.9", "--decoding", "exact"], "--threshold belongs to --decoding fast, not exact"),
         (["--model", "no/such/model"], "no/such/model"),
         (["--compare", "a", "b"], "--compare reads finished results; leave out --benchmark and --out"),
     ],

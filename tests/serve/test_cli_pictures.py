@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from llava.inference.session import Session
 from llava.inference.words import one_line, printable
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
-from llava.model.language_model.diffusion.generate import DenoisingStep
+from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
 from llava.serve import demo, facts, files, gallery
 from llava.serve.display import AnswerDisplay
 from tests.cli_helpers import Call, edit_config, quick_checkpoint, write_page
@@ -141,7 +142,10 @@ class TestDemo:
         assert "How many [/red] & blue?" in " ".join(out.replace("│", " ").split())
         assert "letter.pdf" in out
         assert "left out" not in out
-        assert f"0 of 3 right; the heat maps are in {tmp_path / 'out' / 'index.html'}" in out
+        told = re.search(r"0 of 3 right, (\d+\.\d) forwards an answer; the heat maps are in (\S+)", out)
+        assert told is not None
+        assert 1 <= float(told[1]) <= 32
+        assert told[2] == str(tmp_path / "out" / "index.html")
         written = sorted(path.name for path in (tmp_path / "out").iterdir())
         assert written == ["index.html", "letter_pdf-page2-1.png", "photo_png-1.png", "photo_png-2.png"]
         html = (tmp_path / "out" / "index.html").read_text()
@@ -162,7 +166,7 @@ class TestDemo:
 
     def test_a_right_answer_is_marked(self) -> None:
         shown = gallery.Shown(
-            page="p", question="q", answer="Heron  lake", expected="heron Lake", k=48, picture="a.png"
+            page="p", question="q", answer="Heron  lake", expected="heron Lake", k=48, forwards=2, picture="a.png"
         )
         html = gallery.index_page([shown, replace(shown, answer="no")], model="m", untrained=True)
         assert "1 of 2 answers right" in html
@@ -180,17 +184,18 @@ class TestDisplay:
 
     def test_masked_positions_are_blocks_among_the_words(self, watched: AnswerDisplay, session: Session) -> None:
         words = session.tokenizer("yes").input_ids
-        drawn = watched.draw([500, 500, *words, 500], 3, 7)
-        assert drawn.plain == "▒▒yes▒  step 3 of 7"
-        styles = {drawn.plain[span.start : span.end]: span.style for span in drawn.spans}
-        assert (styles["▒▒"], styles.get("yes")) == ("dim", None)
+        known = len(words)
+        drawn = watched.draw([500, 500, *words, *words, 500], [False] * (2 + known) + [True] * known + [False], 3, 7)
+        assert drawn.plain == "▒▒yesyes▒  step 3 of 7"
+        styles = [(drawn.plain[span.start : span.end], span.style) for span in drawn.spans]
+        assert styles == [("▒▒", "dim"), ("yes", "bold"), ("▒", "dim"), ("  step 3 of 7", "dim")]
+        assert drawn.spans[1].start == 5, "the newly settled word is the second"
 
     def test_a_terminal_sees_the_answer_form(self, watched: AnswerDisplay, session: Session) -> None:
         with watched.denoising() as on_step:
             assert on_step is not None
-            on_step(
-                DenoisingStep(index=1, planned=2, tokens=torch.tensor([[500, 500]]), probabilities=torch.zeros(1, 2))
-            )
+            progress = Progress.start(torch.tensor([[500, 500]]), mask_id=500)
+            on_step(DenoisingStep(index=1, planned=2, progress=progress))
         watched.show_answer("forty-two", "2 steps")
         shown = watched.console.file.getvalue()
         assert shown.index("▒▒  step 1 of 2") < shown.index("forty-two") < shown.index("2 steps")

@@ -4,13 +4,13 @@ Nothing here needs lmms-eval.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal, no_type_check
 
 from PIL import Image
 
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
-from llava.inference.decoding import DECODING
+from llava.inference.decoding import DECODINGS, find_decoding
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.seeds import MAX_SEED
 from shirg.settings import Settings
@@ -52,11 +52,14 @@ class LmmsSettings(Settings):
     """Questions denoised together; it changes no answer but by rounding."""
     seed: int = 0
     """Of denoising that draws at random."""
+    decoding: Literal["fast", "exact", "one-per-step"] = "fast"
+    """How answers are denoised; a task's own settings come on top."""
 
     def __post_init__(self) -> None:
         for name in ("pretrained", "device", "dtype"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise ValueError(f"{name} must be a text, got {getattr(self, name)!r}")
+        self.check_choice("decoding", tuple(DECODINGS))
         for name, least in _COUNTS.items():
             if getattr(self, name) is not None or name != "tokens":
                 self.check_count(name, least)
@@ -129,7 +132,7 @@ class Generation:
     """Settings with an effect elsewhere and none here, as ``name=value``."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], tokens: int | None = None) -> "Generation":
+    def of(cls, values: Mapping[str, Any], tokens: int | None = None, way: str = "fast") -> "Generation":
         """From a task's ``generation_kwargs`` with the changes of ``--gen_kwargs``.
 
         Fields of ``DecodingConfig`` are taken as they are, so ``--gen_kwargs steps=16`` is a way to choose them.
@@ -138,6 +141,7 @@ class Generation:
 
         Args:
             tokens: answer positions, in place of the task's; None for the task's or 32.
+            way: ``fast``, ``exact`` or ``one-per-step``, which the values change.
 
         Raises:
             ValueError: if a setting is wrong.
@@ -165,12 +169,12 @@ class Generation:
             for name, value in values.items()
             if name not in known and value is not None and value not in _IDLE.get(name, ())
         )
-        return cls(decoding=replace(DECODING, **known), until=tuple(filter(None, until)), ignored=ignored)
+        return cls(decoding=find_decoding(way, **known), until=tuple(filter(None, until)), ignored=ignored)
 
     @property
     def random(self) -> bool:
         """Whether denoising draws at random, so that the seed matters."""
-        return self.decoding.temperature > 0 or self.decoding.remasking == "random"
+        return self.decoding.random
 
     def cut(self, answer: str) -> str:
         """The answer before the first of ``until``, without surrounding space."""

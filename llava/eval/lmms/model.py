@@ -127,7 +127,7 @@ class LavidaLmms(lmms):
             asked.append(
                 _Asked(
                     question=question,
-                    generation=Generation.of(generation, self.settings.tokens),
+                    generation=Generation.of(generation, self.settings.tokens, self.settings.decoding),
                     open_image=partial(self._open_image, doc_to_visual, task, split, document),
                     repeat=seen[place],
                 )
@@ -153,13 +153,12 @@ class LavidaLmms(lmms):
             prompts.append(session.prompt(question)[0])
             prefixes.append(session.select(session.encode(asked.open_image()), question).tokens)
         first = batch[0]
-        tokens = session.model.denoise(
+        done = session.model.denoise(
             session.model.splice(prompts, prefixes),
             first.generation.decoding,
             generator=torch.Generator(session.model.device).manual_seed(self.settings.seed + first.repeat),
         )
-        assert isinstance(tokens, torch.Tensor)
-        rows = zip(batch, tokens.tolist(), strict=True)
+        rows = zip(batch, done.tokens.tolist(), strict=True)
         return [asked.generation.cut(session.decode(row).strip()) for asked, row in rows]
 
 

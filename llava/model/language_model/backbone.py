@@ -60,5 +60,12 @@ class Backbone(nn.Module):
         """Rotary angles of the answer behind each sample's own prefix."""
 
     @abstractmethod
-    def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
-        """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself."""
+    def denoise(
+        self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary, attention_bias: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.
+
+        Args:
+            attention_bias: (batch or 1, 1, answer, prefix + answer) to add to attention scores, the cache's own
+                included; the cache's own when not given.
+        """

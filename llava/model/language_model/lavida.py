@@ -15,7 +15,8 @@ from transformers.modeling_outputs import CausalLMOutput
 from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.backbone import Backbone
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.diffusion.generate import DenoisingStep, denoise
+from llava.model.language_model.diffusion.generate import denoise
+from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds
@@ -178,7 +179,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         decoding: DecodingConfig | None = None,
         **settings: Any,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Answer ids (batch, max_new_tokens); with ``verbose`` also the ids after every step, on the CPU.
+        """Answer ids (batch, max_new_tokens); with ``verbose`` also the ids after every forward, on the CPU.
 
         Args:
             inputs: prompt ids (batch, length) or a list of (length,); -200 stands for an image.
@@ -197,15 +198,23 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
         decoding = decoding or DecodingConfig(**settings)
         prepared = self.prepare_inputs(inputs, attention_mask, images, image_sizes, questions)
-        return self.denoise(
+        history: list[Tensor] = []
+
+        def observe(step: DenoisingStep) -> None:
+            if verbose:
+                history.append(step.tokens.to("cpu", copy=True))
+            if on_step is not None:
+                on_step(step)
+
+        tokens = self.denoise(
             prepared,
             decoding,
             draft_tokens=draft_tokens,
             mask_id=mask_id,
             generator=generator,
-            verbose=verbose,
-            on_step=on_step,
-        )
+            on_step=observe if verbose or on_step is not None else None,
+        ).tokens
+        return (tokens, history) if verbose else tokens
 
     @torch.no_grad()
     def denoise(
@@ -216,24 +225,15 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         draft_tokens: Tensor | None = None,
         mask_id: int | None = None,
         generator: torch.Generator | None = None,
-        verbose: bool = False,
         on_step: Callable[[DenoisingStep], None] | None = None,
-    ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """As ``generate``, from prompts that are already embedded."""
+    ) -> Progress:
+        """As ``generate``, from prompts that are already embedded: the answers, and how they came about."""
         self.check_context(max(prepared.lengths), decoding.max_new_tokens)
         if draft_tokens is not None:
             self.check_ids(draft_tokens.flatten().cpu(), "the draft")
-        history: list[Tensor] = []
-
-        def observe(step: DenoisingStep) -> None:
-            if verbose:
-                history.append(step.tokens.to("cpu", copy=True))
-            if on_step is not None:
-                on_step(step)
-
         eos = self.config.eos_token_id
         ends = [eos] if isinstance(eos, int) else list(eos or ())
-        tokens = denoise(
+        return denoise(
             self.model,
             prepared.embeds,
             prepared.lengths,
@@ -243,9 +243,8 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             fill_id=ends[0] if ends else self.config.eot_token_id,
             draft_tokens=draft_tokens,
             generator=generator,
-            on_step=observe if verbose or on_step is not None else None,
+            on_step=on_step,
         )
-        return (tokens, history) if verbose else tokens
 
     def check_context(self, prompt: int, answer: int) -> None:
         """Refuse a prompt and an answer of so many positions if they exceed the context.

@@ -43,7 +43,11 @@ class DecodingConfig:
     """Stop when everything before the first end of turn is settled, and fill what follows with end of text."""
     threshold: float | None = None
     """Settle every position whose probability exceeds this, at least one a step, instead of following a schedule
-    (confidence-threshold decoding, Fast-dLLM, arXiv 2505.22618)."""
+    (confidence-threshold decoding, Fast-dLLM, arXiv 2505.22618). With ``stop_at_end_of_turn``, a settled end of turn
+    settles everything behind it."""
+    lookahead: int = 0
+    """Steps that are drafted ahead and verified together in the next forward (FreeDave, arXiv 2510.00294): the same
+    tokens in the same order, in fewer forwards. 0 decides step by step."""
     cuda_graph: bool = False
     """Record a step's kernels once per answer and start them together in every other step; needs ``prefix_lm`` and the
     language model on one CUDA device. Worth its while for answers of many steps in small batches."""
@@ -73,14 +77,39 @@ class DecodingConfig:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
         if self.threshold is not None and self.remasking != "low_confidence":
             raise ValueError("threshold works on the probability of the token; leave remasking at low_confidence")
+        if self.threshold is not None:
+            for name in ("steps", "step_ratio", "step_per_block", "schedule"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} plans what threshold decides step by step; leave out one of the two")
         if self.cuda_graph and not self.prefix_lm:
             raise ValueError("cuda_graph records a step behind a frozen prompt; turn prefix_lm on or cuda_graph off")
         object.__setattr__(self, "remasking", check_remasking(self.remasking))
+        if type(self.lookahead) is not int or self.lookahead < 0:
+            raise ValueError(f"lookahead must be 0 or a positive whole number, got {self.lookahead!r}")
+        if self.lookahead:
+            self._check_lookahead()
         check_schedule(self.schedule, self.schedule_kwargs)
         if self.steps_per_block < 1:
             raise ValueError(
                 f"step_ratio={self.step_ratio} leaves no step for a block of {self.block} tokens; raise it"
             )
+
+    def _check_lookahead(self) -> None:
+        """Refuse settings under which a step cannot be foretold, or not be verified beside others."""
+        for needed, mend in (
+            (self.temperature == 0, "temperature at 0"),
+            (self.remasking != "random", "remasking at a rule that does not draw"),
+            (self.threshold is None, "threshold out"),
+            (self.prefix_lm, "prefix_lm on"),
+            (not self.cuda_graph, "cuda_graph off"),
+        ):
+            if not needed:
+                raise ValueError(f"lookahead verifies what a step would have done; leave {mend}, or lookahead at 0")
+
+    @property
+    def random(self) -> bool:
+        """Whether denoising draws at random, so that a seed matters."""
+        return self.temperature > 0 or self.remasking == "random"
 
     @property
     def block(self) -> int:

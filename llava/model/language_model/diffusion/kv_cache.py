@@ -35,3 +35,22 @@ class KVCache:
         """(batch, num_answer) rotary positions: each answer directly follows its own prefix."""
         offsets = torch.arange(num_answer, device=self.prefix_lengths.device)
         return self.prefix_lengths[:, None] + offsets
+
+    def separating_bias(self, states: int, num_answer: int) -> Tensor:
+        """(batch or 1, 1, states * num_answer, slots) to add to attention scores: answers that stand one behind the
+        other see the prefix and themselves, and no other answer.
+
+        A corner of it, for fewer of these answers, is the bias for them.
+        """
+        keys = self.keys[0]
+        answer = torch.arange(states * num_answer, device=keys.device) // num_answer
+        slots = keys.shape[2]
+        bias = torch.zeros(1, 1, len(answer), slots, device=keys.device, dtype=keys.dtype)
+        bias[..., self.prefix_length :].masked_fill_(answer[:, None] != answer, -torch.inf)
+        return _aligned(bias if self.bias is None else bias + self.bias)
+
+
+def _aligned(bias: Tensor) -> Tensor:
+    """The bias with rows that start at multiples of 8 elements, as fused attention wants them."""
+    width = bias.shape[-1]
+    return torch.nn.functional.pad(bias, (0, -width % 8))[..., :width]

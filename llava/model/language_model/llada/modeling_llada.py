@@ -192,14 +192,22 @@ class LLaDAModel(Backbone):
         keys[-1][:, :, :prefix], values[-1][:, :, :prefix] = last.keys_values(last.attn_norm(hidden), rotary)
         return KVCache(keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, bias=bias)
 
-    def denoise(self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary) -> Tensor:
+    def denoise(
+        self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary, attention_bias: Tensor | None = None
+    ) -> Tensor:
         """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.
 
         Rewrites the cache's answer slots; its prefix slots stay as they are. ``rotary`` belongs to
         ``cache.answer_positions`` and is the same in every step, so the caller computes it once.
+
+        Args:
+            attention_bias: (batch or 1, 1, answer, prefix + answer) to add to attention scores, the cache's own
+                included; the cache's own when not given.
         """
         end = cache.prefix_length + answer_embeds.shape[1]
-        mask = None if cache.bias is None else cache.bias[..., :end]
+        mask = attention_bias
+        if mask is None and cache.bias is not None:
+            mask = cache.bias[..., :end]
         hidden = answer_embeds
         for block, buffers in zip(self.blocks, zip(cache.keys, cache.values, strict=True), strict=True):
             hidden = block(hidden, rotary, mask, buffers, cache.prefix_length)

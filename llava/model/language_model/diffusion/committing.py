@@ -1,0 +1,32 @@
+"""Which of the masked positions a step settles.
+
+Axis names: batch (samples), window (positions of the active block), vocab; states have further axes in front.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def rank(scores: Tensor, masked: Tensor) -> Tensor:
+    """(..., window) place of each masked position in the order of its score, 0 the highest; equal scores go to the
+    earlier one. Settled positions come behind all others."""
+    order = scores.masked_fill(~masked, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places)
+
+
+def commit_count(scores: Tensor, masked: Tensor, count: Tensor) -> Tensor:
+    """(..., window) the ``count`` (...) most confident masked positions."""
+    return masked & (rank(scores, masked) < count[..., None])
+
+
+def commit_above(log_odds: Tensor, masked: Tensor, threshold: float) -> Tensor:
+    """(batch, window) masked positions whose probability exceeds the threshold, and the most probable in any case.
+
+    Confidence-threshold decoding (Fast-dLLM, arXiv 2505.22618).
+    """
+    log_odds = log_odds.masked_fill(~masked, -torch.inf)
+    best = torch.zeros_like(masked).scatter_(-1, log_odds.argmax(-1, keepdim=True), True)
+    return masked & (best | (log_odds > math.log(threshold / (1 - threshold))))
