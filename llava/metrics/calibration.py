@@ -10,8 +10,8 @@ BINS = 10
 def expected_calibration_error(confidences: Sequence[float], scores: Sequence[float], *, bins: int = BINS) -> float:
     """How far confidence is from the share of right answers, from 0 to 1.
 
-    Answers are sorted into ``bins`` equally wide intervals of confidence; the error is the mean of the gaps between mean
-    confidence and mean score in them, weighted by how many answers each holds (Guo and others, On Calibration of Modern
+    Answers are sorted into ``bins`` equally wide intervals of confidence; the error is the mean of the gaps between
+    mean confidence and mean score in them, weighted by how many answers each holds (Guo and others, On Calibration of Modern
     Neural Networks, arXiv 1706.04599).
 
     Args:
