@@ -76,7 +76,7 @@ def test_evidence_is_the_ink_under_the_boxes():
     inked = evidence_patches_of(whole, (6, 6))
     assert inked[[0, 14, 28]].all()
     assert not inked[21]  # black all over: no edge, so no ink
-    assert not evidence_patches_of(replace(sample, evidence=()), 6).any()
+    assert not evidence_patches_of(replace(sample, evidence=()), (6, 6)).any()
 
 
 @pytest.fixture(scope="module")

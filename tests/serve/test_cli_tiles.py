@@ -24,7 +24,7 @@ def test_select_counts_the_patches_of_all_tiles(call: Call, tmp_path: Path, tile
 @pytest.mark.parametrize("command", ["ask", "fill"])
 def test_answers_are_given_with_the_same_number_of_tokens(call: Call, page: Path, command: str) -> None:
     text = {"ask": "What is the total?", "fill": "Total: [4]"}[command]
-    told = json.loads(call(command, page, text, "--tiles", "2x2", "--budget", "32", "--tokens", "8", "--json")[0])
+    told = json.loads(call(command, page, text, "--tiles", "2x2", "--budget", "32", "--tokens", "16", "--json")[0])
     assert (told["k"], told["scaffold_tokens"], told["image_tokens"]) == (32, 9, 41)
 
 
