@@ -11,8 +11,8 @@ def expected_calibration_error(confidences: Sequence[float], scores: Sequence[fl
     """How far confidence is from the share of right answers, from 0 to 1.
 
     Answers are sorted into ``bins`` equally wide intervals of confidence; the error is the mean of the gaps between
-    mean confidence and mean score in them, weighted by how many answers each holds (Guo and others, On Calibration of Modern
-    Neural Networks, arXiv 1706.04599).
+    mean confidence and mean score in them, weighted by how many answers each holds (Guo and others, On Calibration of
+    Modern Neural Networks, arXiv 1706.04599).
 
     Args:
         confidences: from 0 to 1.
