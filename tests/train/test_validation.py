@@ -7,6 +7,7 @@ from llava.constants import IGNORE_INDEX
 from llava.data.batch import make_batch
 from llava.data.page_data import PageDataset, PagesConfig
 from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.model.language_model.diffusion.progress import Progress
 from llava.train.validation import Answered, Validation, answer_groups
 from tests.losses_helpers import fresh_model, image_group, page_groups, patched_model, text_group, tokenizer
 
@@ -26,7 +27,9 @@ def say(model, monkeypatch, tell):
     def denoise(prepared, decoding):
         lengths.extend(prepared.lengths)
         rows = [tokenizer()(tell(row) + "<|eot_id|>noise").input_ids for row in range(len(prepared.lengths))]
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=9)
+        rows = [torch.tensor(row) for row in rows]
+        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=9)
+        return Progress.start(tokens, mask_id=500)
 
     monkeypatch.setattr(model, "denoise", denoise)
     return lengths
