@@ -79,8 +79,9 @@ def make_optimizer(
     groups: Sequence[Mapping[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
 ) -> torch.optim.Optimizer:
     """AdamW; or Muon beside it, where a group asks for it."""
-    kind = Muon if any(group.get("muon") for group in groups) else torch.optim.AdamW
-    return kind(groups, betas=betas, eps=eps)
+    if any(group.get("muon") for group in groups):
+        return Muon(groups, betas=betas, eps=eps)
+    return torch.optim.AdamW([dict(group) for group in groups], betas=betas, eps=eps)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
