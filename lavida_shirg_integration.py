@@ -30,6 +30,7 @@ from shirg.budget import patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_grid_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix
+from shirg.ink import color_spans, find_ink
 from shirg.module import ShirgX
 from shirg.parts import PARTS
 from shirg.profiling import StageTimer
@@ -140,6 +141,9 @@ class ShirgXHandle:
                 scaffold_boxes=to_device(scaffold_boxes, pixels.device),
                 candidates=to_device(candidates, pixels.device),
             )
+        with torch.no_grad(), self.timer.stage("ink"):
+            spans = color_spans(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
+            dual = replace(dual, inked=find_ink(spans.flatten(1), dual.candidates))
         projected = None
         if "projected" in config.source.needs:
             with torch.no_grad(), self.timer.stage("similarity"):

@@ -42,6 +42,8 @@ class ShirgXConfig(Settings):
     similarity: str = "auto"
     """Where relevance comes from, one of ``shirg.sources.SOURCES``; ``auto`` means ``learned`` when its weights are
     there, else ``projected``."""
+    ink_first: bool = True
+    """Patches that show nothing but paper are chosen only once all others are, whatever their similarity."""
     attention_layer: AttentionLayer = "last"
     """Where ``similarity: attention`` is read: in the ``last`` vision layer, which LaViDa leaves out, or in the
     ``selected`` one, whose output the projector gets; that one needs no more weights."""
@@ -150,7 +152,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "attention_layer": get_args(AttentionLayer),
     "neighbor": get_args(Neighbor),
 }
-_SWITCHES = ("merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
+_SWITCHES = ("ink_first", "merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
 _COUNTS = {"grid": 1, "scaffold_factor": 1, "min_per_cell": 0, "coordinate_dim": 1, "relevance_dim": 1}
 _NUMBERS = {
     "similarity_weight": (0.0, math.inf),

@@ -44,11 +44,17 @@ def score_tokens(
     boxes: Float32[Tensor, "batch patches 4"],
     candidates: Bool[Tensor, "batch patches"],
     config: ShirgXConfig,
+    inked: Bool[Tensor, "batch patches"] | None = None,
 ) -> Scores:
     """s_i = 0.7 Sim_i - 0.2 ||p_i - p_j|| - 0.1 ||p_i - c|| for every patch, with the configured weights.
 
     p_j is the nearest anchor, a peak of the similarity, so that detail gathers around what the question is about.
     Averaged over all patches instead (``neighbor: mean``) the term ranks patches as the center term does.
+
+    Where ``inked`` is given, inked patches are scored as if there were no others: the similarity is scaled among them,
+    and the p_j are found among them, so that nothing a relevance says of blank paper moves their order. Blank ones,
+    which rank behind them, have their similarity scaled among themselves, and the same p_j. An image without ink, or
+    with nothing but ink, is scored as if ``inked`` had not been given.
 
     Raises:
         ValueError: if the patches are not those of the configured grid.
@@ -57,7 +63,13 @@ def score_tokens(
         raise ValueError(
             f"a grid of {config.grid} has {config.num_patches} patches, but similarity holds {similarity.shape[1]}"
         )
-    scaled = normalize_similarity(similarity, candidates)
+    if inked is None:
+        scaled = normalize_similarity(similarity, candidates)
+    else:
+        ink = candidates & inked
+        # Each is 0 where the other is not.
+        scaled = normalize_similarity(similarity, ink) + normalize_similarity(similarity, candidates & ~inked)
+        candidates = torch.where(ink.any(dim=1, keepdim=True), ink, candidates)
     anchor_index = find_anchors(scaled, candidates, grid=config.grid)
     centers = boxes[..., :2]
     if config.neighbor == "anchor":

@@ -41,6 +41,9 @@ def select(
 ) -> tuple[TokenSet, Selection]:
     """The ``budgets[i]`` best detail tokens of each image, and how they were chosen.
 
+    With ``ink_first``, and where the tokens say which patches are inked, blank ones are chosen only once all others
+    are.
+
     The host must know how many candidates an image has. Stretched images have all their patches; for padded ones the
     counts are an argument, and leaving them out costs the one wait for the device in here.
 
@@ -62,12 +65,13 @@ def select(
                 f"image {image} has {count} candidate patches, so its budget must be from 1 to {count}, got {budget}"
             )
 
+    inked = dual.inked if config.ink_first else None
     timer = timer or StageTimer(dual.detail.device, enabled=False)
     keep = to_device(torch.tensor(list(budgets)), dual.detail.device)
     with torch.no_grad(), timer.stage("score"):
-        scores = score_tokens(similarity, dual.boxes, dual.candidates, config)
+        scores = score_tokens(similarity, dual.boxes, dual.candidates, config, inked)
     with timer.stage("merge"):
-        merged, assignment = _merge(dual, scores.total, keep, config)
+        merged, assignment = _merge(dual, scores.total, keep, config, inked)
     with timer.stage("select"):
         kept = select_top_tokens(
             merged.scores,
@@ -77,6 +81,7 @@ def select(
             grid=config.grid,
             factor=config.scaffold_factor,
             min_per_cell=config.min_per_cell,
+            inked=inked,
         )
         tokens = _gather_tokens(merged, kept, tuple(budgets))
     return tokens, Selection(scores=scores, assignment=assignment, kept=kept, lengths=tuple(budgets))
@@ -91,13 +96,16 @@ def select_top_tokens(
     grid: int,
     factor: int,
     min_per_cell: int = 0,
+    inked: Bool[Tensor, "batch patches"] | None = None,
 ) -> Int[Tensor, "batch {largest_keep}"]:
     """Indices of the ``keep`` highest-scoring candidates of each image, in raster order, then -1.
 
     Raster order keeps the prefix a subsequence of the full one, in the order the language model was trained on. Equal
     scores go to the earlier patch, which makes the choice independent of device and batch. With ``min_per_cell``, the
-    best so many of every scaffold cell, or all it has, come before any others. An image with fewer candidates than
-    ``keep`` gives all it has, since refusing it here would wait for the device; ``select`` refuses it on the host.
+    best so many of every scaffold cell, or all it has, come before any others. Where ``inked`` is given, every inked
+    patch is better than every blank one, for a cell's share too, and the scores decide among either. An image with
+    fewer candidates than ``keep`` gives all it has, since refusing it here would wait for the device; ``select``
+    refuses it on the host.
 
     Raises:
         ValueError: if more tokens are asked for than there are patches.
@@ -107,16 +115,28 @@ def select_top_tokens(
         raise ValueError(f"cannot keep {largest_keep} of {patches} patches; lower the budget")
     ranked = scores.masked_fill(~candidates, -math.inf)
     order = ranked.argsort(dim=1, descending=True, stable=True)
+    if inked is not None:
+        # An order of two keys: a number added to the scores would round their differences away.
+        order = _bring_forward(order, inked & candidates)
+        place = torch.arange(patches, device=order.device).neg().expand_as(order)
+        ranked = torch.empty_like(order).scatter_(1, order, place)
     if min_per_cell > 0:
         guaranteed = _best_per_cell(ranked, grid=grid, factor=factor, count=min_per_cell) & candidates
-        # Some devices do not sort booleans.
-        first = guaranteed.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
-        order = order.gather(1, first)
+        order = _bring_forward(order, guaranteed)
     top = order[:, :largest_keep]
     slot = torch.arange(largest_keep, device=scores.device)
     real = (slot < keep[:, None]) & candidates.gather(1, top)
     raster = top.masked_fill(~real, patches).sort(dim=1).values
     return raster.masked_fill(raster == patches, -1)
+
+
+def _bring_forward(
+    order: Int[Tensor, "batch patches"], chosen: Bool[Tensor, "batch patches"]
+) -> Int[Tensor, "batch patches"]:
+    """The same order of patches but for the chosen ones, which come before all others."""
+    # Some devices do not sort booleans.
+    first = chosen.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
+    return order.gather(1, first)
 
 
 def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:
@@ -135,7 +155,11 @@ def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, 
 
 
 def _merge(
-    dual: DualScaleTokens, scores: Float32[Tensor, "batch patches"], keep: Int[Tensor, "batch"], config: ShirgXConfig
+    dual: DualScaleTokens,
+    scores: Float32[Tensor, "batch patches"],
+    keep: Int[Tensor, "batch"],
+    config: ShirgXConfig,
+    inked: Bool[Tensor, "batch patches"] | None,
 ) -> tuple[MergedTokens, Int[Tensor, "batch patches"]]:
     if not config.merge:
         index = torch.arange(config.num_patches, device=scores.device).expand(scores.shape).contiguous()
@@ -148,12 +172,13 @@ def _merge(
         epsilon=config.merge_epsilon,
         min_cosine=config.merge_cosine,
         max_merges=dual.candidates.sum(dim=1) - keep,
+        inked=inked,
     )
     return merge_tokens(dual.detail, dual.boxes, scores, assignment, grid=config.grid), assignment
 
 
 def _best_per_cell(
-    scores: Float32[Tensor, "batch patches"], *, grid: int, factor: int, count: int
+    scores: Float32[Tensor, "batch patches"] | Int[Tensor, "batch patches"], *, grid: int, factor: int, count: int
 ) -> Bool[Tensor, "batch patches"]:
     """The ``count`` highest-scoring patches of every scaffold cell; ties go to the earlier patch."""
     cells = grid // factor
