@@ -69,7 +69,7 @@ def score_tokens(
         ink = candidates & inked
         # Each is 0 where the other is not.
         scaled = normalize_similarity(similarity, ink) + normalize_similarity(similarity, candidates & ~inked)
-        candidates = torch.where(ink.any(dim=1, keepdim=True), ink, candidates)
+        candidates = judged_patches(candidates, inked)
     anchor_index = find_anchors(scaled, candidates, grid=config.grid)
     centers = boxes[..., :2]
     if config.neighbor == "anchor":
@@ -86,6 +86,16 @@ def score_tokens(
         center_distance=center_distance,
         anchor_index=anchor_index,
     )
+
+
+def judged_patches(
+    candidates: Bool[Tensor, "batch patches"], inked: Bool[Tensor, "batch patches"] | None
+) -> Bool[Tensor, "batch patches"]:
+    """The patches that a choice begins with: the inked candidates of an image that has some, else all candidates."""
+    if inked is None:
+        return candidates
+    ink = candidates & inked
+    return torch.where(ink.any(dim=1, keepdim=True), ink, candidates)
 
 
 def normalize_similarity(

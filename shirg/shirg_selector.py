@@ -113,14 +113,10 @@ def select_top_tokens(
     patches = scores.shape[1]
     if largest_keep > patches:
         raise ValueError(f"cannot keep {largest_keep} of {patches} patches; lower the budget")
-    ranked = scores.masked_fill(~candidates, -math.inf)
-    order = ranked.argsort(dim=1, descending=True, stable=True)
-    if inked is not None:
-        # An order of two keys: a number added to the scores would round their differences away.
-        order = _bring_forward(order, inked & candidates)
-        place = torch.arange(patches, device=order.device).neg().expand_as(order)
-        ranked = torch.empty_like(order).scatter_(1, order, place)
+    order = rank_patches(scores, candidates, inked)
     if min_per_cell > 0:
+        place = torch.arange(0, -patches, -1, device=scores.device, dtype=torch.float32).expand_as(scores)
+        ranked = torch.empty_like(place).scatter_(1, order, place)
         guaranteed = _best_per_cell(ranked, grid=grid, factor=factor, count=min_per_cell) & candidates
         order = _bring_forward(order, guaranteed)
     top = order[:, :largest_keep]
@@ -128,6 +124,20 @@ def select_top_tokens(
     real = (slot < keep[:, None]) & candidates.gather(1, top)
     raster = top.masked_fill(~real, patches).sort(dim=1).values
     return raster.masked_fill(raster == patches, -1)
+
+
+def rank_patches(
+    scores: Float32[Tensor, "batch patches"],
+    candidates: Bool[Tensor, "batch patches"],
+    inked: Bool[Tensor, "batch patches"] | None = None,
+) -> Int[Tensor, "batch patches"]:
+    """All patches in the order in which they are chosen: by ink where it is given, then by score, then by place.
+
+    What is no candidate comes last.
+    """
+    order = scores.masked_fill(~candidates, -math.inf).argsort(dim=1, descending=True, stable=True)
+    # An order of two keys: a number added to the scores would round their differences away.
+    return order if inked is None else _bring_forward(order, inked & candidates)
 
 
 def _bring_forward(
@@ -178,7 +188,7 @@ def _merge(
 
 
 def _best_per_cell(
-    scores: Float32[Tensor, "batch patches"] | Int[Tensor, "batch patches"], *, grid: int, factor: int, count: int
+    scores: Float32[Tensor, "batch patches"], *, grid: int, factor: int, count: int
 ) -> Bool[Tensor, "batch patches"]:
     """The ``count`` highest-scoring patches of every scaffold cell; ties go to the earlier patch."""
     cells = grid // factor

@@ -15,7 +15,7 @@ import torch
 
 from llava.eval.asked import Asked
 from llava.eval.benchmarks.benchmark import Benchmark, BenchmarkSample
-from llava.eval.encoder import EncodedPage, PageEncoder, settings_of
+from llava.eval.encoder import EncodedPage, PageEncoder, Prefix, settings_of
 from llava.eval.methods import Budget
 from llava.eval.results import AnswerRecord, ResultSet
 from llava.inference.checkpoint import Checkpoint
@@ -23,6 +23,7 @@ from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import digest_weights, provenance
+from shirg.ink import blank_share
 from shirg.profiling import seconds_now
 
 
@@ -162,6 +163,7 @@ def answer_batch(
             scores=benchmark.score(answer, sample.golds, sample.kind),
             detail_tokens=prefix.num_detail,
             total_tokens=len(prefix.tokens),
+            blank_share=_blank_share(pages[sample.page], prefix),
             seconds={
                 "encode": round(pages[sample.page].page.seconds, 6),
                 "select": round(select, 6),
@@ -170,6 +172,14 @@ def answer_batch(
         )
         for sample, answer, prefix, select in zip(samples, answers, prefixes, select_seconds, strict=True)
     ]
+
+
+def _blank_share(page: EncodedPage, prefix: Prefix) -> float | None:
+    if page.page.encoded is None or not prefix.num_detail:
+        return None
+    assert prefix.detail is not None
+    share = blank_share(page.page.encoded.dual, prefix.detail)
+    return None if share is None else round(float(share[0]), 6)
 
 
 @contextmanager

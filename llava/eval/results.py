@@ -35,6 +35,8 @@ class AnswerRecord:
     """K; None for LaViDa's own encoding."""
     total_tokens: int
     """All image tokens."""
+    blank_share: float | None
+    """Of the detail tokens, those that show nothing but paper; None for LaViDa's own encoding, or without any."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 

@@ -59,6 +59,7 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
         "kinds": {kind: _scores(asked, metrics) for kind, asked in kinds.items()},
         "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
         "total_tokens": _mean_of([record.total_tokens for record in records]),
+        "blank_share": _mean_of([r.blank_share for r in records if r.blank_share is not None]),
         "seconds": _seconds(records),
     }
 

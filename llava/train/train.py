@@ -272,5 +272,5 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
             prefix_lm=True,
             stop_at_end_of_turn=True,
         ),
-        budgets=tuple(budget if isinstance(budget, int) else None for budget in budgets),
+        budgets=tuple(None if budget == "auto" else budget for budget in budgets),
     )

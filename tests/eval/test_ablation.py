@@ -118,6 +118,7 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
                 scores={"exact_match": score},
                 detail_tokens=32,
                 total_tokens=70,
+                blank_share=0.25,
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
             for number, score in enumerate(each)
@@ -153,7 +154,10 @@ def test_what_the_first_row_has_no_cell_for_is_not_compared() -> None:
 
 
 def surviving(*fates: tuple[str, bool, float]) -> list[EvidenceRecord]:
-    return [EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share) for name, whole, share in fates]
+    return [
+        EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share, blank_share=0.5)
+        for name, whole, share in fates
+    ]
 
 
 def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None:
@@ -166,6 +170,7 @@ def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None
         ],
     )
     (found,) = summarize_cells([cell])
+    assert found["blank_share"] == 0.25
     assert found["evidence_recall"] == pytest.approx(3 / 6)
     assert found["evidence_share"] == pytest.approx(4 / 6)
     assert found["with_evidence"] == pytest.approx(1)
@@ -384,7 +389,7 @@ def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answe
         ({"rows": [{"name": "a", "method": "none"}]}, "row 'a': there is no method 'none'"),
         ({"rows": [{"name": "a", "settings": {"merg": False}}]}, "row 'a': unknown setting 'merg'"),
         ({"rows": [{"name": "a", "method": "all_patches", "budgets": [32]}]}, "row 'a': the method all_patches has"),
-        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto or one of"),
+        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto, question or one of"),
         ({"benchmarks": [{"name": "chartqb"}]}, "benchmarks, entry 1: there is no benchmark 'chartqb'"),
         ({"benchmarks": [{"name": "entitygrid", "split": "train"}]}, "benchmarks, entry 1: entitygrid has no split"),
         ({"model": "nowhere/at-all"}, "nowhere/at-all"),

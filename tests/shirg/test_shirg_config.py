@@ -66,10 +66,10 @@ def test_derived_counts():
         ({"budgets": (768, 512)}, "budgets must ascend without repeats"),
         ({"budgets": (512, 512)}, "budgets must ascend without repeats"),
         ({"budgets": (512, 2305)}, "budgets must not exceed the 2304 patches"),
-        ({"budget": 513}, r"budget must be auto or one of \(512, 768, 1024\), got 513"),
-        ({"budget": 512.0}, "budget must be auto or one of"),
-        ({"budget": "512"}, "budget must be auto or one of"),
-        ({"budgets": (1, 2), "budget": True, "scaffold_factor": 48}, "budget must be auto or one of"),
+        ({"budget": 513}, "budget must be auto, question or one of 32, 64, 128, 256, 512, 768, 1024, got 513"),
+        ({"budget": 512.0}, "budget must be auto, question or one of"),
+        ({"budget": "512"}, "budget must be auto, question or one of"),
+        ({"budgets": (1, 2), "budget": True, "scaffold_factor": 48}, "budget must be auto, question or one of"),
     ],
 )
 def test_bad_values_are_refused_by_name(changes, message):

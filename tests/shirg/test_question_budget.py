@@ -1,0 +1,110 @@
+"""Budgets by question: shares against a slow twin, and the smallest that reaches the mass."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shirg.config import ShirgXConfig
+from shirg.coordinates import grid_boxes
+from shirg.question_budget import SHARPNESS, kept_shares, relevance_mass, smallest_budgets
+from shirg.scoring import score_tokens
+
+GRID = 12
+CONFIG = ShirgXConfig(grid=GRID, budgets=(20, 60, 100))
+OFFERED = (3, 7, 19, 53, 131, 200)
+
+
+def scores_of(similarity, candidates, inked):
+    boxes = grid_boxes(GRID).expand(len(similarity), -1, -1)
+    return score_tokens(similarity, boxes, candidates, CONFIG, inked)
+
+
+def shares_by_loops(scores, candidates, inked, image):
+    patches = [patch for patch in range(GRID**2) if candidates[image, patch]]
+    ink = [patch for patch in patches if inked is None or inked[image, patch]]
+    judged = ink or patches
+    weight = {patch: math.exp(SHARPNESS * float(scores.similarity[image, patch])) for patch in judged}
+    order = sorted(patches, key=lambda p: (p not in ink, -float(scores.total[image, p]), p))
+    return [sum(weight.get(p, 0.0) for p in order[:budget]) / sum(weight.values()) for budget in OFFERED]
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 999), share=st.sampled_from([0.0, 0.2, 1.0, None]), padded=st.booleans())
+def test_shares_are_those_of_the_slow_definition_whatever_the_batch(seed, share, padded):
+    generator = torch.Generator().manual_seed(seed)
+    similarity = torch.rand(3, GRID**2, generator=generator)
+    candidates = torch.ones(3, GRID**2, dtype=torch.bool)
+    if padded:
+        candidates = torch.arange(GRID**2).expand(3, -1) < 110
+    inked = None if share is None else torch.rand(3, GRID**2, generator=generator) < share
+    scores = scores_of(similarity, candidates, inked)
+    shares = kept_shares(scores, candidates, OFFERED, inked)
+    assert bool((shares.diff(dim=1) >= -1e-6).all()), "more tokens keep more"
+    for image in range(3):
+        expected = torch.tensor(shares_by_loops(scores, candidates, inked, image))
+        torch.testing.assert_close(shares[image], expected, atol=1e-5, rtol=0)
+
+
+def test_relevance_adds_up_and_none_lies_on_what_is_not_judged():
+    judged = torch.rand(2, 144) < 0.5
+    mass = relevance_mass(torch.rand(2, 144), judged)
+    torch.testing.assert_close(mass.sum(1), torch.ones(2))
+    assert not mass[~judged].any()
+    assert bool((mass[judged] > 0).all())
+
+
+def test_what_is_spread_wide_needs_more():
+    """A planted field, a planted row, and a question about the whole page."""
+    similarity = torch.full((3, 144), 0.1)
+    similarity[0, 40:43] = 1.0
+    similarity[1, 36:48] = 1.0
+    similarity[2] = torch.linspace(0.99, 1.0, 144)
+    similarity[2, 0] = 0.0
+    candidates = torch.ones(3, 144, dtype=torch.bool)
+    shares = kept_shares(scores_of(similarity, candidates, None), candidates, OFFERED)
+    assert smallest_budgets(shares, OFFERED, (144,) * 3, mass=0.9) == (3, 19, 131)
+
+
+def test_the_smallest_that_reaches_the_mass_and_else_the_largest_feasible():
+    shares = torch.tensor([[0.2, 0.5, 0.9], [0.6, 0.7, 0.8], [0.1, 0.2, 0.3]])
+    offered = (10, 20, 40)
+    assert smallest_budgets(shares, offered, (50, 50, 50), mass=0.5) == (20, 10, 40)
+    assert smallest_budgets(shares, offered, (30, 50, 30), mass=0.9) == (20, 40, 20)
+    with pytest.raises(ValueError, match=r"image 1: .*9 candidate patches"):
+        smallest_budgets(shares, offered, (50, 9, 50), mass=0.5)
+
+
+class TestSettings:
+    def test_any_number_on_offer_may_be_fixed(self):
+        assert ShirgXConfig(budget=128).offered == (128,)
+        assert ShirgXConfig(budget="question").offered == (32, 64, 128, 256, 512, 768, 1024)
+        assert ShirgXConfig().offered == (512, 768, 1024)
+        with pytest.raises(ValueError, match=r"budget must be auto, question or one of 32, 64, .*, got 100"):
+            ShirgXConfig(budget=100)
+
+    def test_what_a_small_grid_cannot_hold_cannot_be_fixed(self):
+        with pytest.raises(ValueError, match="one of 20, 32, 60, 64, 100, 128, got 256"):
+            CONFIG.replace(budget=256)
+
+    def test_another_grid_offers_the_same_shares_once(self):
+        small = ShirgXConfig(budget=128).for_grid(12)
+        assert (small.question_budgets, small.budget) == ((2, 4, 8, 16, 32, 48, 64), 8)
+        assert ShirgXConfig(budgets=(1024,)).for_grid(4).question_budgets == (1, 2, 4, 5, 7)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"question_budgets": ()}, "question_budgets must be a list"),
+            ({"question_budgets": (64, 32)}, "question_budgets must ascend"),
+            ({"question_budgets": (0, 32)}, "each of question_budgets"),
+            ({"question_mass": 1.5}, "question_mass must be a finite number from 0 to 1"),
+            ({"budget": "question", "min_per_cell": 1}, "smallest budget, 32"),
+            ({"budget": "questions"}, "auto, question or one of"),
+        ],
+    )
+    def test_bad_settings_are_refused(self, changes, words):
+        with pytest.raises(ValueError, match=words):
+            ShirgXConfig(**changes)
