@@ -43,7 +43,7 @@ class ShirgXConfig(Settings):
     question."""
     question_budgets: tuple[int, ...] = (32, 64, 128, 256, 512, 768, 1024)
     """Numbers on offer to ``budget: question``, ascending; those that exceed an image's patches are passed over."""
-    question_mass: float = 0.5
+    question_mass: float = 0.9
     """Share of an image's relevance, from 0 to 1, that ``budget: question`` keeps."""
     similarity: str = "auto"
     """Where relevance comes from, one of ``shirg.sources.SOURCES``; ``auto`` means ``learned`` when its weights are

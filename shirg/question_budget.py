@@ -7,31 +7,35 @@ that keeps a given share of all relevance.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from shirg.config import ShirgXConfig
-from shirg.scoring import Scores, judged_patches, score_tokens
+from shirg.scoring import judged_patches, score_tokens
 from shirg.shirg_selector import feasible_budgets, rank_patches
 from shirg.tokens import DualScaleTokens
 from shirg.transfer import to_device
 
-SHARPNESS = 12.0
-"""How much the relevance is worth at the top of a page's similarity than at its foot, as a power of e."""
-
 
 def relevance_mass(
-    similarity: Float32[Tensor, "batch patches"], judged: Bool[Tensor, "batch patches"]
+    similarity: Float[Tensor, "batch patches"],
+    judged: Bool[Tensor, "batch patches"],
+    inverse_temperature: float | None,
 ) -> Float32[Tensor, "batch patches"]:
     """What each patch has of its image's relevance, which adds up to 1; 0 for patches that are not judged.
 
     A softmax, because the similarity itself has a floor: thousands of patches that have nothing to do with the question
-    would outweigh the few that have.
+    would outweigh the few that have. Its temperature is the one at which the similarity was taught, and it is not
+    scaled to [0, 1] before: how far the best patches stand above the rest is what tells a field from a count.
 
     Args:
-        similarity: scaled to [0, 1] per image, as in ``Scores``.
+        similarity: as a source finds it.
+        inverse_temperature: the source's; None for a similarity that is a share of something already.
     """
-    return (SHARPNESS * similarity).masked_fill(~judged, -torch.inf).softmax(dim=1)
+    if inverse_temperature is not None:
+        return (inverse_temperature * similarity.float()).masked_fill(~judged, -torch.inf).softmax(dim=1)
+    shares = similarity.float().masked_fill(~judged, 0.0)
+    return shares / shares.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def question_shares(
@@ -44,24 +48,22 @@ def question_shares(
     """
     inked = dual.inked if config.ink_first else None
     scores = score_tokens(similarity, dual.boxes, dual.candidates, config, inked)
-    return kept_shares(scores, dual.candidates, config.question_budgets, inked)
+    judged = judged_patches(dual.candidates, inked)
+    mass = relevance_mass(similarity, judged, config.source.inverse_temperature)
+    return kept_shares(mass, rank_patches(scores.total, dual.candidates, inked), config.question_budgets)
 
 
 def kept_shares(
-    scores: Scores,
-    candidates: Bool[Tensor, "batch patches"],
-    budgets: Sequence[int],
-    inked: Bool[Tensor, "batch patches"] | None = None,
+    mass: Float32[Tensor, "batch patches"], order: Int[Tensor, "batch patches"], budgets: Sequence[int]
 ) -> Float32[Tensor, "batch options"]:
-    """The share of each image's relevance that its best patches hold, for each number of them.
+    """The share of each image's mass that its first patches hold, for each number of them.
 
     Merging is left out, since a token that stands for several patches only keeps more.
 
     Args:
-        budgets: numbers of patches; those beyond an image's candidates keep what all of them hold.
+        order: the patches of each image, as they are chosen.
+        budgets: numbers of patches; beyond the last patch all is kept.
     """
-    mass = relevance_mass(scores.similarity, judged_patches(candidates, inked))
-    order = rank_patches(scores.total, candidates, inked)
     kept = mass.gather(1, order).cumsum(dim=1)
     places = torch.tensor([min(budget, kept.shape[1]) - 1 for budget in budgets])
     return kept[:, to_device(places, kept.device)]

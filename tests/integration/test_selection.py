@@ -265,7 +265,7 @@ def test_decisions_carry_no_gradient_but_the_tokens_do(patchable, model):
 
 def test_a_question_gets_as_many_tokens_as_it_needs(patchable, model):
     """Different K in one batch, the same K alone, and fixed numbers from the same encoding."""
-    config = SMALL.replace(budget="question", question_budgets=(5, 11, 23, 47), question_mass=0.5)
+    config = SMALL.replace(budget="question", question_budgets=(5, 11, 23, 47), question_mass=0.9)
     asked = [question(patchable, text) for text in ("Total?", "Where is the star?", "Date")]
     with apply_shirg_x(model, config) as handle:
         views, sizes = views_and_sizes(patchable, model)

@@ -9,48 +9,69 @@ from hypothesis import strategies as st
 
 from shirg.config import ShirgXConfig
 from shirg.coordinates import grid_boxes
-from shirg.question_budget import SHARPNESS, kept_shares, relevance_mass, smallest_budgets
+from shirg.question_budget import kept_shares, question_shares, relevance_mass, smallest_budgets
+from shirg.scaffold import pool_scaffold
 from shirg.scoring import score_tokens
+from shirg.sources import SOURCES
+from shirg.tokens import DualScaleTokens
 
 GRID = 12
-CONFIG = ShirgXConfig(grid=GRID, budgets=(20, 60, 100))
 OFFERED = (3, 7, 19, 53, 131, 200)
+CONFIG = ShirgXConfig(grid=GRID, budgets=(20, 60, 100), question_budgets=OFFERED)
 
 
-def scores_of(similarity, candidates, inked):
-    boxes = grid_boxes(GRID).expand(len(similarity), -1, -1)
-    return score_tokens(similarity, boxes, candidates, CONFIG, inked)
+def page(candidates: torch.Tensor, inked: torch.Tensor | None = None) -> DualScaleTokens:
+    detail = torch.randn(len(candidates), GRID**2, 5)
+    return DualScaleTokens(
+        detail=detail,
+        scaffold=pool_scaffold(detail, grid=GRID, factor=4),
+        boxes=grid_boxes(GRID).expand(len(candidates), -1, -1),
+        scaffold_boxes=grid_boxes(GRID // 4).expand(len(candidates), -1, -1),
+        candidates=candidates,
+        grid=GRID,
+        inked=inked,
+    )
 
 
-def shares_by_loops(scores, candidates, inked, image):
-    patches = [patch for patch in range(GRID**2) if candidates[image, patch]]
+def shares_by_loops(dual: DualScaleTokens, similarity: torch.Tensor, image: int, config: ShirgXConfig) -> list[float]:
+    inked = dual.inked if config.ink_first else None
+    total = score_tokens(similarity, dual.boxes, dual.candidates, config, inked).total[image].tolist()
+    patches = [patch for patch in range(GRID**2) if dual.candidates[image, patch]]
     ink = [patch for patch in patches if inked is None or inked[image, patch]]
-    judged = ink or patches
-    weight = {patch: math.exp(SHARPNESS * float(scores.similarity[image, patch])) for patch in judged}
-    order = sorted(patches, key=lambda p: (p not in ink, -float(scores.total[image, p]), p))
+    heat = SOURCES[config.similarity].inverse_temperature
+    values = similarity[image].tolist()
+    weight = {patch: values[patch] if heat is None else math.exp(heat * values[patch]) for patch in ink or patches}
+    order = sorted(patches, key=lambda p: (p not in ink, -total[p], p))
     return [sum(weight.get(p, 0.0) for p in order[:budget]) / sum(weight.values()) for budget in OFFERED]
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 999), share=st.sampled_from([0.0, 0.2, 1.0, None]), padded=st.booleans())
-def test_shares_are_those_of_the_slow_definition_whatever_the_batch(seed, share, padded):
+@given(
+    seed=st.integers(0, 999),
+    share=st.sampled_from([0.0, 0.2, 1.0, None]),
+    padded=st.booleans(),
+    source=st.sampled_from(["learned", "attention"]),
+    ink_first=st.booleans(),
+)
+def test_shares_are_those_of_the_slow_definition_whatever_the_batch(seed, share, padded, source, ink_first):
     generator = torch.Generator().manual_seed(seed)
     similarity = torch.rand(3, GRID**2, generator=generator)
     candidates = torch.ones(3, GRID**2, dtype=torch.bool)
     if padded:
         candidates = torch.arange(GRID**2).expand(3, -1) < 110
     inked = None if share is None else torch.rand(3, GRID**2, generator=generator) < share
-    scores = scores_of(similarity, candidates, inked)
-    shares = kept_shares(scores, candidates, OFFERED, inked)
+    dual, config = page(candidates, inked), CONFIG.replace(similarity=source, ink_first=ink_first)
+    shares = question_shares(dual, similarity, config)
     assert bool((shares.diff(dim=1) >= -1e-6).all()), "more tokens keep more"
     for image in range(3):
-        expected = torch.tensor(shares_by_loops(scores, candidates, inked, image))
+        expected = torch.tensor(shares_by_loops(dual, similarity, image, config))
         torch.testing.assert_close(shares[image], expected, atol=1e-5, rtol=0)
 
 
-def test_relevance_adds_up_and_none_lies_on_what_is_not_judged():
+@pytest.mark.parametrize("heat", [None, 12.0])
+def test_relevance_adds_up_and_none_lies_on_what_is_not_judged(heat):
     judged = torch.rand(2, 144) < 0.5
-    mass = relevance_mass(torch.rand(2, 144), judged)
+    mass = relevance_mass(0.01 + torch.rand(2, 144), judged, heat)
     torch.testing.assert_close(mass.sum(1), torch.ones(2))
     assert not mass[~judged].any()
     assert bool((mass[judged] > 0).all())
@@ -62,10 +83,17 @@ def test_what_is_spread_wide_needs_more():
     similarity[0, 40:43] = 1.0
     similarity[1, 36:48] = 1.0
     similarity[2] = torch.linspace(0.99, 1.0, 144)
-    similarity[2, 0] = 0.0
-    candidates = torch.ones(3, 144, dtype=torch.bool)
-    shares = kept_shares(scores_of(similarity, candidates, None), candidates, OFFERED)
+    shares = question_shares(page(torch.ones(3, 144, dtype=torch.bool)), similarity, CONFIG)
     assert smallest_budgets(shares, OFFERED, (144,) * 3, mass=0.9) == (3, 19, 131)
+    # A relevance that knows nothing better is not taken for one that does, as scaling it to [0, 1] would.
+    flat = question_shares(page(torch.ones(1, 144, dtype=torch.bool)), 0.1 + 0.001 * similarity[:1], CONFIG)
+    assert smallest_budgets(flat, OFFERED, (144,), mass=0.9) == (131,)
+
+
+def test_beyond_the_last_patch_all_is_kept():
+    mass = torch.full((1, 4), 0.25)
+    shares = kept_shares(mass, torch.tensor([[3, 1, 0, 2]]), (1, 3, 9))
+    assert shares.tolist() == [[0.25, 0.75, 1.0]]
 
 
 def test_the_smallest_that_reaches_the_mass_and_else_the_largest_feasible():
@@ -86,8 +114,8 @@ class TestSettings:
             ShirgXConfig(budget=100)
 
     def test_what_a_small_grid_cannot_hold_cannot_be_fixed(self):
-        with pytest.raises(ValueError, match="one of 20, 32, 60, 64, 100, 128, got 256"):
-            CONFIG.replace(budget=256)
+        with pytest.raises(ValueError, match="one of 3, 7, 19, 20, 53, 60, 100, 131, got 200"):
+            CONFIG.replace(budget=200)
 
     def test_another_grid_offers_the_same_shares_once(self):
         small = ShirgXConfig(budget=128).for_grid(12)
