@@ -29,28 +29,24 @@ from llava.question import Question
 from shirg.budget import page_logits, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_page_boxes
-from shirg.encoded import EncodedPages, ShirgXPrefix
+from shirg.encoded import EncodedPages, ShirgXPrefix, cut_rows
+from shirg.ink import color_spans, find_ink
+from shirg.joining import join_views
 from shirg.module import ShirgX
 from shirg.parts import PARTS
 from shirg.profiling import StageTimer
+from shirg.question_budget import question_shares, smallest_budgets
 from shirg.scoring import term_spread
 from shirg.shirg_selector import feasible_budgets, select
 from shirg.sources.inputs import SourceInputs
 from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import load_weights, read_settings, read_weights, save_weights
+from shirg.weights import find_weights, load_weights, read_settings, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
 logger = logging.getLogger("shirg")
-
-
-def _cut_rows(padded: Tensor, ends: Sequence[int]) -> list[Tensor]:
-    """The rows of (rows, length, width) up to their ends; gradients of unpadded rows are stacked, not added up."""
-    longest = max(ends, default=0)
-    rows = padded[:, :longest].unbind(0)
-    return [row if end == longest else row[:end] for row, end in zip(rows, ends, strict=True)]
 
 
 class ShirgXHandle:
@@ -135,6 +131,10 @@ class ShirgXHandle:
                 scaffold_boxes=to_device(scaffold_boxes, pixels.device),
                 candidates=to_device(candidates, pixels.device),
             )
+        with torch.no_grad(), self.timer.stage("ink"):
+            spans = color_spans(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
+            spans = join_views(spans.flatten(1), grids, view=(config.grid, config.grid))
+            dual = replace(dual, inked=find_ink(spans, dual.candidates))
         projected = None
         if "projected" in config.source.needs:
             with torch.no_grad(), self.timer.stage("similarity"):
@@ -154,15 +154,16 @@ class ShirgXHandle:
         """
         self._check_applied()
         config, dual = self.config, pages.dual
-        if len(questions) != len(pages.budgets):
+        if len(questions) != len(pages.candidate_counts):
             raise ValueError(
-                f"{len(pages.budgets)} images but {len(questions)} questions were given; give one for each"
+                f"{len(pages.candidate_counts)} images but {len(questions)} questions were given; give one for each"
             )
         if similarity is None:
             with torch.no_grad(), self.timer.stage("similarity"):
                 similarity = self.similarity(pages, questions)
+        budgets = self.question_budgets(pages, similarity) if pages.budgets is None else pages.budgets
         tokens, selection = select(
-            dual, similarity, config, pages.budgets, candidate_counts=pages.candidate_counts, timer=self.timer
+            dual, similarity, config, budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )
         sequences, boxes = self.project_tokens(pages, tokens)
         return ShirgXPrefix(sequences=sequences, boxes=boxes, tokens=tokens, selection=selection)
@@ -184,10 +185,20 @@ class ShirgXHandle:
             boxes = torch.cat([dual.scaffold_boxes, tokens.boxes], dim=1) if config.scaffold else tokens.boxes
             finished = self.model.get_model().mm_projector(features)
         ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
-        return _cut_rows(finished, ends), _cut_rows(boxes, ends)
+        return cut_rows(finished, ends), cut_rows(boxes, ends)
 
-    def _budgets(self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int]) -> tuple[int, ...]:
+    def question_budgets(self, pages: EncodedPages, similarity: Tensor) -> tuple[int, ...]:
+        """As many detail tokens of each page as its question needs, given what ``similarity`` finds, whatever its own
+        budget; the host waits for them. A page with too few patches for any is a ValueError."""
+        offered = self.config.question_budgets
+        with torch.no_grad(), self.timer.stage("budget"):
+            shares = question_shares(pages.dual, similarity, self.config)
+            return smallest_budgets(shares, offered, pages.candidate_counts, mass=self.config.question_mass)
+
+    def _budgets(self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int]) -> tuple[int, ...] | None:
         config = self.config
+        if config.budget == "question":
+            return None
         if config.budget != "auto":
             return (config.budget,) * len(counts)
         try:
@@ -327,7 +338,7 @@ def apply_shirg_x(
         raise ValueError(f"there is no part {unknown[0]!r} to start fresh; the parts are {', '.join(PARTS)}")
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
-    tensors = _find_weights(model, weights)
+    tensors = find_weights(weights, model.config.name_or_path)
     if tensors and "budget_head" not in fresh and not _same_budgets(model, weights, config):
         fresh = (*fresh, "budget_head")
         if config.mode == "shirg_x" and config.budget == "auto":
@@ -376,15 +387,6 @@ def _check_tower(model: LavidaForMaskedDiffusion, config: ShirgXConfig) -> None:
             f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
             "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"
         )
-
-
-def _find_weights(model: LavidaForMaskedDiffusion, weights: str | Path | Literal[False] | None) -> dict[str, Tensor]:
-    if weights is False:
-        return {}
-    if weights is not None:
-        return read_weights(weights)
-    name = model.config.name_or_path
-    return read_weights(name, required=False) if name and Path(name).is_dir() else {}
 
 
 def _same_budgets(

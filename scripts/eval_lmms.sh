@@ -67,7 +67,8 @@ run_benchmark() {
     esac
   done
   if [[ -n $budget ]]; then
-    [[ $budget == auto ]] || is_number "$budget" || refuse "--budget must be auto or a whole number, got '$budget'"
+    [[ $budget == auto || $budget == question ]] || is_number "$budget" ||
+        refuse "--budget must be auto, question or a whole number, got '$budget'"
     arguments+=("budget=$budget")
   fi
   [[ -z $cpu || -z $given ]] || refuse '--cpu and --gpus exclude each other'

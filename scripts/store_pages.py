@@ -41,7 +41,7 @@ def store(args: argparse.Namespace) -> None:
     if config.pages is None or config.shirg_x is None or not folder:
         raise ValueError(f"{args.settings} has no drawn pages with shirg_x that are to be stored; set pages.stored")
     tokenizer, model, image_processor, _ = load_pretrained_model(config.model, device_map="auto")
-    apply_shirg_x(model, config.shirg_x, tokenizer=tokenizer)
+    handle = apply_shirg_x(model.eval(), config.shirg_x, tokenizer=tokenizer)
     pages = PageDataset(
         replace(config.pages, pages=args.pages, questions=args.questions),
         tokenizer,
@@ -54,7 +54,7 @@ def store(args: argparse.Namespace) -> None:
         spelled=config.answers == "spelled",
     )
     there = count_pages(Path(folder))
-    seen = see_pages(model.eval(), pages, there)
+    seen = see_pages(handle, pages, there)
     with tqdm(total=args.pages, initial=there, unit="page") as bar:
         for count in store_pages(Path(folder), seen, settings=making(config, model, tokenizer)):
             bar.update(count)

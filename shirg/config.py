@@ -43,11 +43,19 @@ class ShirgXConfig(Settings):
     """How a page fills its views: ``stretch`` as SigLIP's preprocessing does, or ``pad`` keeping its shape."""
     budgets: tuple[int, ...] = (512, 768, 1024)
     """Numbers of detail tokens on offer, ascending."""
-    budget: int | Literal["auto"] = "auto"
-    """Detail tokens kept per image; ``auto`` asks the budget head."""
+    budget: int | Literal["auto", "question"] = "auto"
+    """Detail tokens kept per image: a number on offer, here or for questions; ``auto`` asks the budget head, which
+    reads the image; ``question`` takes as few as keep ``question_mass`` of the relevance, which also reads the
+    question."""
+    question_budgets: tuple[int, ...] = (32, 64, 128, 256, 512, 768, 1024)
+    """Numbers on offer to ``budget: question``, ascending; those that exceed an image's patches are passed over."""
+    question_mass: float = 0.9
+    """Share of an image's relevance, from 0 to 1, that ``budget: question`` keeps."""
     similarity: str = "auto"
     """Where relevance comes from, one of ``shirg.sources.SOURCES``; ``auto`` means ``learned`` when its weights are
     there, else ``projected``."""
+    ink_first: bool = True
+    """Patches that show nothing but paper are chosen only once all others are, whatever their similarity."""
     attention_layer: AttentionLayer = "last"
     """Where ``similarity: attention`` is read: in the ``last`` vision layer, which LaViDa leaves out, or in the
     ``selected`` one, whose output the projector gets; that one needs no more weights."""
@@ -97,22 +105,33 @@ class ShirgXConfig(Settings):
         self._check_budgets()
 
     def _check_budgets(self) -> None:
-        if not isinstance(self.budgets, Sequence) or isinstance(self.budgets, str) or not self.budgets:
-            raise ValueError(f"budgets must be a list of at least one whole number, got {self.budgets!r}")
-        object.__setattr__(self, "budgets", tuple(self.budgets))
-        for budget in self.budgets:
-            check_whole("each of budgets", budget, 1)
-        if list(self.budgets) != sorted(set(self.budgets)):
-            raise ValueError(f"budgets must ascend without repeats, got {self.budgets}")
+        for name in ("budgets", "question_budgets"):
+            offered = getattr(self, name)
+            if not isinstance(offered, Sequence) or isinstance(offered, str) or not offered:
+                raise ValueError(f"{name} must be a list of at least one whole number, got {offered!r}")
+            object.__setattr__(self, name, tuple(offered))
+            for budget in offered:
+                check_whole(f"each of {name}", budget, 1)
+            if list(offered) != sorted(set(offered)):
+                raise ValueError(f"{name} must ascend without repeats, got {tuple(offered)}")
         if self.budgets[-1] > self.num_patches:
             raise ValueError(f"budgets must not exceed the {self.num_patches} patches of a page, got {self.budgets}")
-        if self.budget != "auto" and not (type(self.budget) is int and self.budget in self.budgets):
-            raise ValueError(f"budget must be auto or one of {self.budgets}, got {self.budget!r}")
-        if self.min_per_cell * self.scaffold_tokens > self.budgets[0]:
+        fixed = sorted({*self.budgets, *(budget for budget in self.question_budgets if budget <= self.num_patches)})
+        if self.budget not in ("auto", "question") and not (type(self.budget) is int and self.budget in fixed):
+            words = ", ".join(map(str, fixed))
+            raise ValueError(f"budget must be auto, question or one of {words}, got {self.budget!r}")
+        if self.min_per_cell * self.scaffold_tokens > self.offered[0]:
             raise ValueError(
                 f"min_per_cell of {self.min_per_cell} for {self.scaffold_tokens} cells asks for more tokens than the "
-                f"smallest budget, {self.budgets[0]}"
+                f"smallest budget, {self.offered[0]}"
             )
+
+    @property
+    def offered(self) -> tuple[int, ...]:
+        """The numbers of detail tokens that ``budget`` may come to, ascending."""
+        if isinstance(self.budget, int):
+            return (self.budget,)
+        return self.question_budgets if self.budget == "question" else self.budgets
 
     @property
     def num_patches(self) -> int:
@@ -157,13 +176,17 @@ class ShirgXConfig(Settings):
             ValueError: if the grid does not fit the scaffold or is too small to tell the budgets apart.
         """
         check_whole("grid", grid, 1)
-        budgets = self.budgets_for_grid(grid)
-        budget = "auto" if self.budget == "auto" else budgets[self.budgets.index(self.budget)]
-        return self.replace(grid=grid, budgets=budgets, budget=budget)
+        (budget,) = self._shares((self.budget,), grid) if isinstance(self.budget, int) else (self.budget,)
+        # Shares of a small grid may round to the same number; a question is offered each once.
+        asked = tuple(dict.fromkeys(self._shares(self.question_budgets, grid)))
+        return self.replace(grid=grid, budgets=self.budgets_for_grid(grid), question_budgets=asked, budget=budget)
 
     def budgets_for_grid(self, grid: int) -> tuple[int, ...]:
         """The same shares of the patches of a view of another grid as ``budgets`` are of this one's."""
-        return tuple(max(1, round(budget * grid**2 / self.grid**2)) for budget in self.budgets)
+        return self._shares(self.budgets, grid)
+
+    def _shares(self, budgets: Sequence[int], grid: int) -> tuple[int, ...]:
+        return tuple(max(1, round(budget * grid**2 / self.grid**2)) for budget in budgets)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -173,7 +196,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "attention_layer": get_args(AttentionLayer),
     "neighbor": get_args(Neighbor),
 }
-_SWITCHES = ("merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
+_SWITCHES = ("ink_first", "merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
 _COUNTS = {"grid": 1, "max_tiles": 1, "scaffold_factor": 1, "min_per_cell": 0, "coordinate_dim": 1, "relevance_dim": 1}
 _NUMBERS = {
     "similarity_weight": (0.0, math.inf),
@@ -181,4 +204,5 @@ _NUMBERS = {
     "center_weight": (0.0, math.inf),
     "merge_epsilon": (0.0, math.inf),
     "merge_cosine": (-1.0, 1.0),
+    "question_mass": (0.0, 1.0),
 }

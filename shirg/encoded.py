@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,25 +23,34 @@ class EncodedPages:
 
     dual: DualScaleTokens
     candidate_counts: tuple[int, ...]
-    budgets: tuple[int, ...]
-    """Detail tokens to keep of each page."""
+    budgets: tuple[int, ...] | None
+    """Detail tokens to keep of each page; None where the question decides, once it is known, which makes
+    the host wait for the device once."""
     projected: Tensor | None
     """(batch, patches, width) when the similarity compares projected patches with words."""
 
-    def gather(self, index: Sequence[int], budget: int | Sequence[int] | None = None) -> EncodedPages:
+    def gather(
+        self, index: Sequence[int], budget: int | Sequence[int] | Literal["question"] | None = None
+    ) -> EncodedPages:
         """The pages at ``index``, as often as they stand there: one row per question asked of them.
 
         Args:
-            budget: detail tokens to keep of every row, or of each, instead of the pages' own numbers.
+            budget: detail tokens to keep of every row, or of each, or as many as its ``question`` needs, instead of the
+                pages' own numbers.
         """
         rows = to_device(torch.tensor(list(index), dtype=torch.long), self.dual.detail.device)
         dual = self.dual.take(index)
-        if budget is None:
-            budget = [self.budgets[place] for place in index]
+        budgets: tuple[int, ...] | None = None
+        if budget is None and self.budgets is not None:
+            budgets = tuple(self.budgets[place] for place in index)
+        elif isinstance(budget, int):
+            budgets = (budget,) * len(index)
+        elif budget is not None and not isinstance(budget, str):
+            budgets = tuple(budget)
         return EncodedPages(
             dual=dual,
             candidate_counts=tuple(self.candidate_counts[place] for place in index),
-            budgets=(budget,) * len(index) if isinstance(budget, int) else tuple(budget),
+            budgets=budgets,
             projected=None if self.projected is None else self.projected[rows, : dual.detail.shape[1]],
         )
 
@@ -55,3 +65,10 @@ class ShirgXPrefix:
     """Per page (scaffold + K, 4): (x, y, h, w) of every token."""
     tokens: TokenSet
     selection: Selection
+
+
+def cut_rows(padded: Tensor, ends: Sequence[int]) -> list[Tensor]:
+    """The rows of (rows, length, width) up to their ends; gradients of unpadded rows are stacked, not added up."""
+    longest = max(ends, default=0)
+    rows = padded[:, :longest].unbind(0)
+    return [row if end == longest else row[:end] for row, end in zip(rows, ends, strict=True)]

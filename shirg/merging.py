@@ -34,13 +34,14 @@ def match_checkerboard(
     epsilon: float,
     min_cosine: float,
     max_merges: Int[Tensor, "batch"],
+    inked: Bool[Tensor, "batch patches"] | None = None,
 ) -> Int[Tensor, "batch patches"]:
     """The patch that each patch is folded into, which is itself for all that stay.
 
     On a checkerboard whose first square is white, every black candidate looks at its up to four white neighbors.
     Those with a score less than ``epsilon`` away and a cosine of at least ``min_cosine`` will do; it joins the most
     similar. The highest cosines merge first, up to ``max_merges`` per image. Ties go to the earlier patch, for
-    neighbors and for merges.
+    neighbors and for merges. Where ``inked`` is given, ink and blank paper never merge.
 
     Bipartite soft matching (ToMe, arXiv 2210.09461), restricted to grid neighbors so that a merged token still has a
     place on the page. White patches never move, so one round cannot chain and melt a line of text into one token.
@@ -53,6 +54,10 @@ def match_checkerboard(
     heights = scores.masked_fill(~candidates, math.inf).unflatten(1, grid)
     across = _edge_cosines(units, heights, axis=2, epsilon=epsilon)
     down = _edge_cosines(units, heights, axis=1, epsilon=epsilon)
+    if inked is not None:
+        ink = inked.unflatten(1, grid)
+        across = across.masked_fill(ink[:, :, 1:] != ink[:, :, :-1], -math.inf)
+        down = down.masked_fill(ink[:, 1:] != ink[:, :-1], -math.inf)
 
     # Up, left, right, down: ascending index, so that the first of equal cosines is the earlier patch.
     pads = ((down, (0, 0, 1, 0)), (across, (1, 0)), (across, (0, 1)), (down, (0, 0, 0, 1)))

@@ -46,6 +46,7 @@ def score_tokens(
     boxes: Float32[Tensor, "batch patches 4"],
     candidates: Bool[Tensor, "batch patches"],
     config: ShirgXConfig,
+    inked: Bool[Tensor, "batch patches"] | None = None,
     *,
     grid: Grid,
 ) -> Scores:
@@ -54,6 +55,11 @@ def score_tokens(
     p_j is the nearest anchor, a peak of the similarity, so that detail gathers around what the question is about.
     Averaged over all patches instead (``neighbor: mean``) the term ranks patches as the center term does.
 
+    Where ``inked`` is given, inked patches are scored as if there were no others: the similarity is scaled among them,
+    and the p_j are found among them, so that nothing a relevance says of blank paper moves their order. Blank ones,
+    which rank behind them, have their similarity scaled among themselves, and the same p_j. An image without ink, or
+    with nothing but ink, is scored as if ``inked`` had not been given.
+
     Raises:
         ValueError: if the patches are not those of the grid.
     """
@@ -61,7 +67,13 @@ def score_tokens(
         raise ValueError(
             f"a grid of {grid[0]} x {grid[1]} has {math.prod(grid)} patches, but similarity holds {similarity.shape[1]}"
         )
-    scaled = normalize_similarity(similarity, candidates)
+    if inked is None:
+        scaled = normalize_similarity(similarity, candidates)
+    else:
+        ink = candidates & inked
+        # Each is 0 where the other is not.
+        scaled = normalize_similarity(similarity, ink) + normalize_similarity(similarity, candidates & ~inked)
+        candidates = judged_patches(candidates, inked)
     anchor_index = find_anchors(scaled, candidates, grid=grid)
     centers = boxes[..., :2]
     if config.neighbor == "anchor":
@@ -78,6 +90,16 @@ def score_tokens(
         center_distance=center_distance,
         anchor_index=anchor_index,
     )
+
+
+def judged_patches(
+    candidates: Bool[Tensor, "batch patches"], inked: Bool[Tensor, "batch patches"] | None
+) -> Bool[Tensor, "batch patches"]:
+    """The patches that a choice begins with: the inked candidates of an image that has some, else all candidates."""
+    if inked is None:
+        return candidates
+    ink = candidates & inked
+    return torch.where(ink.any(dim=1, keepdim=True), ink, candidates)
 
 
 def normalize_similarity(

@@ -49,6 +49,9 @@ def select(
 ) -> tuple[TokenSet, Selection]:
     """The ``budgets[i]`` best detail tokens of each image, and how they were chosen.
 
+    With ``ink_first``, and where the tokens say which patches are inked, blank ones are chosen only once all others
+    are.
+
     The host must know how many candidates an image has. Stretched images have all their patches; for padded ones the
     counts are an argument, and leaving them out costs the one wait for the device in here. Images of different grids
     are chosen from apart, so that none depends on the others.
@@ -94,12 +97,12 @@ def _select_alike(
     timer: StageTimer,
 ) -> tuple[TokenSet, Selection]:
     """``select`` for images of one grid."""
-    grid = dual.grids[0]
+    grid, inked = dual.grids[0], dual.inked if config.ink_first else None
     keep = to_device(torch.tensor(list(budgets)), dual.detail.device)
     with torch.no_grad(), timer.stage("score"):
-        scores = score_tokens(similarity, dual.boxes, dual.candidates, config, grid=grid)
+        scores = score_tokens(similarity, dual.boxes, dual.candidates, config, inked, grid=grid)
     with timer.stage("merge"):
-        merged, assignment = _merge(dual, scores.total, keep, config)
+        merged, assignment = _merge(dual, scores.total, keep, config, inked)
     with timer.stage("select"):
         kept = select_top_tokens(
             merged.scores,
@@ -109,6 +112,7 @@ def _select_alike(
             grid=grid,
             cells=config.cells,
             min_per_cell=config.min_per_cell,
+            inked=inked,
         )
         tokens = _gather_tokens(merged, kept, tuple(budgets))
     selection = Selection(scores=scores, assignment=assignment, kept=kept, lengths=tuple(budgets), grids=dual.grids)
@@ -124,13 +128,16 @@ def select_top_tokens(
     grid: Grid,
     cells: Grid,
     min_per_cell: int = 0,
+    inked: Bool[Tensor, "batch patches"] | None = None,
 ) -> Int[Tensor, "batch {largest_keep}"]:
     """Indices of the ``keep`` highest-scoring candidates of each image, in raster order, then -1.
 
     Raster order keeps the prefix a subsequence of the full one, in the order the language model was trained on. Equal
     scores go to the earlier patch, which makes the choice independent of device and batch. With ``min_per_cell``, the
-    best so many of every scaffold cell, or all it has, come before any others. An image with fewer candidates than
-    ``keep`` gives all it has, since refusing it here would wait for the device; ``select`` refuses it on the host.
+    best so many of every scaffold cell, or all it has, come before any others. Where ``inked`` is given, every inked
+    patch is better than every blank one, for a cell's share too, and the scores decide among either. An image with
+    fewer candidates than ``keep`` gives all it has, since refusing it here would wait for the device; ``select``
+    refuses it on the host.
 
     Raises:
         ValueError: if more tokens are asked for than there are patches.
@@ -138,18 +145,40 @@ def select_top_tokens(
     patches = scores.shape[1]
     if largest_keep > patches:
         raise ValueError(f"cannot keep {largest_keep} of {patches} patches; lower the budget")
-    ranked = scores.masked_fill(~candidates, -math.inf)
-    order = ranked.argsort(dim=1, descending=True, stable=True)
+    order = rank_patches(scores, candidates, inked)
     if min_per_cell > 0:
+        place = torch.arange(0, -patches, -1, device=scores.device, dtype=torch.float32).expand_as(scores)
+        ranked = torch.empty_like(place).scatter_(1, order, place)
         guaranteed = _best_per_cell(ranked, grid=grid, cells=cells, count=min_per_cell) & candidates
-        # Some devices do not sort booleans.
-        first = guaranteed.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
-        order = order.gather(1, first)
+        order = _bring_forward(order, guaranteed)
     top = order[:, :largest_keep]
     slot = torch.arange(largest_keep, device=scores.device)
     real = (slot < keep[:, None]) & candidates.gather(1, top)
     raster = top.masked_fill(~real, patches).sort(dim=1).values
     return raster.masked_fill(raster == patches, -1)
+
+
+def rank_patches(
+    scores: Float32[Tensor, "batch patches"],
+    candidates: Bool[Tensor, "batch patches"],
+    inked: Bool[Tensor, "batch patches"] | None = None,
+) -> Int[Tensor, "batch patches"]:
+    """All patches in the order in which they are chosen: by ink where it is given, then by score, then by place.
+
+    What is no candidate comes last.
+    """
+    order = scores.masked_fill(~candidates, -math.inf).argsort(dim=1, descending=True, stable=True)
+    # An order of two keys: a number added to the scores would round their differences away.
+    return order if inked is None else _bring_forward(order, inked & candidates)
+
+
+def _bring_forward(
+    order: Int[Tensor, "batch patches"], chosen: Bool[Tensor, "batch patches"]
+) -> Int[Tensor, "batch patches"]:
+    """The same order of patches but for the chosen ones, which come before all others."""
+    # Some devices do not sort booleans.
+    first = chosen.gather(1, order).byte().argsort(dim=1, descending=True, stable=True)
+    return order.gather(1, first)
 
 
 def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:
@@ -168,7 +197,11 @@ def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, 
 
 
 def _merge(
-    dual: DualScaleTokens, scores: Float32[Tensor, "batch patches"], keep: Int[Tensor, "batch"], config: ShirgXConfig
+    dual: DualScaleTokens,
+    scores: Float32[Tensor, "batch patches"],
+    keep: Int[Tensor, "batch"],
+    config: ShirgXConfig,
+    inked: Bool[Tensor, "batch patches"] | None,
 ) -> tuple[MergedTokens, Int[Tensor, "batch patches"]]:
     if not config.merge:
         index = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape).contiguous()
@@ -181,6 +214,7 @@ def _merge(
         epsilon=config.merge_epsilon,
         min_cosine=config.merge_cosine,
         max_merges=dual.candidates.sum(dim=1) - keep,
+        inked=inked,
     )
     return merge_tokens(dual.detail, dual.boxes, scores, assignment, grid=dual.grids[0]), assignment
 

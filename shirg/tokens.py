@@ -70,6 +70,8 @@ class DualScaleTokens:
     """False for patches that show only padding, which are never selected."""
     grids: tuple[Grid, ...]
     """Rows and columns of patches of each page."""
+    inked: Bool[Tensor, "batch patches"] | None = None
+    """True for patches that show more than paper; None where nobody has looked."""
     attention_received: Float[Tensor, "batch patches"] | None = None
     """Mean attention each patch receives in a vision layer."""
     value_embeddings: Float[Tensor, "batch patches embedding"] | None = None
@@ -112,3 +114,16 @@ class DualScaleTokens:
         if len(groups) == 1:
             return [(list(range(len(self.grids))), self)]
         return [(places, self.take(places)) for places in groups.values()]
+
+
+def patches_below(tokens: TokenSet, boxes: Float32[Tensor, "batch patches 4"]) -> Bool[Tensor, "batch patches tokens"]:
+    """True where a token lies over a patch: they share an area once the token's box, which spans all that it was made
+    of, is put around its centroid. Tokens of padding lie over nothing.
+    """
+    places = torch.arange(tokens.features.shape[1], device=boxes.device)
+    real = places < torch.tensor(tokens.lengths, device=boxes.device)[:, None]
+    x, y, h, w = (part[:, None] for part in tokens.boxes.unbind(-1))
+    px, py, ph, pw = (part[..., None] for part in boxes.unbind(-1))
+    # (x, y) is a centroid, up to half a patch off the middle of a ragged union; a neighbor is a whole patch away.
+    over = ((px - x).abs() < 0.499 * (w + pw)) & ((py - y).abs() < 0.499 * (h + ph))
+    return over & real[:, None]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -105,3 +105,16 @@ def _check_format(path: Path) -> None:
         raise ValueError(
             f"{path} has format version {version}, but this code reads {FORMAT_VERSION}; update one of them"
         )
+
+
+def find_weights(weights: str | Path | Literal[False] | None, checkpoint: str | None) -> dict[str, Tensor]:
+    """The tensors in a directory; those of a checkpoint's own, if it has any, when none is named; none for False.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read_weights``.
+    """
+    if weights is False:
+        return {}
+    if weights is not None:
+        return read_weights(weights)
+    return read_weights(checkpoint, required=False) if checkpoint and Path(checkpoint).is_dir() else {}

@@ -20,7 +20,7 @@ Group = tuple[Sample, ...]
 """Samples about the same images, which are then encoded once."""
 
 
-_TENSORS = ("prompts", "labels", "views", "patches")
+_TENSORS = ("prompts", "labels", "views", "patches", "inked")
 """The entries of a batch that hold a tensor for each sample or image."""
 Packed = tuple[Tensor, list[int]] | list[Tensor]
 
@@ -53,6 +53,8 @@ class Batch:
     views: tuple[Tensor, ...]
     patches: tuple[Tensor, ...]
     """Per image (patches, dim), where a tower has seen them already: then there are no views."""
+    inked: tuple[Tensor, ...]
+    """Per entry of ``patches`` (patches,) bool, as ``Sample.inked``."""
     image_sizes: tuple[tuple[int, int], ...]
     truths: tuple[PageTruth | None, ...]
     """Per image: what a drawn page knows about its patches."""
@@ -113,6 +115,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
     samples = [sample for group in groups for sample in group]
     views: list[Tensor] = []
     patches: list[Tensor] = []
+    inked: list[Tensor] = []
     sizes: list[tuple[int, int]] = []
     truths: list[PageTruth | None] = []
     image_index: list[int] = []
@@ -123,6 +126,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         start = len(sizes)
         views += group[0].views
         patches += [] if group[0].patches is None else [group[0].patches]
+        inked += [] if group[0].inked is None else [group[0].inked]
         sizes += group[0].image_sizes
         count = group[0].num_images
         truths += [group[0].truth] * count
@@ -148,6 +152,7 @@ def make_batch(groups: Sequence[Group]) -> Batch:
         sample_index=tuple(sample_index),
         views=tuple(views),
         patches=tuple(patches),
+        inked=tuple(inked),
         image_sizes=tuple(sizes),
         truths=tuple(truths),
         page_questions=tuple(sample.page_question for sample in samples),

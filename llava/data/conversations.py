@@ -302,8 +302,7 @@ def image_token_counter(model: LavidaForMaskedDiffusion) -> ImageTokens:
     if getattr(config, "image_view", None) is None:
         return partial(stock_tokens, config, model.get_vision_tower().config)
     shirg = ShirgXConfig.from_dict(config.shirg_x)
-    budget = shirg.budgets[-1] if shirg.budget == "auto" else shirg.budget
-    return partial(_same_for_all, budget + shirg.scaffold * shirg.scaffold_tokens)
+    return partial(_same_for_all, shirg.offered[-1] + shirg.scaffold * shirg.scaffold_tokens)
 
 
 def _same_for_all(count: int, size: Size) -> int:

@@ -29,8 +29,19 @@ from llava.question import Question
 from shirg.settings import changed_settings
 
 SETTINGS_FILE = "store.json"
-_FEATURES = "features"
+_FEATURES, _INKED = "features", "inked"
 _RAGGED = ("input_ids", "labels", "pointers")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeenPage:
+    """A page once a tower has seen it."""
+
+    group: Group
+    patches: Tensor
+    """(patches, dim), kept in its dtype."""
+    inked: Tensor
+    """(patches,) bool: what shows more than paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +56,21 @@ class Shard:
         return cls(tensors=folder / f"{number:05}.safetensors", lines=folder / f"{number:05}.jsonl")
 
 
-def write_shard(folder: Path, number: int, groups: Sequence[Group], features: Tensor) -> None:
-    """Write the pages of some groups; whoever finds the tensors' file finds a whole shard.
-
-    Args:
-        groups: samples of one page each, with their truth.
-        features: (pages, patches, dim), kept in its dtype.
+def write_shard(folder: Path, number: int, pages: Sequence[SeenPage]) -> None:
+    """Write some pages; whoever finds the tensors' file finds a whole shard.
 
     Raises:
-        ValueError: if a group has no truth, or there is not one page of features for each.
+        ValueError: if the samples of a page have no truth.
     """
-    if len(features) != len(groups):
-        raise ValueError(f"{len(groups)} groups of samples, but features of {len(features)} pages were given")
+    groups = [page.group for page in pages]
     truths = [group[0].truth for group in groups]
     known = [truth for truth in truths if truth is not None]
     if len(known) != len(groups):
         raise ValueError("only drawn pages with their truth are stored; give the dataset a truth_grid")
-    tensors = {_FEATURES: features.detach().cpu().contiguous()}
+    tensors = {
+        _FEATURES: torch.stack([page.patches.detach().cpu() for page in pages]),
+        _INKED: torch.stack([page.inked.cpu() for page in pages]),
+    }
     for field in fields(PageTruth):
         tensors[f"truth.{field.name}"] = torch.stack([getattr(truth, field.name) for truth in known])
     samples = [sample for group in groups for sample in group]
@@ -94,9 +103,9 @@ def write_shard(folder: Path, number: int, groups: Sequence[Group], features: Te
 
 
 def store_pages(
-    folder: Path, pages: Iterable[tuple[Group, Tensor]], *, settings: Mapping[str, Any], shard: int = 64
+    folder: Path, pages: Iterable[SeenPage], *, settings: Mapping[str, Any], shard: int = 64
 ) -> Iterator[int]:
-    """Write pages (samples, features (patches, dim)) shard by shard behind those that are there; yields their number.
+    """Write pages shard by shard behind those that are there; yields their number.
 
     Args:
         pages: from the first page that the folder does not hold (``count_pages``) on.
@@ -113,8 +122,7 @@ def store_pages(
         write_json(dict(settings), file)
     number, rest = len(_shards(folder)), iter(pages)
     while part := list(islice(rest, shard)):
-        groups, features = zip(*part, strict=True)
-        write_shard(folder, number, groups, torch.stack(features))
+        write_shard(folder, number, part)
         number += 1
         yield len(part)
 
@@ -170,7 +178,7 @@ class StoredPages(Dataset[Group]):
         shard = self._shards[number]
         lines = [line for line in _read_lines(shard.lines) if line["page"] == page][: self.questions]
         with safe_open(shard.tensors, framework="pt") as file:
-            features = file.get_slice(_FEATURES)[page]
+            features, inked = (file.get_slice(name)[page] for name in (_FEATURES, _INKED))
             truth = PageTruth(
                 **{field.name: file.get_slice(f"truth.{field.name}")[page] for field in fields(PageTruth)}
             )
@@ -178,16 +186,19 @@ class StoredPages(Dataset[Group]):
                 {name: file.get_slice(name)[start:stop] for name, (start, stop) in line["spans"].items()}
                 for line in lines
             ]
-        return tuple(_sample(line, rows, features, truth) for line, rows in zip(lines, ragged, strict=True))
+        return tuple(_sample(line, rows, features, inked, truth) for line, rows in zip(lines, ragged, strict=True))
 
 
-def _sample(line: Mapping[str, Any], rows: Mapping[str, Tensor], features: Tensor, truth: PageTruth) -> Sample:
+def _sample(
+    line: Mapping[str, Any], rows: Mapping[str, Tensor], features: Tensor, inked: Tensor, truth: PageTruth
+) -> Sample:
     question, asked = line["question"], line["asked"]
     return Sample(
         id=line["id"],
         input_ids=rows["input_ids"].long(),
         labels=rows["labels"].long(),
         patches=features,
+        inked=inked,
         image_sizes=tuple((width, height) for width, height in line["sizes"]),
         question=None if question is None else Question(ids=tuple(question["ids"]), text=question["text"]),
         truth=truth,

@@ -34,6 +34,8 @@ class Sample:
     """Per image (views, 3, side, side) float32, as ``process_images`` makes them."""
     patches: Tensor | None = None
     """(patches, dim) what a frozen tower has seen of the one image, in place of its views."""
+    inked: Tensor | None = None
+    """(patches,) bool: which of these show more than paper."""
     image_sizes: tuple[tuple[int, int], ...] = ()
     """(width, height) of each image."""
     question: Question | None = None

@@ -86,7 +86,7 @@ class RowConfig(Settings):
     model: str | None = None
     """A checkpoint of this row's own; the configuration's when not given."""
     adapter: str | None = None
-    budgets: tuple[int | Literal["auto"], ...] | None = None
+    budgets: tuple[int | Literal["auto", "question"], ...] | None = None
     """The configuration's when not given."""
     seeds: tuple[int, ...] = (0,)
     """Of choices at random; a row's score is the mean over them."""
@@ -110,7 +110,9 @@ class RowConfig(Settings):
         if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds of row {self.name!r} must be at least 0 and differ, got {[*self.seeds]}")
         if self.budgets is not None:
-            object.__setattr__(self, "budgets", _numbers(self.budgets, f"budgets of row {self.name!r}", "auto"))
+            object.__setattr__(
+                self, "budgets", _numbers(self.budgets, f"budgets of row {self.name!r}", "auto", "question")
+            )
 
     @property
     def encoding(self) -> tuple[Any, ...]:
@@ -137,7 +139,7 @@ class AblationConfig(Settings):
     model: str = str(BUNDLED_MODEL)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes to SHIRG-X's settings in every row; a row's own come on top."""
-    budgets: tuple[int | Literal["auto"], ...] = (512, 768, 1024)
+    budgets: tuple[int | Literal["auto", "question"], ...] = (512, 768, 1024)
     tokens: int = 32
     """Answer positions."""
     decoding: Literal["fast", "exact", "one-per-step"] = "fast"
@@ -176,7 +178,7 @@ class AblationConfig(Settings):
         ):
             if repeated := [name for name in names if names.count(name) > 1]:
                 raise ValueError(f"each {what}, got {repeated[0]!r} twice")
-        object.__setattr__(self, "budgets", _numbers(self.budgets, "budgets", "auto"))
+        object.__setattr__(self, "budgets", _numbers(self.budgets, "budgets", "auto", "question"))
         for name in ("tokens", "batch_size"):
             self.check_count(name, 1)
         self.check_switch("evidence")

@@ -74,8 +74,10 @@ def _against(cell: Cell, reference: Cell | None) -> dict[str, float | None]:
 
 
 def _evidence(cell: Cell) -> dict[str, float | None]:
-    """How often and how much of the evidence survives, and the main metric where all of it does and where not."""
+    """How often and how much of the evidence survives, the main metric where all of it does and where not, and the
+    share of tokens that show nothing."""
     found = [record for records in cell.evidence for record in records]
+    blank = [record.blank_share for records in cell.records for record in records if record.blank_share is not None]
     main = next(iter(cell.records[0][0].scores))
     scores: dict[bool, list[float]] = {True: [], False: []}
     for records, survivors in zip(cell.records, cell.evidence, strict=False):
@@ -87,6 +89,7 @@ def _evidence(cell: Cell) -> dict[str, float | None]:
         "evidence_share": float(np.mean([record.share for record in found])) if found else None,
         "with_evidence": float(np.mean(scores[True])) if scores[True] else None,
         "without_evidence": float(np.mean(scores[False])) if scores[False] else None,
+        "blank_share": float(np.mean(blank)) if blank else None,
     }
 
 
@@ -208,7 +211,12 @@ def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     heading = ["row", "K", "image tokens"]
     for metric in metrics:
         heading += [metric, "difference"]
-    heading += ["evidence recall", "share", "with", "without", "ms"]
+    columns = ["evidence_recall", "evidence_share", "with_evidence", "without_evidence"]
+    heading += ["evidence recall", "share", "with", "without"]
+    if any(each.get("blank_share") is not None for each in summaries):
+        columns.append("blank_share")
+        heading.append("blank")
+    heading.append("ms")
     yield f"**{label}** ({summaries[0]['questions']:,} questions on {summaries[0]['pages']:,} pages)"
     yield ""
     yield f"| {' | '.join(heading)} |"
@@ -221,8 +229,7 @@ def _table(label: str, summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             line.append(f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]")
             gap = score.get("difference")
             line.append("" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
-        known = (each[name] for name in ("evidence_recall", "evidence_share", "with_evidence", "without_evidence"))
-        line += ["" if value is None else f"{value:.3f}" for value in known]
+        line += ["" if (value := each.get(name)) is None else f"{value:.3f}" for name in columns]
         line.append(f"{each['milliseconds']:.1f}")
         yield f"| {' | '.join(line)} |"
     if correlations := foretelling(summaries):

@@ -89,6 +89,9 @@ class PageEncoder:
             ValueError: if the page has fewer patches than the budget asks for.
         """
         baseline = self.method.baseline
+        if budget == "question" and (baseline is not None or self.method.name == SCALED_DOWN):
+            handle, pages = self._encoded(page)
+            (budget,) = handle.question_budgets(pages, handle.similarity(pages, [question]))
         if self.method.name == SCALED_DOWN:
             if budget not in page.shared:
                 page.shared[budget] = self._scaled_down(page, budget)
@@ -144,7 +147,10 @@ class PageEncoder:
 
     def _total(self, pages: EncodedPages, budget: Budget) -> int:
         """As many tokens as SHIRG-X would show, with its scaffold."""
-        detail = pages.budgets[0] if budget in ("auto", None) else budget
+        detail = budget
+        if budget in ("auto", None):
+            assert pages.budgets is not None
+            detail = pages.budgets[0]
         assert isinstance(detail, int)
         return detail + self.method.scaffold_tokens
 

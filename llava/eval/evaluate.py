@@ -23,6 +23,7 @@ from llava.inference.session import Session
 from llava.inference.words import check_question
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import digest_weights, provenance
+from shirg.ink import blank_share
 from shirg.profiling import seconds_now
 
 
@@ -200,6 +201,7 @@ def _answer_batch(
             confidence=round(min(sure[:count]), 6),
             answer_tokens=count,
             forwards=passes,
+            blank_share=_blank_share(pages[sample.page], prefix),
             seconds={
                 "encode": round(pages[sample.page].page.seconds, 6),
                 "select": round(select, 6),
@@ -217,6 +219,14 @@ def _answer_batch(
             strict=True,
         )
     ]
+
+
+def _blank_share(page: EncodedPage, prefix: Prefix) -> float | None:
+    if page.page.encoded is None or not prefix.num_detail:
+        return None
+    assert prefix.detail is not None
+    share = blank_share(page.page.encoded.dual, prefix.detail)
+    return None if share is None else round(float(share[0]), 6)
 
 
 @contextmanager

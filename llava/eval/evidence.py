@@ -1,4 +1,4 @@
-"""Evidence recall: does what an answer is read from survive the choice of tokens?
+"""Evidence recall: does what an answer is read from survive the choice of tokens? And how many of them are blank paper?
 
 It needs no language model, so it is the fast signal by which selection is judged; how well it foretells accuracy is
 measured beside it.
@@ -21,8 +21,9 @@ from llava.eval.encoder import EncodedPage, PageEncoder
 from llava.eval.methods import Budget
 from llava.files import write_json
 from llava.pages import inked_patches, patches_under
+from shirg.ink import blank_share
 from shirg.tiling import Grid
-from shirg.tokens import DualScaleTokens, TokenSet
+from shirg.tokens import DualScaleTokens, TokenSet, patches_below
 
 LEAST_COSINE = 0.9
 """A token still says what a patch showed if their features are at least this similar: the default guard of merging."""
@@ -39,6 +40,8 @@ class EvidenceRecord:
     """Whether all inked patches under the answer and under what the question names survive."""
     share: float
     """Of those patches, from 0 to 1."""
+    blank_share: float
+    """Of the kept detail tokens, those that show nothing but paper."""
 
 
 EVIDENCE_FILE = "evidence.json"
@@ -71,19 +74,13 @@ def stored_evidence(directory: Path, questions: Sequence[str]) -> list[EvidenceR
 def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
     """(batch, patches) bool: patches with a detail token over them that still says what they show.
 
-    A token is over a patch if they share an area, once its box, which spans all it was made of, is put around its
-    centroid; it says the same if the cosine of their features is at least ``LEAST_COSINE``. So a kept patch survives, a
-    merged one as long as it is like its partners, and one averaged into a grid cell only where the cell is uniform.
-    Beside a ragged union a like patch may be counted that went elsewhere: about one in a page.
+    A token is over a patch as ``patches_below`` says; it says the same if the cosine of their features is at least
+    ``LEAST_COSINE``. So a kept patch survives, a merged one as long as it is like its partners, and one averaged into a
+    grid cell only where the cell is uniform. Beside a ragged union a like patch may be counted that went elsewhere:
+    about one in a page.
     """
-    places = torch.arange(tokens.features.shape[1], device=tokens.features.device)
-    real = places < torch.tensor(tokens.lengths, device=places.device)[:, None]
-    x, y, h, w = (part[:, None] for part in tokens.boxes.unbind(-1))
-    px, py, ph, pw = (part[..., None] for part in dual.boxes.unbind(-1))
-    # (x, y) is a centroid, up to half a patch off the middle of a ragged union; a neighbor is a whole patch away.
-    over = ((px - x).abs() < 0.499 * (w + pw)) & ((py - y).abs() < 0.499 * (h + ph))
     cosines = F.normalize(dual.detail.float(), dim=-1) @ F.normalize(tokens.features.float(), dim=-1).transpose(1, 2)
-    return (over & real[:, None] & (cosines >= LEAST_COSINE)).any(-1)
+    return (patches_below(tokens, dual.boxes) & (cosines >= LEAST_COSINE)).any(-1)
 
 
 def evidence_patches_of(sample: BenchmarkSample, grid: Grid) -> Tensor:
@@ -127,7 +124,16 @@ def evidence_recall(
             tokens = encoder.choose(page, question, budget).detail
             assert tokens is not None
             share = float(surviving_patches(dual, tokens)[0, wanted].float().mean())
+            blank = blank_share(dual, tokens)
+            assert blank is not None
             found.append(
-                EvidenceRecord(id=sample.id, page=sample.page, kind=sample.kind, survives=share == 1.0, share=share)
+                EvidenceRecord(
+                    id=sample.id,
+                    page=sample.page,
+                    kind=sample.kind,
+                    survives=share == 1.0,
+                    share=share,
+                    blank_share=float(blank[0]),
+                )
             )
     return records

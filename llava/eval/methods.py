@@ -6,7 +6,7 @@ from typing import Literal
 from shirg.baselines import BASELINES, Baseline
 from shirg.config import ShirgXConfig
 
-Budget = int | Literal["auto"] | None
+Budget = int | Literal["auto", "question"] | None
 """Detail tokens of SHIRG-X, by which a peer's total is reckoned; None for methods whose number is their own."""
 
 SCALED_DOWN = "scaled_down"
@@ -49,6 +49,8 @@ class Method:
         for budget in self.budgets:
             self.settings.replace(budget=budget)
             self._check_total(budget)
+        if "question" in self.budgets and self.baseline is not None and "attention" in self.baseline.needs:
+            raise ValueError(f"the method {self.name} has no relevance to a question; give it a number as its budget")
         if len(set(self.budgets)) < len(self.budgets):
             raise ValueError(f"each budget can be given once, got {', '.join(map(str, self.budgets))}")
 

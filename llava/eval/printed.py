@@ -38,7 +38,7 @@ _ANY_MARK = re.compile(r"<!--\s*docs/results/.*?-->", re.DOTALL)
 _FIGURE = re.compile(
     r"\[(?P<printed>[^\]]+)\]\((?:[\w./-]*/)?results/(?P<name>[\w-]+)/results\.(?:md|json)\s+\"(?P<title>[^\"]+)\"\)"
 )
-_TITLE = re.compile(r"(?P<row>.+), (?P<benchmark>[^,]+), (?P<budget>\d+|auto|none): (?P<what>[\w ]+)")
+_TITLE = re.compile(r"(?P<row>.+), (?P<benchmark>[^,]+), (?P<budget>\d+|auto|question|none): (?P<what>[\w ]+)")
 _NUMBER = re.compile(r"(?P<sign>[-+]?)(?P<digits>[\d,]+(?:\.(?P<decimals>\d+))?)(?P<percent> ?%)?")
 
 
@@ -104,7 +104,7 @@ def _stored(title: str, cells: list[dict[str, Any]]) -> float:
     named = _TITLE.fullmatch(title)
     if named is None:
         raise ValueError(f"{title!r} names no number; write ROW, BENCHMARK, BUDGET: METRIC")
-    budget = {"auto": "auto", "none": None}.get(named["budget"], named["budget"])
+    budget = None if named["budget"] == "none" else named["budget"]
     own = [
         cell
         for cell in cells

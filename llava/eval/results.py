@@ -43,6 +43,8 @@ class AnswerRecord:
     """Tokens told, the end of turn included."""
     forwards: int
     """Passes through the language model until this answer was done, whatever its batch needed."""
+    blank_share: float | None
+    """Of the detail tokens, those that show nothing but paper; None for LaViDa's own encoding, or without any."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
 

@@ -66,6 +66,7 @@ def summarize(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> dict[s
         "traits": summarize_traits(records, metrics),
         "detail_tokens": _mean_of([r.detail_tokens for r in records if r.detail_tokens is not None]),
         "total_tokens": _mean_of([record.total_tokens for record in records]),
+        "blank_share": _mean_of([r.blank_share for r in records if r.blank_share is not None]),
         "forwards": float(np.mean([record.forwards for record in records])),
         "tokens_per_forward": sum(r.answer_tokens for r in records) / sum(r.forwards for r in records),
         "calibration_error": expected_calibration_error(

@@ -116,6 +116,12 @@ def build_parser() -> Parser:
     _add_image(select)
     select.add_argument("question", metavar="QUESTION", help="what the patches are chosen for")
     select.add_argument("--heatmap", metavar="OUT.png", help="draw the choice over the page")
+    select.add_argument(
+        "--evidence",
+        metavar="X0,Y0,X1,Y1",
+        action="append",
+        help="where the answer stands, from 0 to 1 of the page, to see what survives of it; known of bundled pages",
+    )
     _add_json(select)
     _add_model(select)
     _add_selection(select, optional=False)
@@ -203,7 +209,12 @@ def _add_selection(parser: Parser, *, optional: bool) -> None:
         "adapter's or the checkpoint's)",
     )
     _add_tiles(group)
-    group.add_argument("--budget", metavar="auto|K", type=_budget, help="detail tokens to keep: auto, 512, 768 or 1024")
+    group.add_argument(
+        "--budget",
+        metavar="auto|question|K",
+        type=_budget,
+        help="detail tokens to keep: auto, which reads the page; question, which reads both; or 32 to 1024",
+    )
     group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
 
 
@@ -257,7 +268,7 @@ def _add_evaluation(parser: Parser) -> None:
     way.add_argument(
         "--budget",
         dest="budgets",
-        metavar="auto|K",
+        metavar="auto|question|K",
         nargs="+",
         action="extend",
         type=_budget,
@@ -280,7 +291,7 @@ def _add_tiles(group: argparse._ActionsContainer) -> None:
 
 
 def _budget(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    return text if text in ("auto", "question") else int(text)
 
 
 _budget.__name__ = "budget"  # argparse names the type in its messages

@@ -13,10 +13,12 @@ from llava.inference.words import check_question, one_line
 from llava.serve.display import print_json, stdout_console, working
 from llava.serve.files import check_picture, write_picture
 from llava.serve.requests import checkpoint_of, load_session, open_page, source_of
+from llava.serve.truth import find_evidence
 from shirg.config import ShirgXConfig
 
 if TYPE_CHECKING:
     from llava.inference.answer import EncodedImage, VisualPrefix
+    from llava.pages import Box
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,13 +33,14 @@ def run(args: argparse.Namespace) -> None:
     image = open_page(args, checkpoint)
     if checkpoint.shirg.mode == "stock":
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
+    evidence = find_evidence(args.image, args.page, question, image, args.evidence)
     session = load_session(args, checkpoint)
     session.check_words(question)
     with working("reading the page"):
         page = session.encode(image)
         prefix = session.select(page, question)
     assert session.handle is not None
-    counts = describe(page, prefix, session.handle.config)
+    counts = describe(page, prefix, session.handle.config, evidence)
     if picture is not None:
         write_picture(draw_heatmap(page.image, prefix, session.handle.config, question=question), picture)
     if args.json:
@@ -46,9 +49,13 @@ def run(args: argparse.Namespace) -> None:
         stdout_console().print(_table(question, counts, args.heatmap))
 
 
-def describe(page: EncodedImage, prefix: VisualPrefix, config: ShirgXConfig) -> dict[str, Any]:
-    """Counts of one selection, and the standard deviation of each weighted score term over the candidates."""
+def describe(
+    page: EncodedImage, prefix: VisualPrefix, config: ShirgXConfig, evidence: tuple[Box, ...] = ()
+) -> dict[str, Any]:
+    """Counts of one selection, what survives of the evidence if that is known, the share of kept tokens that show
+    nothing, and the standard deviation of each weighted score term over the candidates."""
     from shirg.counts import count_patches
+    from shirg.ink import blank_share
     from shirg.scoring import term_spread
 
     assert page.encoded is not None
@@ -56,6 +63,9 @@ def describe(page: EncodedImage, prefix: VisualPrefix, config: ShirgXConfig) -> 
     selection = prefix.shirg.selection
     counts = count_patches(selection, candidates=page.encoded.candidate_counts[0])
     spread = term_spread(selection.scores, page.encoded.dual.candidates, config)
+    blank = blank_share(page.encoded.dual, prefix.shirg.tokens)
+    assert blank is not None
+    for_questions = config.budget not in ("auto", *config.budgets)
     return {
         "candidates": counts.candidates,
         "anchors": counts.anchors,
@@ -65,10 +75,28 @@ def describe(page: EncodedImage, prefix: VisualPrefix, config: ShirgXConfig) -> 
         "kept_patches": counts.kept_patches,
         "scaffold": prefix.scaffold_tokens,
         "budget": config.budget,
-        "budgets": list(config.budgets),
+        "budgets": list(config.question_budgets if for_questions else config.budgets),
         "similarity": config.similarity,
+        "blank_share": round(float(blank[0]), 6),
+        "evidence": _surviving(page, prefix, evidence),
         "spread": {term: round(float(values[0]), 6) for term, values in spread.items()},
     }
+
+
+def _surviving(page: EncodedImage, prefix: VisualPrefix, evidence: tuple[Box, ...]) -> dict[str, Any] | None:
+    """Of the inked patches under the evidence; None where none are known."""
+    from llava.eval.benchmarks.benchmark import BenchmarkSample
+    from llava.eval.evidence import evidence_patches_of, surviving_patches
+
+    assert page.encoded is not None
+    assert prefix.shirg is not None
+    sample = BenchmarkSample(id="", page="", kind="", question="", golds=(), image=page.image, evidence=evidence)
+    dual = page.encoded.dual
+    wanted = evidence_patches_of(sample, dual.grids[0]).to(dual.detail.device)
+    if not bool(wanted.any()):
+        return None
+    survive = int(surviving_patches(dual, prefix.shirg.tokens)[0, wanted].sum())
+    return {"patches": int(wanted.sum()), "survive": survive, "recall": round(survive / int(wanted.sum()), 6)}
 
 
 def _table(question: str, counts: dict[str, Any], heatmap: str | None) -> Table:
@@ -83,6 +111,9 @@ def _table(question: str, counts: dict[str, Any], heatmap: str | None) -> Table:
     table.add_row("merged", f"{counts['merged']:,} patches folded into kept tokens")
     table.add_row("dropped", f"{counts['dropped']:,} patches")
     table.add_row("scaffold", f"{counts['scaffold']:,} tokens")
+    table.add_row("blank", f"{counts['blank_share']:.0%} of the kept tokens show nothing but paper")
+    if (evidence := counts["evidence"]) is not None:
+        table.add_row("evidence", f"{evidence['survive']:,} of its {evidence['patches']:,} inked patches survive")
     table.add_row("similarity", counts["similarity"])
     table.add_row("spread", ", ".join(f"{term} {value:.4f}" for term, value in counts["spread"].items()))
     if heatmap is not None:

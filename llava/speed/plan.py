@@ -162,7 +162,7 @@ def plan_training(
     tokens = {"LaViDa": stock + text}
     lengths = [tokens["LaViDa"]]
     if shirg is not None:
-        budgets = shirg.budgets if shirg.budget == "auto" else (shirg.budget,)
+        budgets = shirg.offered
         scaffold = shirg.scaffold * shirg.scaffold_tokens
         lengths = [scaffold + budget + text for budget in budgets]
         tokens |= {f"SHIRG-X, K = {budget:,}": length for budget, length in zip(budgets, lengths, strict=True)}

@@ -162,8 +162,8 @@ class TrainConfig(Settings):
             if type(budget) is not int or not 1 <= budget <= patches:
                 raise ValueError(f"train_budgets must lie from 1 to the {patches} patches, got {budget!r}")
         for asked in self.validation_budgets:
-            if asked != "auto" and (type(asked) is not int or not 1 <= asked <= patches):
-                raise ValueError(f"validation_budgets must be auto or from 1 to {patches}, got {asked!r}")
+            if asked not in ("auto", "question") and (type(asked) is not int or not 1 <= asked <= patches):
+                raise ValueError(f"validation_budgets must be auto, question or from 1 to {patches}, got {asked!r}")
 
     @property
     def drawn_budgets(self) -> tuple[int, ...]:

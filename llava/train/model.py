@@ -146,9 +146,10 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         tower = self.lavida.get_vision_tower()
         if batch.patches:
-            patches = to_device(torch.stack(batch.patches), self.lavida.device)
+            device = self.lavida.device
+            patches, inked = (to_device(torch.stack(each), device) for each in (batch.patches, batch.inked))
             assert budget is not None
-            pages = encode_stored(self.handle, patches.to(self.lavida.dtype), budget=budget)
+            pages = encode_stored(self.handle, patches.to(self.lavida.dtype), inked, budget=budget)
             return PagesSeen(batch=batch, pages=pages, lavida=self.lavida)
         with record_input(tower.selected_layer) as given:
             pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=budget)

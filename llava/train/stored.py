@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,13 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
-from llava.data.batch import Group
-from llava.data.feature_store import StoredPages, check_making
+from llava.data.feature_store import SeenPage, StoredPages, check_making
 from llava.data.page_data import PageDataset
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.train.config import TrainConfig
 from shirg.scaffold import dual_scale
-from shirg.transfer import to_device
 
 
 def making(config: TrainConfig, model: LavidaForMaskedDiffusion, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -54,15 +53,16 @@ def stored_pages(
 
 
 @torch.no_grad()
-def see_pages(
-    model: LavidaForMaskedDiffusion, pages: PageDataset, start: int, *, batch: int = 8
-) -> Iterator[tuple[Group, Tensor]]:
-    """Pages from number ``start`` on, each with what the tower sees: bfloat16 (patches, dim)."""
-    tower = model.get_vision_tower()
+def see_pages(handle: ShirgXHandle, pages: PageDataset, start: int, *, batch: int = 8) -> Iterator[SeenPage]:
+    """Pages from number ``start`` on, each with what the tower sees, in bfloat16."""
     for first in range(start, len(pages), batch):
         groups = [pages[number] for number in range(first, min(first + batch, len(pages)))]
-        views = to_device(torch.cat([group[0].views[0] for group in groups]), tower.device)
-        yield from zip(groups, tower(views).to(torch.bfloat16).cpu(), strict=True)
+        samples = [group[0] for group in groups]
+        views, sizes = [sample.views[0] for sample in samples], [sample.image_sizes[0] for sample in samples]
+        dual = handle.encode_pages(views, sizes, budget=1).dual
+        assert dual.inked is not None
+        for group, patches, inked in zip(groups, dual.detail.to(torch.bfloat16), dual.inked, strict=True):
+            yield SeenPage(group=group, patches=patches, inked=inked)
 
 
 def _digest(state: dict[str, Tensor]) -> str:
@@ -73,10 +73,11 @@ def _digest(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def encode_stored(handle: ShirgXHandle, patches: Tensor, *, budget: int) -> EncodedPages:
+def encode_stored(handle: ShirgXHandle, patches: Tensor, inked: Tensor, *, budget: int) -> EncodedPages:
     """Pages whose patches (batch, patches, dim) the tower has seen before, as ``handle.encode_pages`` makes them.
 
     Args:
+        inked: (batch, patches) bool: which show more than paper.
         budget: detail tokens to keep; the head that would choose reads pixels.
 
     Raises:
@@ -89,7 +90,7 @@ def encode_stored(handle: ShirgXHandle, patches: Tensor, *, budget: int) -> Enco
             "stretch and a similarity that reads patches and words"
         )
     side, cells = config.grid, config.grid // config.scaffold_factor
-    dual = dual_scale(patches, ((side, side),) * len(patches), (cells, cells))
+    dual = replace(dual_scale(patches, ((side, side),) * len(patches), (cells, cells)), inked=inked)
     projected = None
     if "projected" in config.source.needs:
         with torch.no_grad():

@@ -274,5 +274,5 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
         tokenizer=tokenizer,
         # As long as the longest answers that training shows.
         decoding=replace(DECODING, max_new_tokens=config.answer_block * (1 + config.max_extra_blocks)),
-        budgets=tuple(budget if isinstance(budget, int) else None for budget in budgets),
+        budgets=tuple(None if budget == "auto" else budget for budget in budgets),
     )

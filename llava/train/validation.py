@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -14,6 +15,9 @@ from llava.data.page_data import PageDataset
 from llava.metrics.match import exact_match
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+
+ValidationBudget = int | Literal["question"] | None
+"""Detail tokens to keep; as many as each question needs; or what the patch chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Validation:
     pages: PageDataset
     tokenizer: PreTrainedTokenizerBase
     decoding: DecodingConfig
-    budgets: tuple[int | None, ...] = (None,)
+    budgets: tuple[ValidationBudget, ...] = (None,)
     """Detail tokens to keep; None leaves the choice to the patch."""
     batch_pages: int = 16
 
@@ -50,9 +54,9 @@ class Validation:
         *,
         shard: int = 0,
         num_shards: int = 1,
-    ) -> Mapping[tuple[int | None, str], tuple[int, int]]:
+    ) -> Mapping[tuple[ValidationBudget, str], tuple[int, int]]:
         """Right answers and questions, by (budget, kind); each of ``num_shards`` processes asks its own pages."""
-        counts: dict[tuple[int | None, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+        counts: dict[tuple[ValidationBudget, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
         numbers = range(shard, len(self.pages), num_shards)
         for start in range(0, len(numbers), self.batch_pages):
             groups = [self.pages[number] for number in numbers[start : start + self.batch_pages]]
@@ -71,7 +75,7 @@ def answer_groups(
     groups: Sequence[Group],
     decoding: DecodingConfig,
     *,
-    budget: int | None = None,
+    budget: ValidationBudget = None,
 ) -> list[Answered]:
     """The model's answers to all samples of some groups, denoised in one batch.
 
@@ -96,7 +100,7 @@ def answer_groups(
 
 
 def _sequences(
-    lavida: LavidaForMaskedDiffusion, handle: ShirgXHandle | None, batch: Batch, budget: int | None
+    lavida: LavidaForMaskedDiffusion, handle: ShirgXHandle | None, batch: Batch, budget: ValidationBudget
 ) -> list[torch.Tensor]:
     if not batch.views:
         return []

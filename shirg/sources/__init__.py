@@ -12,7 +12,9 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
     {
         "projected": Source(score=Lazy("shirg.sources.projected", "score"), needs=frozenset({"projected", "words"})),
         "siglip": Source(score=Lazy("shirg.sources.siglip", "score"), needs=frozenset({"values", "text"})),
-        "attention": Source(score=Lazy("shirg.sources.attention", "score"), needs=frozenset({"attention"})),
+        "attention": Source(
+            score=Lazy("shirg.sources.attention", "score"), needs=frozenset({"attention"}), inverse_temperature=None
+        ),
         "learned": Source(
             score=Lazy("shirg.sources.learned", "score"),
             needs=frozenset({"words"}),

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 Need = Literal["projected", "words", "text", "attention", "values"]
 
+INVERSE_TEMPERATURE = 12.0
+"""At which the softmax of cosines is taught to be the relevance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -20,6 +23,10 @@ class Source:
     needs: frozenset[Need]
     weights: Callable[..., Any] | None = None
     """Makes its fresh weights from (vision width, language width, relevance_dim); None for a source without any."""
+
+    inverse_temperature: float | None = INVERSE_TEMPERATURE
+    """Times the similarity, the logarithm of what a patch has of the relevance; None for a similarity that is such a
+    share itself."""
 
     @property
     def reads_question(self) -> bool:

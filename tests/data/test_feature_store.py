@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llava.data.batch import make_batch
-from llava.data.feature_store import StoredPages, check_making, count_pages, store_pages, write_shard
+from llava.data.feature_store import SeenPage, StoredPages, check_making, count_pages, store_pages, write_shard
 from llava.data.page_data import PagesConfig
 from llava.data.page_truth import PageTruth
 from tests.losses_helpers import SHIRG_X, page_groups, patched_model
@@ -22,7 +22,14 @@ def groups():
 def seen(groups, dim=5):
     generator = torch.Generator().manual_seed(3)
     patches = SHIRG_X.num_patches
-    return [(group, torch.randn(patches, dim, generator=generator).to(torch.bfloat16)) for group in groups]
+    return [
+        SeenPage(
+            group=group,
+            patches=torch.randn(patches, dim, generator=generator).to(torch.bfloat16),
+            inked=torch.rand(patches, generator=generator) < 0.3,
+        )
+        for group in groups
+    ]
 
 
 def same(one, other):
@@ -37,11 +44,12 @@ def test_pages_come_back_as_they_went_in(tmp_path, groups, shard):
     stored = StoredPages(tmp_path)
     assert len(stored) == count_pages(tmp_path) == 7
     assert stored.settings == MAKING
-    for index, (group, features) in enumerate(pages):
+    for index, page in enumerate(pages):
         found = stored[index]
-        assert len(found) == len(group)
-        for before, now in zip(group, found, strict=True):
-            assert torch.equal(now.patches, features)
+        assert len(found) == len(page.group)
+        for before, now in zip(page.group, found, strict=True):
+            assert torch.equal(now.patches, page.patches)
+            assert torch.equal(now.inked, page.inked)
             assert now.views == ()
             for field in fields(PageTruth):
                 wanted, read = getattr(before.truth, field.name), getattr(now.truth, field.name)
@@ -85,11 +93,9 @@ def test_pages_of_another_making_are_refused(tmp_path, groups):
 def test_what_cannot_be_stored_or_read_is_named(tmp_path, groups):
     with pytest.raises(FileNotFoundError, match="store_pages"):
         StoredPages(tmp_path)
-    bare = [tuple(replace(sample, truth=None) for sample in groups[0])]
+    bare = seen([tuple(replace(sample, truth=None) for sample in groups[0])])
     with pytest.raises(ValueError, match="truth_grid"):
-        write_shard(tmp_path, 0, bare, torch.zeros(1, 3, 2))
-    with pytest.raises(ValueError, match="1 groups of samples, but features of 2"):
-        write_shard(tmp_path, 0, bare, torch.zeros(2, 3, 2))
+        write_shard(tmp_path, 0, bare)
     list(store_pages(tmp_path, seen(groups), settings=MAKING))
     with pytest.raises(IndexError, match="page 7 of 7"):
         StoredPages(tmp_path)[7]
@@ -101,6 +107,7 @@ def test_batches_hold_views_or_stored_patches(tmp_path, groups):
     batch = make_batch([stored[0], stored[3]])
     assert batch.views == ()
     assert [tuple(each.shape) for each in batch.patches] == [(144, 5)] * 2
+    assert [tuple(each.shape) for each in batch.inked] == [(144,)] * 2
     drawn = make_batch([groups[0], groups[3]])
     for name in ("image_index", "sample_index", "image_sizes", "questions", "ids"):
         assert getattr(batch, name) == getattr(drawn, name)

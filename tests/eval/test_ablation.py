@@ -124,6 +124,7 @@ def planted(row: str, budget: Budget, *scores: list[float]) -> ablation.Cell:
                 confidence=0.75,
                 answer_tokens=3,
                 forwards=2,
+                blank_share=0.25,
                 seconds={"encode": 9.0, "select": 0.001, "denoise": 0.002},
             )
             for number, score in enumerate(each)
@@ -157,7 +158,10 @@ def test_what_the_first_row_has_no_cell_for_is_not_compared() -> None:
 
 
 def surviving(*fates: tuple[str, bool, float]) -> list[EvidenceRecord]:
-    return [EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share) for name, whole, share in fates]
+    return [
+        EvidenceRecord(id=name, page="p", kind="at", survives=whole, share=share, blank_share=0.5)
+        for name, whole, share in fates
+    ]
 
 
 def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None:
@@ -170,6 +174,7 @@ def test_evidence_is_told_beside_what_was_answered_with_and_without_it() -> None
         ],
     )
     (found,) = summarize_cells([cell])
+    assert found["blank_share"] == 0.25
     assert found["evidence_recall"] == pytest.approx(3 / 6)
     assert found["evidence_share"] == pytest.approx(4 / 6)
     assert found["with_evidence"] == pytest.approx(1)
@@ -449,7 +454,7 @@ def test_a_row_loads_its_adapter_with_the_settings_it_was_trained_with_and_answe
         ({"rows": [{"name": "a", "method": "none"}]}, "row 'a': there is no method 'none'"),
         ({"rows": [{"name": "a", "settings": {"merg": False}}]}, "row 'a': unknown setting 'merg'"),
         ({"rows": [{"name": "a", "method": "all_patches", "budgets": [32]}]}, "row 'a': the method all_patches has"),
-        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto or one of"),
+        ({"rows": [{"name": "a", "budgets": [31]}]}, "row 'a': budget must be auto, question or one of"),
         (
             {"rows": [{"name": "a", "decoding": "slow"}]},
             "rows, entry 1: decoding must be one of fast, exact, one-per-step",

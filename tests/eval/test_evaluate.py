@@ -21,6 +21,7 @@ from llava.inference.session import Session
 from llava.mm_utils import process_images
 from shirg.baselines import BASELINES
 from shirg.config import ShirgXConfig
+from shirg.ink import blank_share
 from tests.cli_helpers import QUICK_SHIRG_X
 
 SETTINGS = ShirgXConfig(**QUICK_SHIRG_X, budget=48)
@@ -204,8 +205,8 @@ class TestMethods:
         ("name", "budgets", "message"),
         [
             ("best", (), "there is no method 'best'; use one of shirg_x, stock, scaled_down"),
-            ("shirg_x", (33,), r"budget must be auto or one of \(32, 48, 64\), got 33"),
-            ("tome", (32, 10_000), "budget must be auto or one of"),
+            ("shirg_x", (33,), "budget must be auto, question or one of 32, 48, 64, 128, got 33"),
+            ("tome", (32, 10_000), "budget must be auto, question or one of"),
             ("stock", (32,), "stock has a number of tokens of its own"),
             ("all_patches", (32,), "all_patches has a number of tokens of its own"),
             ("shirg_x", (32, 48, 32), "each budget can be given once, got 32, 48, 32"),
@@ -243,6 +244,30 @@ class TestEvaluate:
             assert record.is_about(sample)
             assert record.scores == ASKED.benchmark.score(record.answer, sample.golds)
             assert (record.detail_tokens, record.total_tokens) == (48, 57)
+            page = encoder.encode(sample.page, sample.image)
+            tokens = encoder.choose(page, encoder.session.prompt(sample.question)[1], 48).detail
+            share = blank_share(page.page.encoded.dual, tokens)
+            assert record.blank_share == pytest.approx(float(share[0]), abs=1e-6)
+
+    @pytest.mark.parametrize("name", ["shirg_x", "mmr", "scaffold_random"])
+    def test_every_question_gets_as_many_tokens_as_it_needs(
+        self, encoder_of: Callable[..., PageEncoder], name: str
+    ) -> None:
+        """Peers get as many as SHIRG-X does; fixed numbers and the head's stand beside it."""
+        encoder = encoder_of(name, "question", 32, "auto")
+        handle = encoder.session.handle
+        for sample in list(ASKED.samples())[:4]:
+            page = encoder.encode(sample.page, sample.image)
+            question = encoder.session.prompt(sample.question)[1]
+            pages = page.page.encoded
+            (budget,) = handle.question_budgets(pages, handle.similarity(pages, [question]))
+            totals = {kept: len(encoder.choose(page, question, kept).tokens) for kept in ("question", 32, "auto")}
+            scaffold = encoder.method.scaffold_tokens
+            assert totals == {"question": budget + scaffold, 32: 32 + scaffold, "auto": pages.budgets[0] + scaffold}
+
+    def test_a_peer_without_a_relevance_is_not_asked_for_a_question_s_budget(self) -> None:
+        with pytest.raises(ValueError, match="the method attention has no relevance to a question"):
+            Method(name="attention", settings=SETTINGS, budgets=("question",))
 
     @pytest.mark.parametrize("name", ["shirg_x", "stock", "mmr", "scaffold_random"])
     def test_the_batch_size_changes_no_answer(

@@ -31,6 +31,7 @@ def make_record(number: int, page: str, score: float, *, kind: str = "at", encod
         confidence=0.75,
         answer_tokens=3,
         forwards=2 * number,
+        blank_share=number / 10,
         seconds={"encode": encode, "select": 0.5, "denoise": 0.25 * number},
     )
 
@@ -129,6 +130,7 @@ class TestSummary:
         assert {kind: part["num_questions"] for kind, part in summary["kinds"].items()} == {"at": 4, "count": 3}
         assert summary["kinds"]["count"]["scores"]["anls"]["mean"] == pytest.approx((0.0 + 0.5 + 0.0) / 3)
         assert (summary["detail_tokens"], summary["total_tokens"]) == (3.0, 12.0)
+        assert summary["blank_share"] == pytest.approx(0.3)
         assert summary["seconds"] == {"encode": round(3 * 2.0 / 7, 6), "select": 0.5, "denoise": 0.75}
 
     def test_one_page_has_a_mean_and_no_interval(self) -> None:

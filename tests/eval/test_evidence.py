@@ -16,6 +16,7 @@ from llava.eval.methods import Method
 from llava.inference.session import Session
 from shirg.baselines import BASELINES
 from shirg.config import ShirgXConfig
+from shirg.ink import blank_share
 from shirg.tokens import TokenSet
 from tests.baselines_helpers import GRID, image_of, run, view
 from tests.cli_helpers import QUICK_SHIRG_X
@@ -113,6 +114,8 @@ def test_recall_grows_with_the_budget_and_is_that_of_each_question(encoder_of):
         wanted = evidence_patches_of(sample, (12, 12))
         share = surviving_patches(page.page.encoded.dual, tokens)[0][wanted].float().mean().item()
         assert record.share == pytest.approx(share)
+        blank = blank_share(page.page.encoded.dual, tokens)
+        assert record.blank_share == pytest.approx(float(blank[0]))
     assert all(record.survives == math.isclose(record.share, 1) for record in small + large)
 
 

@@ -107,7 +107,7 @@ class TestShirgX:
             settings.replace(budget=30).checkpoint()
 
     def test_a_budget_that_is_not_on_offer(self, quick: Path) -> None:
-        with pytest.raises(ValueError, match=r"budget must be auto or one of \(32, 48, 64\), got 512"):
+        with pytest.raises(ValueError, match="budget must be auto, question or one of 32, 48, 64, 128, got 512"):
             LmmsSettings(pretrained=str(quick), budget=512).checkpoint()
 
     def test_an_adapter_brings_its_settings_and_refuses_to_go_without(self, quick: Path, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ class TestScripts:
             (["--limit"], "--limit needs a value"),
             (["--model", "--cpu"], "--model needs a value"),
             (["--limit", "0"], "--limit must be a whole number of at least 1, got '0'"),
-            (["--budget", "many"], "--budget must be auto or a whole number, got 'many'"),
+            (["--budget", "many"], "--budget must be auto, question or a whole number, got 'many'"),
             (["--cpu", "--gpus", "1"], "--cpu and --gpus exclude each other"),
             (["--out", "README.md"], "--out README.md is a file; give a directory"),
         ],
@@ -280,7 +280,9 @@ class TestScripts:
     def test_what_no_process_could_run_is_refused_before_any_starts(self) -> None:
         run = run_script("eval_docvqa", "--budget", "48", "--cpu")
         assert (run.returncode, run.stdout) == (2, "")
-        assert run.stderr == "eval_docvqa: error: budget must be auto or one of (512, 768, 1024), got 48\n"
+        assert run.stderr == (
+            "eval_docvqa: error: budget must be auto, question or one of 32, 64, 128, 256, 512, 768, 1024, got 48\n"
+        )
 
     @pytest.mark.parametrize(
         ("words", "message"),

@@ -151,7 +151,8 @@ def test_siglip_reads_ids_only_with_the_tokenizer(patchable, model):
 def test_a_planted_relevant_patch_is_kept(patchable, model):
     """The patch whose projection is a word of the question beats all others."""
     asked = question(patchable, "star")
-    with apply_shirg_x(model, SMALL.replace(budget=32, merge=False, neighbor_weight=0, center_weight=0)) as handle:
+    plain = SMALL.replace(budget=32, merge=False, neighbor_weight=0, center_weight=0, ink_first=False)
+    with apply_shirg_x(model, plain) as handle:
         views, sizes = views_and_sizes(patchable, model, IMAGES[:1])
         pages = handle.encode_pages(views, sizes)
         word = model.model.embed_tokens(torch.tensor(asked.ids[:1]))
@@ -261,3 +262,48 @@ def test_decisions_carry_no_gradient_but_the_tokens_do(patchable, model):
         assert prefix.tokens.features.requires_grad
         assert not pages.dual.attention_received.requires_grad
         assert not prefix.selection.scores.total.requires_grad
+
+
+def test_a_question_gets_as_many_tokens_as_it_needs(patchable, model):
+    """Different K in one batch, the same K alone, and fixed numbers from the same encoding."""
+    config = SMALL.replace(budget="question", question_budgets=(5, 11, 23, 47), question_mass=0.9)
+    asked = [question(patchable, text) for text in ("Total?", "Where is the star?", "Date")]
+    with apply_shirg_x(model, config) as handle:
+        views, sizes = views_and_sizes(patchable, model)
+        pages = handle.encode_pages(views, sizes)
+        assert pages.budgets is None
+        similarity = handle.similarity(pages, asked)
+        planted = torch.zeros_like(similarity)
+        for image, count in enumerate((4, 9, 20)):
+            inked = pages.dual.inked[image].nonzero().flatten()
+            assert len(inked) > 47
+            planted[image, inked[:count]] = 1.0
+        assert handle.question_budgets(pages, planted) == (5, 11, 23)
+        prefix = handle.select_tokens(pages, asked, similarity=planted)
+        assert [len(row) for row in prefix.sequences] == [9 + 5, 9 + 11, 9 + 23]
+        budgets = handle.question_budgets(pages, similarity)
+        for index in range(3):
+            alone = handle.select_tokens(pages.gather([index]), asked[index : index + 1])
+            assert alone.tokens.lengths == budgets[index : index + 1]
+        fixed = handle.select_tokens(pages.gather([2, 0], 17), [asked[2], asked[0]])
+        assert fixed.tokens.lengths == (17, 17)
+    with apply_shirg_x(model, config.replace(budget="auto")) as handle:
+        again = handle.encode_pages(views, sizes).gather([0, 1, 2], "question")
+        assert handle.select_tokens(again, asked).tokens.lengths == budgets
+
+
+@pytest.mark.parametrize("similarity", ["projected", "attention", "siglip", "learned"])
+def test_blank_paper_is_never_kept_before_ink(patchable, model, similarity):
+    """Half a page is paper: of every source, at most what ink does not fill."""
+    picture = block_image(90, 70, 1)
+    page = picture.copy()
+    page.paste((255, 255, 255), (0, 0, 90, 40))
+    with apply_shirg_x(model, SMALL.replace(similarity=similarity, budget=32), tokenizer=patchable[0]) as handle:
+        views, sizes = views_and_sizes(patchable, model, [page, picture.resize((1, 1))])
+        pages = handle.encode_pages(views, sizes)
+        assert 32 < int(pages.dual.inked[0].sum()) < 100
+        assert not pages.dual.inked[1].any()
+        kept = handle.select_tokens(pages, [question(patchable, "Total?")] * 2).selection.kept
+        assert bool(pages.dual.inked[0, kept[0]].all())
+        assert kept.shape == (2, 32)
+        assert bool((kept >= 0).all())

@@ -26,6 +26,7 @@ from llava.serve.cli import main
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import QUICK_SHIRG_X, Call, edit_config, quick_checkpoint
 from tests.model.test_image_io_pdf import write_pdf
+from tests.model.test_parity import block_image
 
 QUESTIONS = ["What is the total?", "Who signed?", "When was that?"]
 
@@ -219,6 +220,34 @@ class TestSelect:
         assert set(record["spread"]) == {"similarity", "neighbor", "center"}
         assert record["similarity"] == "projected"
         assert (tmp_path / "kept.png").exists()
+
+    def test_the_share_of_blank_tokens_is_told_and_what_survives_of_named_evidence(
+        self, call: Call, tmp_path: Path
+    ) -> None:
+        """A page that is blank but for its left upper quarter, which is all kept and fills no budget."""
+        page = Image.new("RGB", (168, 168), "white")
+        page.paste(block_image(84, 84, 1), (0, 0))
+        page.save(tmp_path / "page.png")
+        words = ("select", tmp_path / "page.png", "why?", "--budget", "48")
+        record = json.loads(call(*words, "--json", "--evidence", "0,0,0.5,0.5", "--evidence", "0.9,0.9,1,1")[0])
+        assert 0.2 < record["blank_share"] < 0.5
+        assert record["evidence"]["survive"] == record["evidence"]["patches"] > 10
+        assert record["evidence"]["recall"] == 1
+        assert json.loads(call(*words, "--json")[0])["evidence"] is None
+        (tmp_path / "pages.json").write_text(
+            json.dumps([{"image": "page.png", "question": "why?", "answer": "so", "box": [0, 0, 84, 84]}])
+        )
+        known = json.loads(call(*words, "--json")[0])
+        assert known["evidence"] == record["evidence"]
+        out, _ = call(*words)
+        assert "of the kept tokens show nothing but paper" in out
+        assert f"{known['evidence']['survive']} of its {known['evidence']['patches']} inked patches survive" in out
+
+    def test_a_question_s_budget_is_one_on_offer(self, call: Call, page: Path) -> None:
+        record = json.loads(call("select", page, "why?", "--json", "--budget", "question")[0])
+        assert record["budget"] == "question"
+        assert record["budgets"][:3] == [32, 64, 128]
+        assert record["kept"] in (32, 64, 128)
 
     def test_without_merging_every_token_is_one_patch(self, call: Call, page: Path, tmp_path: Path) -> None:
         (tmp_path / "a.yaml").write_text("{grid: 12, budgets: [32], merge: false, scaffold: false, center_weight: 0}")

@@ -205,7 +205,7 @@ def test_an_adapter_brings_its_settings(call: Call, quick: Path, tmp_path: Path)
         (["--questions", "0"], "--questions must be at least 1, got 0"),
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["--seed", "-1"], "--seed must lie between 0 and"),
-        (["--budget", "33"], "budget must be auto or one of (32, 48, 64), got 33"),
+        (["--budget", "33"], "budget must be auto, question or one of 32, 48, 64, 128, got 33"),
         (["--budget", "many"], "argument --budget: invalid budget value: 'many'; see lavida eval --help"),
         (["--method", "stock", "--budget", "32"], "the method stock has a number of tokens of its own"),
         (["--method", "stock", "--config", "x.yaml"], "--config belongs to SHIRG-X"),

@@ -66,10 +66,10 @@ def test_derived_counts():
         ({"budgets": (768, 512)}, "budgets must ascend without repeats"),
         ({"budgets": (512, 512)}, "budgets must ascend without repeats"),
         ({"budgets": (512, 2305)}, "budgets must not exceed the 2304 patches"),
-        ({"budget": 513}, r"budget must be auto or one of \(512, 768, 1024\), got 513"),
-        ({"budget": 512.0}, "budget must be auto or one of"),
-        ({"budget": "512"}, "budget must be auto or one of"),
-        ({"budgets": (1, 2), "budget": True, "scaffold_factor": 48}, "budget must be auto or one of"),
+        ({"budget": 513}, "budget must be auto, question or one of 32, 64, 128, 256, 512, 768, 1024, got 513"),
+        ({"budget": 512.0}, "budget must be auto, question or one of"),
+        ({"budget": "512"}, "budget must be auto, question or one of"),
+        ({"budgets": (1, 2), "budget": True, "scaffold_factor": 48}, "budget must be auto, question or one of"),
     ],
 )
 def test_bad_values_are_refused_by_name(changes, message):
@@ -136,14 +136,15 @@ def test_round_trip_through_yaml(tmp_path):
 def test_replace_checks_anew():
     assert ShirgXConfig().replace(budget=768) == ShirgXConfig(budget=768)
     with pytest.raises(ValueError, match="budget must be"):
-        ShirgXConfig(budget=768).replace(budgets=(512,))
+        ShirgXConfig(budget=768).replace(budgets=(512,), question_budgets=(32,))
     with pytest.raises(ValueError, match="did you mean 'budget'"):
         ShirgXConfig().replace(budgett=512)
 
 
 def test_another_grid_keeps_the_shares():
     small = ShirgXConfig(budget=768, debug=True).for_grid(12)
-    assert small == ShirgXConfig(grid=12, budgets=(32, 48, 64), budget=48, debug=True)
+    asked = (2, 4, 8, 16, 32, 48, 64)
+    assert small == ShirgXConfig(grid=12, budgets=(32, 48, 64), question_budgets=asked, budget=48, debug=True)
     assert ShirgXConfig().for_grid(48) == ShirgXConfig()
     assert ShirgXConfig().for_grid(12).budget == "auto"
 

@@ -234,7 +234,10 @@ class TestMistakes:
         [
             ({"train_budgets": [145]}, "train_budgets must lie from 1 to the 144 patches, got 145"),
             ({"shirg_x": {**SHIRG, "budget": 12}}, "budget"),
-            ({"validation": HELD_OUT, "validation_budgets": [145]}, "validation_budgets must be auto or from 1 to 144"),
+            (
+                {"validation": HELD_OUT, "validation_budgets": [145]},
+                "validation_budgets must be auto, question or from 1 to 144",
+            ),
             ({"losses": {"pointing": 1}}, "pointing_layers must lie from 0 to 1 in this model"),
             ({"losses": {"grounding": 1, "grounding_heads": 5}}, "grounding_heads must be at most 4"),
             ({"pages": None}, "give exactly one of pages, mixture and real"),

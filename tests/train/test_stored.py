@@ -122,4 +122,4 @@ def test_a_configuration_that_needs_more_than_patches_is_refused(checkpoint):
     _, model, _, _ = load_pretrained_model(str(checkpoint), device_map="cpu")
     padded = ShirgXConfig.from_dict({**SHIRG, "resize": "pad"})
     with apply_shirg_x(model, padded) as handle, pytest.raises(ValueError, match="resize: stretch"):
-        encode_stored(handle, torch.zeros(1, 144, SIZES.width), budget=11)
+        encode_stored(handle, torch.zeros(1, 144, SIZES.width), torch.ones(1, 144, dtype=torch.bool), budget=11)

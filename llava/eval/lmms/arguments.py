@@ -37,7 +37,7 @@ class LmmsSettings(Settings):
     """An adapter's directory, merged while loading."""
     shirg: str | None = None
     """A YAML file of SHIRG-X's settings; else the adapter's, the checkpoint's or the defaults."""
-    budget: int | Literal["auto"] | None = None
+    budget: int | Literal["auto", "question"] | None = None
     """Detail tokens; None for what the settings say."""
     tiles: str | None = None
     """Views that a page is cut into: ``1``, ``3x2`` or ``auto``; None for what the settings say."""

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from llava.data.batch import Batch
 from llava.train.losses.looking import tokens_under
+from shirg.sources.source import INVERSE_TEMPERATURE
 
 
-def relevance_loss(relevance: Tensor, wanted: Tensor, *, scale: float = 12.0) -> tuple[Tensor, Tensor]:
+def relevance_loss(relevance: Tensor, wanted: Tensor, *, scale: float = INVERSE_TEMPERATURE) -> tuple[Tensor, Tensor]:
     """Cross-entropy between what should be relevant and the softmax of the relevance.
 
     Returns its sum over images of which anything is wanted, float32, and their number.

@@ -1,0 +1,56 @@
+"""Where on a page the answer to a question stands, as far as somebody has said so."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from llava.pages import Box
+
+TRUTH_FILE = "pages.json"
+"""Lies beside the bundled pages: questions with their answers' boxes, (left, top, right, bottom) in pixels."""
+
+
+def read_box(text: str) -> Box:
+    """The box that ``X0,Y0,X1,Y1`` names, in [0, 1] of the page.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError:
+        x0 = y0 = x1 = y1 = 0.0
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise ValueError(
+            f"--evidence must be X0,Y0,X1,Y1: left, top, right and bottom, from 0 to 1 of the page, got {text!r}"
+        )
+    return x0, y0, x1, y1
+
+
+def find_evidence(
+    path: str, page: int | None, question: str, image: Image.Image, named: Sequence[str] | None
+) -> tuple[Box, ...]:
+    """The boxes ``named``, else those that ``pages.json`` beside the file has for this question; none if it has none.
+
+    Raises:
+        ValueError: if a named box is none.
+    """
+    if named:
+        return tuple(read_box(text) for text in named)
+    file = Path(path).parent / TRUTH_FILE
+    if not file.is_file():
+        return ()
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        boxes = [
+            entry["box"]
+            for entry in known
+            if (entry["image"], entry.get("page") or 1, entry["question"]) == (Path(path).name, page or 1, question)
+        ]
+        width, height = image.size
+        return tuple((x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        # A file of this name may be somebody else's.
+        return ()
