@@ -75,15 +75,14 @@ def take_drafted_steps(
         if most_left == 0:
             return most_taken
         newest = (accepted - 1).clamp(min=0)[:, None, None].expand(-1, 1, end - start)
-        # Of the newest real state: how many its own step settled, and how many the drafted ones settle on top.
+        # Of the newest real state: how many its own step settled, and how many the drafted ones settle on top. A row
+        # that is done stays so whatever is drafted for it, since drafts only settle more.
         ahead = torch.arange(min(1 + config.lookahead, most_left), device=tokens.device)
         order = (taken[:, None] - 1).clamp(min=0) + ahead
         totals = plan.gather(1, order).cumsum(1)
         drafted = masked.gather(1, newest) & (ranks.gather(1, newest) < totals[..., None])
         states = tokens[:, None].repeat(1, totals.shape[1], 1)
         states[..., start:end] = torch.where(drafted, chosen.gather(1, newest), windows.gather(1, newest))
-        # Rows that are done took no step, and stay as they are.
-        states[:, 0] = tokens
 
 
 def _write(progress: Progress, accepted: Tensor, chosen: Tensor, odds: Tensor, start: int, end: int) -> None:
