@@ -55,6 +55,7 @@ def measure(session: Session, family: str, split: str, style: str, pages: int) -
         image = stream[number].image
         encoded = session.encode(image).encoded
         assert encoded is not None
+        assert encoded.budgets is not None
         found.append((float(inked_patches(image, encoded.dual.grids[0]).mean()), encoded.budgets[0]))
     return found
 
