@@ -14,6 +14,12 @@ from llava.pages.style import PageStyle
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STEPS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
+_FREE_LAYOUTS = tuple(
+    f"{ground} {corner}"
+    for ground in ("ruled", "tiles", "open", "rows", "columns", "framed")
+    for corner in ("top-left", "top-right")
+)
+"""Of freely printed grids in the look of training: what lies under the entities, and where the labels stand."""
 _MOST_TO_COUNT = 9
 _MOST_LINES = 20
 
@@ -48,7 +54,8 @@ def draw(rng: np.random.Generator, style: PageStyle) -> Page:
 class _Grid:
     def __init__(self, rng: np.random.Generator, style: PageStyle, sheet: Sheet) -> None:
         self.rng, self.style, self.sheet, self.asker = rng, style, sheet, Asker(rng, style)
-        ground, corner = pick(rng, style.look.grid_layouts).split()
+        free = style.looks is not None and not style.looks.held_out
+        ground, corner = pick(rng, _FREE_LAYOUTS if free else style.look.grid_layouts).split()
         label = sheet.face()
         strip = round(label.size + 6)
         cell = between(rng, *style.cell)
@@ -86,11 +93,14 @@ class _Grid:
                     sheet.fill(x, y, x + cell, y + cell, sheet.palette.tint)
                 elif ground == "dotted":
                     sheet.fill(x - 1, y - 1, x + 1, y + 1, sheet.palette.rule)
-        if ground == "ruled":
-            for row in range(len(self.rows) + 1):
+        for row in range(len(self.rows) + 1):
+            at_edge = row in (0, len(self.rows))
+            if ground in ("ruled", "rows") or (ground == "framed" and at_edge):
                 y = min(self.top + cell * row, sheet.height - 1)
                 sheet.line([(self.left, y), (right, y)], sheet.palette.rule)
-            for column in range(len(self.columns) + 1):
+        for column in range(len(self.columns) + 1):
+            at_edge = column in (0, len(self.columns))
+            if ground in ("ruled", "columns") or (ground == "framed" and at_edge):
                 x = min(self.left + cell * column, sheet.width - 1)
                 sheet.line([(x, self.top), (x, bottom)], sheet.palette.rule)
 
