@@ -52,6 +52,7 @@ SHORTENED: dict[str, tuple[str, ...]] = {
     "scripts.benchmark": ("--repeats", "1", "--tokens", "4", "--steps", "4"),
     "scripts.benchmark_training": ("--steps", "1"),
     "scripts.make_pages": ("--count", "2"),
+    "scripts.fit_question_budget": ("--questions", "2"),
     "scripts.measure_budgets": ("--pages", "4"),
     "scripts.measure_reading": ("--pages", "1"),
 }
@@ -342,7 +343,8 @@ class SeenViews:
 
         def forward(tower: SigLipVisionTower, pixel_values: Tensor) -> Tensor:
             weights = sum(float(each.detach().float().abs().sum()) for each in tower.parameters())
-            key = (weights, tower.num_layers_run, pixel_values.dtype, pixel_values.float().numpy(force=True).tobytes())
+            kinds = tower.dtype, pixel_values.dtype
+            key = (weights, tower.num_layers_run, *kinds, pixel_values.float().numpy(force=True).tobytes())
             if torch.is_grad_enabled() or key not in self._seen:
                 self._seen[key] = self._forward(tower, pixel_values)
             return self._seen[key].clone()

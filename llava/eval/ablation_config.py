@@ -65,7 +65,8 @@ class BenchmarkChoice(Settings):
 def _numbers(value: Any, what: str, *words: str) -> tuple[Any, ...]:
     known = isinstance(value, list | tuple) and all(type(each) is int or each in words for each in value)
     if not known or not value:
-        kinds = " or ".join(("whole numbers", *words))
+        *others, last = "whole numbers", *words
+        kinds = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"{what} must be a list of {kinds}, got {value!r}")
     return tuple(value)
 

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     right = sum(item.is_right for item in shown)
     if about := checkpoint.entries.get("about"):
         console.print(Text(one_line(str(about))), soft_wrap=True)
-    pace = sum(item.forwards for item in shown) / len(shown)
+    pace = sum(item.forwards for item in shown) / max(1, len(shown))
     told = f"{right} of {len(shown)} right, {pace:.1f} forwards an answer; the heat maps are in {one_line(str(index))}"
     console.print(Text(told), soft_wrap=True)
 

@@ -20,7 +20,7 @@ from tests.adapter_helpers import train
 from tests.cli_helpers import QUICK_SHIRG_X, Call, copy_checkpoint, edit_config
 
 QUESTIONS = ["--benchmark", "entitygrid", "--style", "shapes", "--questions", "5", "--tokens", "4", "--device", "cpu"]
-FILES = {"provenance.json", "records.jsonl", "settings.json", "summary.json"}
+FILES = {"provenance.json", "records.jsonl", "settings.json", "summary.json", "variation.md"}
 
 Refuse = Callable[..., str]
 
@@ -52,7 +52,8 @@ def test_it_writes_records_and_a_summary_and_prints_a_table(call: Call, tmp_path
     assert len(records) == 5
     assert set(records[0]) == {
         *("id", "page", "kind", "question", "golds", "answer"),
-        *("scores", "detail_tokens", "total_tokens", "answer_tokens", "forwards", "seconds"),
+        *("scores", "detail_tokens", "total_tokens", "traits", "confidence", "answer_tokens", "forwards"),
+        *("blank_share", "seconds"),
     }
     assert set(records[0]["scores"]) == {"token_f1", "exact_match"}
     assert (records[0]["detail_tokens"], records[0]["total_tokens"]) == (48, 57)

@@ -36,7 +36,8 @@ def test_decoding_gives_the_tokens_of_its_straightforward_form(loaded, keep_cach
 
 def test_all_stages_are_timed_and_the_result_is_json(loaded, work):
     result = measure_stages(loaded[1], ShirgXConfig(similarity="projected", budget=768).for_grid(12), work)
-    stages = {"preprocess", "encode", "similarity", "score", "merge", "select", "project", "prefill", "step", "answer"}
+    chosen = {"ink", "similarity", "score", "merge", "select", "project"}
+    stages = {"preprocess", "encode", *chosen, "prefill", "step", "answer"}
     assert set(result["milliseconds"]) == stages
     assert min(result["milliseconds"].values()) > 0
     assert result["visual_tokens"] == 9 + 48

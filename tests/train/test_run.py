@@ -16,6 +16,7 @@ from PIL import Image
 from llava.train.config import TrainConfig
 from llava.train.train import prepare_run
 from scripts.train_shirg_x import main
+from shirg.tiling import Grid
 from tests.train_helpers import (
     ROOT,
     SHIRG,
@@ -326,7 +327,7 @@ class TestWhatIsKept:
         assert run.trainer.model.handle.config.budget == "auto"  # whatever the stage's own budget is
         asked = []
 
-        def choose(pixels: torch.Tensor, counts: tuple[int, ...]) -> tuple[int, ...]:
+        def choose(pixels: torch.Tensor, grids: tuple[Grid, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
             asked.append(len(counts))
             return (13,) * len(counts)
 
