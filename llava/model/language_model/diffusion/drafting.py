@@ -41,7 +41,8 @@ def take_drafted_steps(
 
     Args:
         plan: (batch, steps) positions that each step settles.
-        start, end: the positions that the block may settle.
+        start: the first position that the block may settle.
+        end: the one behind its last.
         report: told after every forward how many steps are done.
     """
     tokens, steps = progress.tokens, plan.shape[1]
