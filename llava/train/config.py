@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, no_type_check
+from typing import Any, Literal, no_type_check
 
 from llava.data.infill import InfillConfig
 from llava.data.page_config import PagesConfig
@@ -62,7 +62,7 @@ class TrainConfig(Settings):
     """A public set to train on."""
     validation: PagesConfig | None = None
     """Drawn pages to answer during training."""
-    validation_budgets: tuple[int | str, ...] = ("auto",)
+    validation_budgets: tuple[int | Literal["auto", "question"], ...] = ("auto",)
     """Budgets to answer them with; the first decides which checkpoint is the best."""
     shirg_x: ShirgXConfig | None = None
     """SHIRG-X's settings; without, LaViDa's own encoding of images is trained."""

@@ -32,7 +32,7 @@ from llava.train.model import TrainingModel
 from llava.train.stability import StabilityCallback
 from llava.train.stored import stored_pages
 from llava.train.trainer import MaskedDiffusionTrainer
-from llava.train.validation import Validation, ValidationBudget
+from llava.train.validation import Validation
 from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
 from shirg.tiling import Size
 
@@ -274,11 +274,5 @@ def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
         tokenizer=tokenizer,
         # As long as the longest answers that training shows.
         decoding=replace(DECODING, max_new_tokens=config.answer_block * (1 + config.max_extra_blocks)),
-        budgets=tuple(map(_asked_budget, budgets)),
+        budgets=tuple(None if budget == "auto" else budget for budget in budgets),
     )
-
-
-def _asked_budget(budget: int | str) -> ValidationBudget:
-    if budget == "auto":
-        return None
-    return "question" if budget == "question" else int(budget)
