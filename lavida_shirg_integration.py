@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from llava.mm_utils import check_views
+from llava.model.finite import check_finite
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
@@ -37,12 +38,12 @@ from shirg.parts import PARTS
 from shirg.profiling import StageTimer
 from shirg.question_budget import question_shares, smallest_budgets
 from shirg.scoring import term_spread
-from shirg.shirg_selector import feasible_budgets, select
+from shirg.shirg_selector import select
 from shirg.sources.inputs import SourceInputs
 from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import find_weights, load_weights, read_settings, save_weights
+from shirg.weights import load_weights, read_settings, read_weights, save_weights
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
@@ -66,6 +67,7 @@ class ShirgXHandle:
         self.timer = StageTimer(model.device, enabled=config.debug)
         self._tokenizer = tokenizer
         self._original_config = model.config
+        self._original_kept = model.kept_shirg_x
         self.applied = True
         """Whether the patch is still on the model."""
 
@@ -114,7 +116,7 @@ class ShirgXHandle:
             boxes, candidates = padded_page_boxes(grids, image_sizes, shapes=tilings)
             counts = tuple(candidates.sum(1).tolist())
         # Budgets are shapes, so the host must know them; asked for first, they are ready before the tower is queued.
-        budgets = self._budgets(pixels, grids, counts) if budget is None else (budget,) * len(views)
+        budgets = self._budgets(pixels, grids, counts, self.config.budget if budget is None else budget)
         with self.timer.stage("encode"):
             dual = tower.extract_shirg_x_tokens(
                 pixels,
@@ -195,20 +197,17 @@ class ShirgXHandle:
             shares = question_shares(pages.dual, similarity, self.config)
             return smallest_budgets(shares, offered, pages.candidate_counts, mass=self.config.question_mass)
 
-    def _budgets(self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int]) -> tuple[int, ...] | None:
+    def _budgets(
+        self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int], budget: int | str
+    ) -> tuple[int, ...] | None:
         config = self.config
-        if config.budget == "question":
+        if budget == "question":
             return None
-        if config.budget != "auto":
-            return (config.budget,) * len(counts)
-        try:
-            offers = [feasible_budgets(count, config.budgets) for count in counts]
-        except ValueError as error:
-            raise ValueError(f"image {counts.index(min(counts))}: {error}") from error
+        if isinstance(budget, int):
+            # Padding may leave a narrow page fewer patches than are asked for; it keeps them all.
+            return tuple(min(budget, count) if config.resize == "pad" else budget for count in counts)
         with torch.no_grad(), self.timer.stage("budget"):
-            feasible = torch.tensor([[budget in offer for budget in config.budgets] for offer in offers])
-            logits = self.budget_logits(pixels, grids)
-            return predict_budgets(logits, config.budgets, feasible.to(logits.device))
+            return predict_budgets(self.budget_logits(pixels, grids), config.budgets, counts)
 
     def budget_logits(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
         """The budget head's logits (batch, budgets) for all views (views, 3, side, side) of pages of these grids."""
@@ -285,7 +284,7 @@ class ShirgXHandle:
     def save(self, directory: str | Path) -> None:
         """Write SHIRG-X's weights and settings alone, to be given to ``apply_shirg_x(weights=...)``."""
         self._check_applied()
-        save_weights(directory, self.model.shirg_x, self.config)
+        save_weights(directory, self.model.shirg_x, self.config, unused=self.model.kept_shirg_x)
 
     def remove(self) -> None:
         """Put the model back exactly as it was.
@@ -297,6 +296,7 @@ class ShirgXHandle:
         self.model.__dict__.pop("encode_images", None)
         del self.model.shirg_x
         self.model.config = self._original_config
+        self.model.kept_shirg_x = self._original_kept
         self.applied = False
 
     def __enter__(self) -> ShirgXHandle:
@@ -338,7 +338,7 @@ def apply_shirg_x(
         raise ValueError(f"there is no part {unknown[0]!r} to start fresh; the parts are {', '.join(PARTS)}")
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
-    tensors = find_weights(weights, model.config.name_or_path)
+    tensors = model.kept_shirg_x if weights is None else read_weights(weights) if weights else {}
     if tensors and "budget_head" not in fresh and not _same_budgets(model, weights, config):
         fresh = (*fresh, "budget_head")
         if config.mode == "shirg_x" and config.budget == "auto":
@@ -360,6 +360,7 @@ def apply_shirg_x(
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:
         load_weights(module, tensors, fresh=fresh)
+        check_finite(module.named_parameters(), str(weights or model.config.name_or_path))
     found = any(key.startswith("relevance.") for key in tensors)
     if config.source.weights is not None and (not found or "relevance" in fresh):
         if weights and "relevance" not in fresh:
@@ -372,6 +373,7 @@ def apply_shirg_x(
     module.to(device=model.device, dtype=model.dtype).train(model.training)
     handle = ShirgXHandle(model, config, tokenizer)
     model.add_module("shirg_x", module)
+    model.kept_shirg_x = {name: tensors[name] for name in tensors.keys() - module.state_dict().keys()}
     # A copy, so that a config shared with other models or held by the caller does not change under them.
     model.config = copy.deepcopy(model.config)
     model.config.shirg_x = config.to_dict()

@@ -24,7 +24,7 @@ from llava.train.config import TrainConfig
 from scripts.entry import check_file, run
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 def build_parser() -> Parser:
@@ -65,32 +65,17 @@ def _number(value: float | None, digits: int, unit: float = 1.0) -> str:
     return "" if value is None else f"{value / unit:.{digits}f}"
 
 
-def available_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        ValueError: if it does not exist here.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
-        raise ValueError(f"device {name!r} is not here; use cpu, or cuda or cuda:N where there is a GPU") from error
-    return device
-
-
 def benchmark(args: argparse.Namespace) -> None:
     config = TrainConfig.from_yaml(args.config)
     check_file(args.out)
 
     from llava.model.builder import load_pretrained_model
+    from llava.model.device import find_device
     from llava.provenance import provenance
     from llava.speed.latency import full_size_model
     from llava.speed.step_time import measure_steps
 
-    device = available_device(args.device)
+    device = find_device(args.device)
     results = []
     for batch in args.batch:
         # Each size has a fresh model: a patch and LoRA stay on the one that was measured.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,26 +76,30 @@ def page_logits(
     return together(parts, list(groups.values()))
 
 
+def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:
+    """The budgets that an image with so many candidate patches can fill; all its patches where it can fill none."""
+    return tuple(budget for budget in budgets if budget <= num_candidates) or (num_candidates,)
+
+
 def predict_budgets(
-    logits: Float[Tensor, "batch options"],
-    budgets: Sequence[int],
-    feasible: Bool[Tensor, "batch options"] | None = None,
+    logits: Float[Tensor, "batch options"], budgets: Sequence[int], candidate_counts: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """The budget of each image: the feasible one with the highest logit, the largest where logits are equal.
+    """The budget of each image: the one with the highest logit, the largest where logits are equal.
 
     Budgets set the shapes of what follows, so they come back as host numbers; this waits for the device once.
 
+    Args:
+        candidate_counts: patches of each image that may be kept, where some images cannot fill every budget.
+
     Raises:
-        ValueError: if there is not one logit per budget, or an image has no feasible one.
+        ValueError: if there is not one logit per budget.
     """
     if logits.shape[1] != len(budgets):
         raise ValueError(f"the head gives {logits.shape[1]} logits for {len(budgets)} budgets, {tuple(budgets)}")
-    if feasible is not None:
-        logits = logits.masked_fill(~feasible, -math.inf)
+    counts = candidate_counts or [max(budgets)] * logits.shape[0]
     chosen = []
-    for image, row in enumerate(logits.tolist()):
-        logit, budget = max(zip(row, budgets, strict=True))
-        if logit == -math.inf:
-            raise ValueError(f"none of the budgets {tuple(budgets)} is feasible for image {image}")
-        chosen.append(budget)
+    for row, count in zip(logits.tolist(), counts, strict=True):
+        offered = feasible_budgets(count, budgets)
+        ranked = [(logit, budget) for logit, budget in zip(row, budgets, strict=True) if budget in offered]
+        chosen.append(max(ranked)[1] if ranked else count)
     return tuple(chosen)

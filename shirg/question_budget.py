@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
+from shirg.budget import feasible_budgets
 from shirg.config import ShirgXConfig
 from shirg.joining import together
 from shirg.scoring import judged_patches, score_tokens
-from shirg.shirg_selector import feasible_budgets, rank_patches
+from shirg.shirg_selector import rank_patches
 from shirg.tokens import DualScaleTokens
 from shirg.transfer import to_device
 
@@ -87,16 +88,10 @@ def smallest_budgets(
     """The smallest feasible budget of each image whose share reaches ``mass``, or its largest feasible one.
 
     Budgets set the shapes of what follows, so they come back as host numbers; this waits for the device once.
-
-    Raises:
-        ValueError: if an image has too few candidates for any of the budgets.
     """
     chosen = []
-    for image, (row, count) in enumerate(zip(shares.tolist(), candidate_counts, strict=True)):
-        try:
-            offered = feasible_budgets(count, budgets)
-        except ValueError as error:
-            raise ValueError(f"image {image}: {error}") from error
+    for row, count in zip(shares.tolist(), candidate_counts, strict=True):
+        offered = feasible_budgets(count, budgets)
         enough = (budget for share, budget in zip(row, offered, strict=False) if share >= mass)
         chosen.append(next(enough, offered[-1]))
     return tuple(chosen)

@@ -181,21 +181,6 @@ def _bring_forward(
     return order.gather(1, first)
 
 
-def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:
-    """The budgets that an image with so many candidate patches can fill.
-
-    Raises:
-        ValueError: if it can fill none of them.
-    """
-    feasible = tuple(budget for budget in budgets if budget <= num_candidates)
-    if not feasible:
-        raise ValueError(
-            f"an image with {num_candidates} candidate patches cannot fill the smallest budget, {min(budgets)}; "
-            "use resize: stretch or offer a smaller one"
-        )
-    return feasible
-
-
 def _merge(
     dual: DualScaleTokens,
     scores: Float32[Tensor, "batch patches"],

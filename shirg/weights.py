@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,21 +18,28 @@ OPTIONAL = "relevance."
 """The part that belongs to one similarity source, and is left alone when another is chosen."""
 
 
-def save_weights(directory: str | Path, module: nn.Module, config: ShirgXConfig) -> None:
-    """Write the module's tensors and the settings they belong to, with a format version."""
+def save_weights(
+    directory: str | Path, module: nn.Module, config: ShirgXConfig, *, unused: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the module's tensors and the settings they belong to, with a format version.
+
+    Args:
+        unused: tensors of parts that these settings do not use, to be kept for others that do.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.detach().contiguous().cpu() for key, value in module.state_dict().items()}
+    held = {**(unused or {}), **module.state_dict()}
+    tensors = {key: value.detach().contiguous().cpu() for key, value in held.items()}
     save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     settings = {"format_version": FORMAT_VERSION, "config": config.to_dict()}
     (directory / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def read_weights(directory: str | Path, *, required: bool = True) -> dict[str, Tensor]:
-    """The tensors that a directory holds, under the module's names; empty if there are none and none are required.
+def read_weights(directory: str | Path) -> dict[str, Tensor]:
+    """The tensors that a directory holds, under the module's names.
 
     Raises:
-        FileNotFoundError: if weights are required and there are none.
+        FileNotFoundError: if there are none.
         ValueError: if a file is broken or of another format version.
     """
     directory = Path(directory)
@@ -42,9 +49,9 @@ def read_weights(directory: str | Path, *, required: bool = True) -> dict[str, T
         tensors = _read_tensors(alone, "")
     else:
         tensors = {}
-        for file in sorted(directory.glob("model*.safetensors")):
+        for file in _checkpoint_files(directory):
             tensors |= _read_tensors(file, CHECKPOINT_PREFIX)
-    if required and not tensors:
+    if not tensors:
         raise FileNotFoundError(
             f"{directory} holds no SHIRG-X weights: neither {WEIGHTS_FILE}, nor a checkpoint with {CHECKPOINT_PREFIX}*"
         )
@@ -87,12 +94,24 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, fresh: Seq
     module.load_state_dict({key: value for key, value in tensors.items() if key in wanted}, strict=False)
 
 
+def _checkpoint_files(directory: Path) -> list[Path]:
+    """Those that a checkpoint's index names, or its only one: others may be of another checkpoint."""
+    index = directory / "model.safetensors.index.json"
+    if not index.is_file():
+        return [path for path in [directory / "model.safetensors"] if path.is_file()]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{index} is not a safetensors index; restore it from the checkpoint's source") from error
+    return [directory / name for name in sorted(names)]
+
+
 def _read_tensors(file: Path, prefix: str) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt") as stored:
             names = [key for key in stored.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
             return {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is not a valid safetensors file ({error}); restore it") from error
 
 
@@ -105,16 +124,3 @@ def _check_format(path: Path) -> None:
         raise ValueError(
             f"{path} has format version {version}, but this code reads {FORMAT_VERSION}; update one of them"
         )
-
-
-def find_weights(weights: str | Path | Literal[False] | None, checkpoint: str | None) -> dict[str, Tensor]:
-    """The tensors in a directory; those of a checkpoint's own, if it has any, when none is named; none for False.
-
-    Raises:
-        FileNotFoundError, ValueError: as ``read_weights``.
-    """
-    if weights is False:
-        return {}
-    if weights is not None:
-        return read_weights(weights)
-    return read_weights(checkpoint, required=False) if checkpoint and Path(checkpoint).is_dir() else {}

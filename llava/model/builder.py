@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from llava.image_processor import SigLipImageProcessor
 from llava.model.config_file import read_config
+from llava.model.device import find_device
+from llava.model.finite import check_finite
 from llava.model.hub import quiet_loading, resolve_directory
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.language_model.lavida_config import LavidaConfig, check_special_ids
 from llava.model.language_model.registry import BACKBONES
 from llava.model.multimodal_encoder.builder import vision_directory
+from llava.model.weight_files import read_shirg_x, weight_files
 from llava.question import PromptIds, special_ids_of
 
 logger = logging.getLogger("llava")
@@ -68,7 +71,7 @@ def load_pretrained_model(
         raise ValueError(f"load_pretrained_model does not take {', '.join(sorted(kwargs))}")
     directory = resolve_directory(model_path, revision=revision)
     config = read_config(directory, overrides)
-    device = _device(device_map)
+    device = find_device(device_map)
     files = weight_files(directory)
     dtype = _dtype(torch_dtype, device, files)
     with quiet_loading():
@@ -89,6 +92,8 @@ def load_pretrained_model(
         )
     _complete_tower(model, info)
     _refuse_wrong_tensors(directory, info)
+    check_finite(model.named_parameters(), str(directory))
+    model.kept_shirg_x = read_shirg_x(files)
     _take_special_ids(model, tokenizer, directory)
     return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
 
@@ -106,37 +111,6 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exceptions
         raise ValueError(f"the tokenizer in {directory} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a checkpoint directory, each with a readable header.
-
-    Raises:
-        FileNotFoundError: if there are none, or one that the index names is missing.
-        ValueError: if one of them, or the index, is broken.
-    """
-    index, single = directory / "model.safetensors.index.json", directory / "model.safetensors"
-    if single.is_file():
-        files = [single]
-    elif index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{index} is not a safetensors index; restore it from the checkpoint's source") from error
-        files = [directory / name for name in names]
-    else:
-        found = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
-        hint = f"; {found[0]} is a pickle and is never read: convert it to safetensors" if found else ""
-        raise FileNotFoundError(f"{directory} holds no model.safetensors or model.safetensors.index.json{hint}")
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(f"{index} names {file.name}, which is missing; fetch the checkpoint again")
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} is not a valid safetensors file ({error}); fetch it again") from error
-    return files
 
 
 def _dtype(name: str | torch.dtype | None, device: torch.device, files: Sequence[Path]) -> str | torch.dtype:
@@ -166,22 +140,6 @@ def _own_dtype(device: torch.device, files: Sequence[Path]) -> str | torch.dtype
                 logger.info("this CPU has no %s arithmetic, so the weights are kept in float32", precision)
                 return torch.float32
     return "auto"
-
-
-def _device(device_map: str | torch.device | dict[str, Any]) -> torch.device:
-    devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
-    if len(devices) != 1:
-        raise ValueError("device_map must name one device; this model is not split over several")
-    name = devices.pop()
-    if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device {name!r} does not exist; use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices; use cpu")
-    return device
 
 
 def _complete_tower(model: LavidaForMaskedDiffusion, info: dict[str, Any]) -> None:

@@ -17,9 +17,10 @@ from transformers import SiglipVisionConfig
 from lavida_shirg_integration import ShirgX
 from llava.inference.checkpoint import Checkpoint
 from llava.model.anyres import stock_tokens
-from llava.model.builder import fill_special_ids, load_tokenizer, weight_files
+from llava.model.builder import fill_special_ids, load_tokenizer
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
+from llava.model.weight_files import weight_files
 from llava.speed.floors import prefill_flops, vision_flops
 from llava.tuning.fingerprint import digest_shapes
 from llava.tuning.settings import AdapterSettings

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
 
@@ -327,3 +328,65 @@ def test_full_size_parameter_counts():
     assert count(module.coordinates.coord_linear) == 640
     assert count(module.coordinates.coord_out) == 148_608
     assert count(module.relevance) == 671_744
+
+
+class TestSavedAgain:
+    """Loaded, saved and loaded, a checkpoint is what it was, whatever was done with it in between."""
+
+    @pytest.fixture
+    def again(self, saved_with_weights, patchable, tmp_path_factory):
+        """Saves a model, takes the old directory away, and gives the weights of the new one by name."""
+        model, directory = saved_with_weights
+
+        def save(prepare=lambda model: None) -> dict[str, torch.Tensor]:
+            prepare(model)
+            target = tmp_path_factory.mktemp("again")
+            model.save_pretrained(target)
+            return load_file(target / "model.safetensors")
+
+        return save, load_file(directory / "model.safetensors")
+
+    def test_without_shirg_x(self, again):
+        save, before = again
+        assert any(name.startswith("shirg_x.relevance") for name in before)
+        assert same(save(), before)
+
+    def test_with_shirg_x_taken_on_and_off(self, again):
+        save, before = again
+        assert same(save(lambda model: apply_shirg_x(model).remove()), before)
+
+    @pytest.mark.parametrize("changes", [{}, {"similarity": "projected"}, {"mode": "stock"}], ids=str)
+    def test_with_shirg_x_applied(self, again, changes):
+        """Whatever source is chosen, the relevance that was taught stays in the checkpoint."""
+        save, before = again
+        config = SMALL.replace(**{"similarity": "learned", **changes})
+        assert same(save(lambda model: apply_shirg_x(model, config)), before)
+
+    def test_what_starts_fresh_replaces_what_was_there(self, again):
+        save, before = again
+        after = save(lambda model: apply_shirg_x(model, SMALL.replace(similarity="learned"), weights=False))
+        assert after.keys() == before.keys()
+        assert not after["shirg_x.coordinates.coord_out.weight"].any()
+
+    def test_shirg_x_s_own_files_keep_what_they_do_not_use(self, saved_with_weights, tmp_path_factory):
+        model, _ = saved_with_weights
+        directory = tmp_path_factory.mktemp("alone")
+        with apply_shirg_x(model, SMALL.replace(similarity="projected")) as handle:
+            handle.save(directory)
+        with apply_shirg_x(model, SMALL.replace(similarity="learned"), weights=directory):
+            assert (model.shirg_x.relevance.patch_map.weight == 0.25).all()
+
+    def test_weights_that_are_no_numbers_are_refused(self, saved_with_weights):
+        model, _ = saved_with_weights
+        model.kept_shirg_x["coordinates.coord_out.bias"][3] = torch.nan
+        with pytest.raises(ValueError, match=r"coordinates\.coord_out\.bias holds numbers that are no numbers"):
+            apply_shirg_x(model)
+        assert not hasattr(model, "shirg_x")
+
+    def test_embeddings_are_not_resized_under_a_patch(self, model):
+        with apply_shirg_x(model, SMALL), pytest.raises(RuntimeError, match="remove"):
+            model.resize_token_embeddings(600)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -166,15 +166,27 @@ def test_a_planted_relevant_patch_is_kept(patchable, model):
             assert prefix.selection.scores.similarity[0].argmax() == planted
 
 
-def test_padded_pages_offer_feasible_budgets_only(patchable, model):
-    config = SMALL.replace(resize="pad", budgets=(20, 64, 144))
+def test_padded_pages_keep_as_many_as_they_have(patchable, model):
+    """A wide page of 24 patches and a tall one of as many, beside one that can fill every budget."""
+    config = SMALL.replace(resize="pad", budgets=(30, 64, 144))
     with apply_shirg_x(model, config) as handle:
-        views, sizes = views_and_sizes(patchable, model, [block_image(240, 40, 4), block_image(90, 90, 5)])
+        images = [block_image(240, 40, 4), block_image(90, 90, 5), block_image(20, 260, 6)]
+        views, sizes = views_and_sizes(patchable, model, images)
         pages = handle.encode_pages(views, sizes)
-        assert pages.candidate_counts == (24, 144)
-        assert pages.budgets == (20, 144)
-    with apply_shirg_x(model, config.replace(budget=64)), pytest.raises(ValueError, match=r"24.*64"):
-        model.encode_images(views, sizes, [question(patchable, "Total?")] * 2)
+        assert pages.candidate_counts == (24, 144, 24)
+        assert pages.budgets == (24, 144, 24)
+        assert handle.encode_pages(views, sizes, budget=25).budgets == (24, 25, 24)
+    asked = [question(patchable, "Total?")] * 3
+    for budget, wanted in ((64, (24, 64, 24)), ("question", None)):
+        offered = config.replace(budget=budget, question_budgets=(32, 64))
+        with apply_shirg_x(model, offered) as handle:
+            prefix = handle.select_tokens(handle.encode_pages(views, sizes), asked)
+            assert prefix.tokens.lengths[::2] == (24, 24)
+            assert wanted in (None, prefix.tokens.lengths)
+            assert [len(tokens) for tokens in prefix.sequences] == [9 + kept for kept in prefix.tokens.lengths]
+            assert (
+                sorted(prefix.selection.kept[2, :24].tolist()) == pages.dual.candidates[2].nonzero().flatten().tolist()
+            )
 
 
 def test_padded_pages_keep_their_shape_their_places_and_never_padding(patchable, model):

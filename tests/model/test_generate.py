@@ -51,6 +51,12 @@ def test_padding_may_stand_on_either_side(loaded):
     mask = torch.tensor([[0] * 6 + [1] * 5, [1] * 11])
     found = model.generate(left, attention_mask=mask, max_new_tokens=8, mask_id=MASK, prefix_lm=True)
     assert torch.equal(found, expected)
+    assert torch.equal(model.generate(left, max_new_tokens=8, mask_id=MASK, prefix_lm=True), expected)
+    for alone in (right[:1], left[0], torch.cat([left[:1, :3], right[:1, :7]], dim=1)):
+        found = model.generate(alone, max_new_tokens=8, mask_id=MASK, prefix_lm=True)
+        assert torch.equal(found, expected[:1])
+    with pytest.raises(ValueError, match="all padding"):
+        model.generate(torch.stack([torch.full((11,), pad), long]), max_new_tokens=8)
 
 
 def test_the_tower_runs_once(loaded, pages, monkeypatch):
@@ -177,7 +183,7 @@ def test_a_list_of_prompts_is_never_taken_for_padded(loaded):
     ending = torch.tensor([3, 5, 7, 510, 510])
     together = model.prepare_inputs([ending, torch.tensor([4, 6])])
     assert together.lengths == (5, 2)
-    assert model.prepare_inputs(torch.stack([ending, ending.flip(0)])).lengths == (3, 5)
+    assert model.prepare_inputs(torch.stack([ending, ending.flip(0)])).lengths == (3, 3)
 
 
 @pytest.mark.parametrize(

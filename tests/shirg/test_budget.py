@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from shirg.budget import BudgetHead, patch_entropy, predict_budgets
+from shirg.budget import BudgetHead, feasible_budgets, patch_entropy, predict_budgets
 
 
 def entropy_by_counting(pixels, size):
@@ -88,14 +88,13 @@ class TestPredictBudgets:
         assert predict_budgets(torch.zeros(2, 3), self.budgets) == (1024, 1024)
 
     def test_the_infeasible_are_passed_over(self):
-        logits = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-        feasible = torch.tensor([[True, True, False], [True, False, False]])
-        assert predict_budgets(logits, self.budgets, feasible) == (768, 512)
+        logits = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+        assert predict_budgets(logits, self.budgets, [1023, 512, 2304]) == (768, 512, 512)
 
-    def test_nothing_feasible_is_an_error(self):
-        feasible = torch.tensor([[True, True, False], [False, False, False]])
-        with pytest.raises(ValueError, match=r"none of the budgets \(512, 768, 1024\) is feasible for image 1"):
-            predict_budgets(torch.zeros(2, 3), self.budgets, feasible)
+    def test_an_image_that_can_fill_none_keeps_all_it_has(self):
+        assert feasible_budgets(768, self.budgets) == (512, 768)
+        assert feasible_budgets(511, self.budgets) == (511,)
+        assert predict_budgets(torch.zeros(3, 3), self.budgets, [2304, 511, 1]) == (1024, 511, 1)
 
     def test_a_head_of_another_size_is_an_error(self):
         with pytest.raises(ValueError, match="gives 2 logits for 3 budgets"):

@@ -12,7 +12,7 @@ from shirg.config import ShirgXConfig
 from shirg.coordinates import grid_boxes, padded_page_boxes
 from shirg.profiling import StageTimer
 from shirg.scaffold import pool_scaffold
-from shirg.shirg_selector import feasible_budgets, select, select_top_tokens
+from shirg.shirg_selector import select, select_top_tokens
 from shirg.tokens import DualScaleTokens
 
 GRID, FACTOR, DIM = 6, 2, 5
@@ -226,11 +226,6 @@ class TestPadding:
     def test_too_few_candidates_is_an_error_with_both_numbers(self):
         with pytest.raises(ValueError, match=r"image 0 has 12 candidate patches.* got 13"):
             select(self.dual(), torch.rand(2, 36), CONFIG.replace(resize="pad"), [13, 18])
-
-    def test_auto_offers_what_fits(self):
-        assert feasible_budgets(768, (512, 768, 1024)) == (512, 768)
-        with pytest.raises(ValueError, match="with 511 candidate patches cannot fill the smallest budget, 512"):
-            feasible_budgets(511, (512, 768, 1024))
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,24 @@ class Backbone(nn.Module):
     """A masked-diffusion language model without a task: embedding, layers, final norm and output head."""
 
     config: PretrainedConfig
-    embedding: nn.Module
-    """Looked up by token ids."""
+
+    @property
+    @abstractmethod
+    def embedding(self) -> nn.Module:
+        """Looked up by token ids."""
+
+    @abstractmethod
+    def set_embedding(self, value: nn.Module) -> None:
+        """Put another in its place. A property's setter would not do: ``nn.Module`` takes modules before it."""
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Module | None:
+        """Turns hidden states into scores; None where the embedding does that too."""
+
+    @abstractmethod
+    def set_head(self, value: nn.Module) -> None:
+        """Put another in its place."""
 
     @property
     @abstractmethod

@@ -20,6 +20,7 @@ from llava.model.language_model.diffusion.progress import DenoisingStep, Progres
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
 from llava.model.splice import PromptEmbeds
+from llava.model.weight_files import SHIRG_PREFIX
 from llava.question import PromptIds, Question
 from shirg.transfer import to_device
 
@@ -61,6 +62,8 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         vision = self.model.vision_tower.config
         config.mm_vision_config = {name: getattr(vision, name) for name in _VISION_FIELDS if hasattr(vision, name)}
         self.prompt_ids = PromptIds.from_config(config)
+        self.kept_shirg_x: dict[str, Tensor] = {}
+        """SHIRG-X's tensors that came with the checkpoint and that no live patch uses, by their names in its module."""
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -79,7 +82,28 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         return self.model.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        self.model.embedding = value
+        self.model.set_embedding(value)
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """The output head; None where the embedding serves as one."""
+        return self.model.head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.model.set_head(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """transformers' way to give added tokens their rows, in the embedding and in the output head.
+
+        Raises:
+            RuntimeError: if SHIRG-X is applied, whose removal would bring back the sizes of before.
+        """
+        if "shirg_x" in self._modules:
+            raise RuntimeError(
+                "SHIRG-X is applied to this model; remove() it, resize the embeddings, and apply it again"
+            )
+        embedding = super().resize_token_embeddings(*args, **kwargs)
+        self.config.resize_vocabulary(self.get_input_embeddings().weight.shape[0])
+        return embedding
 
     def prepare_inputs(
         self,
@@ -92,8 +116,8 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     ) -> PromptEmbeds:
         """Embedded prompts of a batch.
 
-        Without ``attention_mask``, unlabeled end-of-text at the end of a row is taken for padding where ``input_ids``
-        is one tensor of several rows; a list of prompts has none.
+        Without ``attention_mask``, unlabeled end-of-text at either end of a row is taken for padding where
+        ``input_ids`` is one tensor; a list of prompts has none.
 
         Raises:
             ValueError: if images and placeholders do not pair up, or ids, masks or labels do not fit.
@@ -122,12 +146,14 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             self.check_ids(ids[ids != IMAGE_TOKEN_INDEX], "the prompt")
         if attention_mask is not None:
             return rows, [mask.bool().cpu() for mask in attention_mask]
-        if len(rows) == 1 or not isinstance(input_ids, Tensor) or self.config.pad_token_id is None:
+        if not isinstance(input_ids, Tensor) or self.config.pad_token_id is None:
             return rows, [torch.ones_like(ids, dtype=torch.bool) for ids in rows]
         real = [ids != self.config.pad_token_id for ids in rows]
         if labels is not None:
             real = [mask | (row.cpu() != IGNORE_INDEX) for mask, row in zip(real, labels, strict=True)]
-        return rows, [mask.int().flip(0).cumsum(0).flip(0) > 0 for mask in real]
+        if not all(mask.any() for mask in real):
+            raise ValueError("there is no prompt to answer: a row of input_ids is all padding")
+        return rows, [(mask.cumsum(0) > 0) & (mask.flip(0).cumsum(0).flip(0) > 0) for mask in real]
 
     def check_ids(self, ids: Tensor, what: str) -> None:
         """Refuse ids that have no embedding: on a GPU, looking them up would end the process.
@@ -260,7 +286,11 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             )
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Write the model under the released names; a relative ``mm_vision_tower`` is kept pointing where it points."""
+        """Write the model under the released names, SHIRG-X's weights among them whether it is applied or not; a
+        relative ``mm_vision_tower`` is kept pointing where it points."""
+        if self.kept_shirg_x:
+            kept = {f"{SHIRG_PREFIX}{name}": tensor for name, tensor in self.kept_shirg_x.items()}
+            kwargs["state_dict"] = {**kept, **(kwargs.get("state_dict") or self.state_dict())}
         name, source = self.config.mm_vision_tower, self.config.name_or_path
         if name and source and (Path(source) / name).is_dir():
             self.config.mm_vision_tower = os.path.relpath(Path(source) / name, save_directory)

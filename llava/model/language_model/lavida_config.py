@@ -61,6 +61,10 @@ class LavidaConfig(PretrainedConfig):
         """Rows of the embedding, of which the last may stand for no word."""
         return int(self.vocab_size)
 
+    def resize_vocabulary(self, rows: int) -> None:
+        """Take note of an embedding that has other ``rows`` now."""
+        self.vocab_size = rows
+
 
 def check_count(config: PretrainedConfig, name: str) -> None:
     """Refuse a setting that is not a positive whole number.

@@ -8,7 +8,7 @@ from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 
 
-class LlavaLladaConfig(LavidaConfig, LLaDAConfig):
+class LlavaLladaConfig(LLaDAConfig, LavidaConfig):
     """LLaDA's configuration and LaViDa's vision entries."""
 
     model_type = "llava_llada"

@@ -65,6 +65,10 @@ class LLaDAConfig(PretrainedConfig):
         """Rows of the embedding, of which the last may stand for no word."""
         return self.embedding_size or self.vocab_size
 
+    def resize_vocabulary(self, rows: int) -> None:
+        """Take note of an embedding that has other ``rows`` now."""
+        self.vocab_size = self.embedding_size = rows
+
     def __post_init__(self, **kwargs: Any) -> None:
         if self.embedding_size is None:
             self.embedding_size = self.vocab_size

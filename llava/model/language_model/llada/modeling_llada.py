@@ -119,9 +119,15 @@ class LLaDAModel(Backbone):
     def embedding(self) -> nn.Module:
         return self.transformer["wte"]
 
-    @embedding.setter
-    def embedding(self, value: nn.Module) -> None:
+    def set_embedding(self, value: nn.Module) -> None:
         self.transformer["wte"] = value
+
+    @property
+    def head(self) -> nn.Module | None:
+        return None if self.config.weight_tying else self.transformer["ff_out"]
+
+    def set_head(self, value: nn.Module) -> None:
+        self.transformer["ff_out"] = value
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Word embeddings (batch, length, dim) of token ids (batch, length)."""
