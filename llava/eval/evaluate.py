@@ -4,8 +4,7 @@ A page is encoded and its tokens are chosen by itself; only denoising is batched
 question, so a run that goes on repeats the batch it was killed in and finds what an uninterrupted one finds.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +24,10 @@ from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.provenance import digest_weights, provenance
 from shirg.ink import blank_share
 from shirg.profiling import seconds_now
+
+
+HOPELESS = 32
+"""Questions at the start of which none can be asked before a run is given up."""
 
 
 def source_of(session: Session, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -104,36 +107,54 @@ def evaluate(
     runs: Sequence[Run],
     *,
     batch_size: int,
+    stop_on_broken: bool = False,
     on_batch: Callable[[int], object] | None = None,
 ) -> None:
     """Answer what is not answered yet, for all runs from one encoding of each page; records go to their results.
 
-    Runs take turns, batch by batch, so that their times can be compared.
+    Runs take turns, batch by batch, so that their times can be compared. A question that cannot be asked, because its
+    image is damaged or it does not fit the context, has a record that says so.
 
     Args:
         batch_size: questions denoised together; it changes no answer but by rounding.
+        stop_on_broken: refuse to go on behind a question that cannot be asked.
         on_batch: told how many questions are done after every batch.
 
     Raises:
-        ValueError: if stored records are about other questions, a question does not fit the context, the benchmark is
-            empty, or ``batch_size`` is not positive.
+        ValueError: if stored records are about other questions, the benchmark is empty, ``batch_size`` is not positive,
+            none of the first questions can be asked, or, with ``stop_on_broken``, any of them cannot.
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
-    samples, pages, done = asked.samples(), dict[str, EncodedPage](), 0
+    samples, pages, done = asked.samples(), dict[str, EncodedPage | str](), 0
+    # Nothing is written before something could be asked: else wrong settings would leave a file that binds the next run.
+    waiting: list[list[AnswerRecord]] = [[] for _ in runs]
     while batch := list(islice(samples, batch_size)):
         for run in runs:
             run.results.check(batch, done)
         unfinished = [run for run in runs if len(run.results.records) < done + len(batch)]
         if unfinished:
             pages = _encode(encoder, batch, pages)
-        chosen: dict[Budget, _Chosen] = {}
+        chosen: dict[Budget, list[_Chosen | str]] = {}
         for run in unfinished:
             if run.budget not in chosen:
-                chosen[run.budget] = _choose(encoder, batch, pages, run.budget)
-            records = _answer_batch(encoder.session, asked.benchmark, batch, pages, chosen[run.budget], run.decoding)
-            run.results.append(records[max(0, len(run.results.records) - done) :])
+                chosen[run.budget] = [_choose(encoder, sample, pages, run) for sample in batch]
+            broken = [
+                (one, fault) for one, fault in zip(batch, chosen[run.budget], strict=True) if isinstance(fault, str)
+            ]
+            if broken and stop_on_broken:
+                raise ValueError(f"question {broken[0][0].id}: {broken[0][1]}")
+            records = _answer_batch(encoder.session, asked.benchmark, batch, chosen[run.budget], run.decoding)
+            waiting[runs.index(run)] += records[max(0, len(run.results.records) - done) :]
         done += len(batch)
+        for run, records in zip(runs, waiting, strict=True):
+            if run.results.records or any(record.fault is None for record in records):
+                run.results.append(records)
+                records.clear()
+            elif done == asked.count or done >= HOPELESS:
+                raise ValueError(
+                    f"none of the first {done} questions could be asked; question {records[0].id}: {records[0].fault}"
+                )
         if on_batch is not None:
             on_batch(done)
     if not done:
@@ -142,28 +163,33 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class _Chosen:
-    """What the language model is shown for the questions of a batch."""
+    """What the language model is shown for a question."""
 
-    prompts: list[torch.Tensor]
-    prefixes: list[Prefix]
-    seconds: list[float]
+    prompt: torch.Tensor
+    page: EncodedPage
+    prefix: Prefix
+    seconds: float
 
 
 @torch.no_grad()
 def _choose(
-    encoder: PageEncoder, samples: Sequence[BenchmarkSample], pages: Mapping[str, EncodedPage], budget: Budget
-) -> _Chosen:
-    session = encoder.session
-    chosen = _Chosen(prompts=[], prefixes=[], seconds=[])
-    for sample in samples:
-        with _named(sample):
-            session.check_words(check_question(sample.question))
-            ids, question = session.prompt(sample.question)
-            start = seconds_now(session.model.device)
-            chosen.prefixes.append(encoder.choose(pages[sample.page], question, budget))
-            chosen.seconds.append(seconds_now(session.model.device) - start)
-            chosen.prompts.append(ids)
-    return chosen
+    encoder: PageEncoder, sample: BenchmarkSample, pages: Mapping[str, EncodedPage | str], run: Run
+) -> _Chosen | str:
+    """Or why the question cannot be asked."""
+    session, page = encoder.session, pages.get(sample.page, sample.fault)
+    if page is None or isinstance(page, str):
+        return str(page)
+    try:
+        session.check_words(check_question(sample.question))
+        prompt, question = session.prompt(sample.question)
+        start = seconds_now(session.model.device)
+        prefix = encoder.choose(page, question, run.budget)
+        seconds = seconds_now(session.model.device) - start
+        # The image's tokens take the place of one.
+        session.model.check_context(len(prompt) - 1 + len(prefix.tokens), run.decoding.max_new_tokens)
+    except ValueError as error:
+        return str(error)
+    return _Chosen(prompt=prompt, page=page, prefix=prefix, seconds=seconds)
 
 
 @torch.no_grad()
@@ -171,23 +197,29 @@ def _answer_batch(
     session: Session,
     benchmark: Benchmark,
     samples: Sequence[BenchmarkSample],
-    pages: Mapping[str, EncodedPage],
-    chosen: _Chosen,
+    chosen: Sequence[_Chosen | str],
     decoding: DecodingConfig,
 ) -> list[AnswerRecord]:
     """The model's answers to some questions about encoded pages, denoised together, with their scores."""
     start = seconds_now(session.model.device)
-    spliced = session.model.splice(chosen.prompts, [prefix.tokens for prefix in chosen.prefixes])
-    for sample, length in zip(samples, spliced.lengths, strict=True):
-        with _named(sample):
-            session.model.check_context(length, decoding.max_new_tokens)
+    asked = [(sample, one) for sample, one in zip(samples, chosen, strict=True) if isinstance(one, _Chosen)]
+    records = {
+        sample.id: AnswerRecord.broken(sample, fault)
+        for sample, fault in zip(samples, chosen, strict=True)
+        if isinstance(fault, str)
+    }
+    if not asked:
+        return list(records.values())
+    spliced = session.model.splice([one.prompt for _, one in asked], [one.prefix.tokens for _, one in asked])
     done = session.model.denoise(spliced, decoding)
-    rows, forwards = done.tokens.tolist(), done.forwards.tolist()
+    rows = done.tokens.tolist()
     counts = [session.count_tokens(row) for row in rows]
     answers = [session.decode(row).strip() for row in rows]
-    share = (seconds_now(session.model.device) - start) / len(samples)
-    return [
-        AnswerRecord(
+    share = (seconds_now(session.model.device) - start) / len(asked)
+    for (sample, one), answer, sure, count, passes in zip(
+        asked, answers, done.probabilities.tolist(), counts, done.forwards.tolist(), strict=True
+    ):
+        records[sample.id] = AnswerRecord(
             id=sample.id,
             page=sample.page,
             kind=sample.kind,
@@ -195,30 +227,20 @@ def _answer_batch(
             golds=sample.golds,
             answer=answer,
             scores=benchmark.score(answer, sample.golds, sample.kind),
-            detail_tokens=prefix.num_detail,
-            total_tokens=len(prefix.tokens),
+            detail_tokens=one.prefix.num_detail,
+            total_tokens=len(one.prefix.tokens),
             traits=sample.traits,
             confidence=round(min(sure[:count]), 6),
             answer_tokens=count,
             forwards=passes,
-            blank_share=_blank_share(pages[sample.page], prefix),
+            blank_share=_blank_share(one.page, one.prefix),
             seconds={
-                "encode": round(pages[sample.page].page.seconds, 6),
-                "select": round(select, 6),
+                "encode": round(one.page.page.seconds, 6),
+                "select": round(one.seconds, 6),
                 "denoise": round(share, 6),
             },
         )
-        for sample, answer, sure, count, passes, prefix, select in zip(
-            samples,
-            answers,
-            done.probabilities.tolist(),
-            counts,
-            forwards,
-            chosen.prefixes,
-            chosen.seconds,
-            strict=True,
-        )
-    ]
+    return [records[sample.id] for sample in samples]
 
 
 def _blank_share(page: EncodedPage, prefix: Prefix) -> float | None:
@@ -229,22 +251,19 @@ def _blank_share(page: EncodedPage, prefix: Prefix) -> float | None:
     return None if share is None else round(float(share[0]), 6)
 
 
-@contextmanager
-def _named(sample: BenchmarkSample) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"question {sample.id}: {error}") from error
-
-
 def _encode(
-    encoder: PageEncoder, samples: Sequence[BenchmarkSample], known: Mapping[str, EncodedPage]
-) -> dict[str, EncodedPage]:
-    """The pages of a batch; only the last batch's are remembered, since a page's questions mostly stand together."""
-    pages: dict[str, EncodedPage] = {}
+    encoder: PageEncoder, samples: Sequence[BenchmarkSample], known: Mapping[str, EncodedPage | str]
+) -> dict[str, EncodedPage | str]:
+    """The pages of a batch, or why they cannot be read; only the last batch's are remembered, since a page's questions
+    mostly stand together."""
+    pages: dict[str, EncodedPage | str] = {}
     for sample in samples:
-        if sample.page not in pages:
+        if sample.page in pages or sample.fault is not None:
+            continue
+        try:
             pages[sample.page] = known.get(sample.page) or encoder.encode(
                 sample.page, sample.picture_for(encoder.views)
             )
+        except (ValueError, OSError) as error:
+            pages[sample.page] = str(error)
     return pages

@@ -47,6 +47,30 @@ class AnswerRecord:
     """Of the detail tokens, those that show nothing but paper; None for LaViDa's own encoding, or without any."""
     seconds: Mapping[str, float]
     """``encode`` (the page's, which its questions share), ``select``, ``denoise`` (an equal share of its batch's)."""
+    fault: str | None = None
+    """Why the question could not be asked. Such a record keeps its place in the file, and no score counts it."""
+
+    @classmethod
+    def broken(cls, sample: BenchmarkSample, fault: str) -> "AnswerRecord":
+        """The record of a question that could not be asked."""
+        return cls(
+            id=sample.id,
+            page=sample.page,
+            kind=sample.kind,
+            question=sample.question,
+            golds=sample.golds,
+            answer="",
+            scores={},
+            detail_tokens=None,
+            total_tokens=0,
+            traits=sample.traits,
+            confidence=0.0,
+            answer_tokens=0,
+            forwards=0,
+            blank_share=None,
+            seconds={},
+            fault=fault,
+        )
 
     @classmethod
     def from_line(cls, line: str) -> "AnswerRecord":
@@ -57,13 +81,13 @@ class AnswerRecord:
         """
         values = json.loads(line)
         names = {entry.name for entry in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
+        if not isinstance(values, dict) or values.keys() | {"fault"} != names:
             raise ValueError(f"a record has the entries {', '.join(sorted(names))}, got {line[:80]!r}")
         return cls(**{**values, "golds": tuple(values["golds"])})
 
     def to_line(self) -> str:
         """The record as JSON in ASCII, without line breaks."""
-        return json.dumps(asdict(self))
+        return json.dumps({name: value for name, value in asdict(self).items() if (name, value) != ("fault", None)})
 
     def is_about(self, sample: BenchmarkSample) -> bool:
         """Whether this is an answer to that question."""
@@ -179,7 +203,7 @@ def read_records(path: Path, *, mend: bool = False) -> list[AnswerRecord]:
 
 
 def read_finished(directory: Path) -> tuple[dict[str, Any], list[AnswerRecord]]:
-    """The summary and the records of a finished result directory.
+    """The summary and the answered questions' records of a finished result directory.
 
     Raises:
         FileNotFoundError: if it holds no finished results.
@@ -196,7 +220,7 @@ def read_finished(directory: Path) -> tuple[dict[str, Any], list[AnswerRecord]]:
         raise ValueError(
             f"{directory / SUMMARY_FILE} lacks {', '.join(sorted(missing))}; let lavida eval write it anew"
         )
-    return summary, read_records(directory / RECORDS_FILE)
+    return summary, [record for record in read_records(directory / RECORDS_FILE) if record.fault is None]
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -24,7 +24,8 @@ MIN_PAGES = 2
 
 
 def judge_together(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> Sequence[AnswerRecord]:
-    """The records with their scores by corpus metrics as well; unchanged where there are too few to judge."""
+    """The records of answers with their scores by corpus metrics as well, where there are enough to judge."""
+    records = [record for record in records if record.fault is None]
     if len(records) < 2:
         return records
     answers, golds = [record.answer for record in records], [record.golds for record in records]
@@ -36,10 +37,20 @@ def judge_together(records: Sequence[AnswerRecord], metrics: Sequence[str]) -> S
 
 
 def write_summary(results: ResultSet, corpus_metrics: Sequence[str]) -> dict[str, Any]:
-    """What the results say together, with their settings and what they came from; also written beside them."""
+    """What the results say together, with their settings and what they came from; also written beside them.
+
+    ``broken`` names the questions that could not be asked, and why; nothing else counts them.
+
+    Raises:
+        ValueError: if none could be asked.
+    """
     judged = judge_together(results.records, corpus_metrics)
+    broken = {record.id: record.fault for record in results.records if record.fault is not None}
+    if broken and not judged:
+        name, fault = next(iter(broken.items()))
+        raise ValueError(f"none of the {len(broken)} questions could be asked; question {name}: {fault}")
     told = summarize(judged, list(judged[0].scores) if judged else [])
-    summary = {"settings": dict(results.settings), "provenance": results.provenance, **told}
+    summary = {"settings": dict(results.settings), "provenance": results.provenance, **told, "broken": broken}
     write_json(summary, results.directory / SUMMARY_FILE)
     if table := variation_table(summary):
         write_text(table, results.directory / VARIATION_FILE)

@@ -20,6 +20,9 @@ from llava.serve.display import note
 from llava.serve.requests import checkpoint_of, decoding_of, load_session
 from llava.serve.scores import show_scores
 
+MAX_TOLD = 5
+"""Questions that could not be asked, of which people are told one by one."""
+
 
 def run(args: argparse.Namespace) -> None:
     """Answer what is not answered yet, and print a table.
@@ -68,9 +71,16 @@ def run(args: argparse.Namespace) -> None:
             encoder,
             runs,
             batch_size=args.batch_size,
+            stop_on_broken=args.stop_on_broken,
             on_batch=lambda done: progress.update(task, completed=done),
         )
-    show_scores([write_summary(run.results, benchmark.corpus_metrics) for run in runs], out)
+    summaries = [write_summary(run.results, benchmark.corpus_metrics) for run in runs]
+    show_scores(summaries, out)
+    broken = {name: fault for summary in summaries for name, fault in summary["broken"].items()}
+    for name, fault in list(broken.items())[:MAX_TOLD]:
+        note(f"question {name} was not asked: {fault}")
+    if broken:
+        note(f"{len(broken)} of {asked.count} questions could not be asked, and no score counts them")
 
 
 def _checked_out(args: argparse.Namespace) -> Path:

@@ -280,6 +280,11 @@ def _add_evaluation(parser: Parser) -> None:
     group.add_argument(
         "--batch-size", metavar="N", type=int, default=16, help="questions denoised together (default: 16)"
     )
+    group.add_argument(
+        "--stop-on-broken",
+        action="store_true",
+        help="end at a question that cannot be asked (a damaged image, a text that is too long) instead of counting it",
+    )
 
 
 def _add_tiles(group: argparse._ActionsContainer) -> None:

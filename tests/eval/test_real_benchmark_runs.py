@@ -3,11 +3,13 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+from PIL import Image
 
 from llava.data.records import SHORT_ANSWER
 from llava.eval.ablation import run_rows
@@ -30,6 +32,59 @@ def records_of(directory: Path) -> list[dict[str, Any]]:
     return [{**json.loads(line), "seconds": None} for line in lines]
 
 
+BROKEN = {"bytes": b"no image", "path": None}
+
+
+def cut_jpeg() -> dict[str, Any]:
+    """The first half of a picture, whose size can still be read."""
+    file = BytesIO()
+    Image.effect_noise((240, 160), 60).convert("RGB").save(file, "JPEG")
+    return {"bytes": file.getvalue()[: file.tell() // 2], "path": None}
+
+
+def test_questions_that_cannot_be_asked_are_counted_and_the_others_answered(
+    call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick: Path
+) -> None:
+    """A file that is no image, one that is cut, a row without question, and one that does not fit the context."""
+    rows = chart_rows(9)
+    words = ("--benchmark", "chartqa", "--tokens", "4", "--batch-size", "2", "--device", "cpu", "--budget", "48")
+    call("eval", *words, "--data", write_split(tmp_path / "whole", "chartqa", rows), "--out", tmp_path / "out")
+    faults = {
+        1: ({"image": cut_jpeg()}, "row 1"),
+        4: ({"image": BROKEN}, "Cannot read the image of row 4"),
+        5: ({"question": " "}, "row 5 has no question"),
+        7: ({"question": "why " * 5000}, "more than the 4096 of this model"),
+    }
+    broken = [{**row, **faults[number][0]} if number in faults else row for number, row in enumerate(rows)]
+    data = write_split(tmp_path / "broken", "chartqa", broken)
+    _, told = call("eval", *words, "--data", data, "--out", tmp_path / "some")
+    assert "4 of 9 questions could not be asked" in told
+    found, whole = records_of(tmp_path / "some"), records_of(tmp_path / "out")
+    assert [number for number, record in enumerate(found) if "fault" in record] == list(faults)
+    for number, (_, fault) in faults.items():
+        assert fault in found[number]["fault"]
+    sound = [number for number in range(9) if number not in faults]
+    assert [found[number]["answer"] for number in sound] == [whole[number]["answer"] for number in sound]
+    summary = json.loads((tmp_path / "some" / "summary.json").read_text())
+    assert summary["num_questions"] == 5
+    assert len(summary["broken"]) == 4
+    assert not any("fault" in record for record in whole)
+
+    again = ["eval", *words, "--data", str(data), "--out", str(tmp_path / "again"), "--model", str(quick)]
+    assert main([*again, "--stop-on-broken"]) == 2
+    assert "row 1" in capsys.readouterr().err
+    assert not (tmp_path / "again" / "records.jsonl").exists()
+    call(*again[:-2])
+    assert records_of(tmp_path / "again") == found
+
+
+def test_nothing_that_can_be_asked_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str], quick: Path) -> None:
+    data = write_split(tmp_path / "data", "chartqa", [{**row, "image": BROKEN} for row in chart_rows(3)])
+    words = ["--benchmark", "chartqa", "--tokens", "4", "--device", "cpu", "--budget", "48", "--model", str(quick)]
+    assert main(["eval", *words, "--data", str(data), "--out", str(tmp_path / "out")]) == 2
+    assert "none of the first 3 questions could be asked" in capsys.readouterr().err
+
+
 def test_an_evaluation_goes_on_where_a_damaged_image_stopped_it(
     call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick: Path
 ) -> None:
@@ -47,9 +102,9 @@ def test_an_evaluation_goes_on_where_a_damaged_image_stopped_it(
     assert "relaxed_accuracy" in shown
 
     place = tmp_path / "place"
-    write_split(place, "chartqa", [*rows[:4], {**rows[4], "image": {"bytes": b"no image", "path": None}}, *rows[5:]])
+    write_split(place, "chartqa", [*rows[:4], {**rows[4], "image": BROKEN}, *rows[5:]])
     again = ["eval", *words, "--data", str(place), "--out", str(tmp_path / "again"), "--model", str(quick)]
-    assert main(again) == 2
+    assert main([*again, "--stop-on-broken"]) == 2
     assert "Cannot read the image of row 4 of chartqa, split test" in capsys.readouterr().err
     assert records_of(tmp_path / "again") == records[:4]
     shutil.rmtree(place)

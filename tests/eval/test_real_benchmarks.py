@@ -132,13 +132,16 @@ def one_row(name: str, **changes: Any) -> dict[str, Any]:
     ("name", "rows", "message"),
     [
         ("docvqa", [], "cannot be opened as docvqa, split validation: .*no data!; name a directory with"),
-        ("docvqa", [one_row("docvqa"), one_row("docvqa", answers=[])], "has 0 of the 1 answers .* in row 1; give"),
         ("docvqa", [one_row("docvqa", answers=None)], "docvqa, split validation, has no answers, so nothing"),
         ("textvqa", [one_row("textvqa", answers=[""] * 10)], "textvqa, split validation, has no answers"),
-        ("textvqa", [one_row("textvqa", answers=["A"] * 3)], "has 3 of the 4 answers that its metrics need in row 0"),
-        ("chartqa", [one_row("chartqa"), one_row("chartqa", image=None)], "split test, has no image in row 1; give"),
-        ("chartqa", [one_row("chartqa", question=" ")], "has no question in row 0"),
-        ("ocrbench", [one_row("ocrbench", question=None)], "ocrbench, split test, has no question in row 0"),
+        ("textvqa", [one_row("textvqa", answers=["A"] * 3)], "row 0 has 3 of the 4 answers that its metrics need"),
+        (
+            "chartqa",
+            [one_row("chartqa", image=None)] * 2,
+            "split test, cannot be asked about: row 0 has no image; give",
+        ),
+        ("chartqa", [one_row("chartqa", question=" "), one_row("chartqa", image=None)], "row 0 has no question"),
+        ("ocrbench", [one_row("ocrbench", question=None)], "ocrbench, split test, .*: row 0 has no question"),
     ],
 )
 def test_data_that_cannot_be_asked_about_is_refused_when_it_is_opened(
@@ -150,12 +153,28 @@ def test_data_that_cannot_be_asked_about_is_refused_when_it_is_opened(
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "fault"),
+    [
+        ("docvqa", {"answers": []}, "row 1 has 0 of the 1 answers that its metrics need"),
+        ("textvqa", {"answers": ["A"] * 3}, "row 1 has 3 of the 4 answers that its metrics need"),
+        ("chartqa", {"image": None}, "row 1 has no image"),
+        ("ocrbench", {"question": " "}, "row 1 has no question"),
+    ],
+)
+def test_a_row_that_cannot_be_asked_about_says_so(
+    tmp_path: Path, name: str, changes: dict[str, Any], fault: str
+) -> None:
+    data = write_split(tmp_path / "data", name, [one_row(name), one_row(name, **changes), one_row(name)])
+    assert [sample.fault for sample in samples_of(name, data)] == [None, fault, None]
+
+
+@pytest.mark.parametrize(
     ("column", "value", "type_", "message"),
     [
         ("answer", 5, datasets.Value("int64"), "has no answers, .* or texts in the column answer"),
         ("answer", [5, 7], datasets.List(datasets.Value("int64")), "has no answers, .* or texts in the column answer"),
         ("answer", {"a": "x"}, {"a": datasets.Value("string")}, "has no answers, .* or texts in the column answer"),
-        ("question", 5, datasets.Value("int64"), "has the question 5, which is no text, in row 0"),
+        ("question", 5, datasets.Value("int64"), "row 0 has the question 5, which is no text"),
     ],
 )
 def test_columns_of_another_type_are_named(tmp_path: Path, column: str, value: Any, type_: Any, message: str) -> None:

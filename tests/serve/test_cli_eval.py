@@ -282,7 +282,7 @@ def test_settings_of_a_run_that_was_refused_bind_nobody(
     call: Call, refuse: Refuse, quick: Path, tmp_path: Path
 ) -> None:
     line = refuse(*QUESTIONS, "--model", quick, "--out", tmp_path, "--tokens", "9999")
-    assert line.startswith("question entity_grid-shapes-test-0-0-0: prompt and images take ")
+    assert "questions could be asked; question entity_grid-shapes-test-0-0-0: prompt and images take " in line
     assert "the answer 9999, more than the" in line
     call("eval", *QUESTIONS, "--out", tmp_path)
     assert len(records_of(tmp_path)) == 5
@@ -297,7 +297,7 @@ def test_a_question_that_is_more_than_words_is_named(
         changed = {"entitygrid": replace(BENCHMARKS["entitygrid"], read=lambda *_, asked=asked: [asked])}
         monkeypatch.setattr("llava.eval.benchmarks.registry.BENCHMARKS", changed)
         line = refuse(*QUESTIONS, "--model", quick, "--out", tmp_path)
-        assert line.startswith("question entity_grid-shapes-test-0-0-0: the ")
+        assert "question entity_grid-shapes-test-0-0-0: the " in line
         assert reason in line
 
 

@@ -43,6 +43,8 @@ class BenchmarkSample:
     """Where on the page the answer and what the question names stand, as far as that is known."""
     traits: Mapping[str, str] = field(default_factory=dict)
     """What differs from page to page, for the report: the name of each trait, and which of its values this page has."""
+    fault: str | None = None
+    """Why this question cannot be asked, where that is known without its image."""
     render: Callable[[PageViews], Image.Image] | None = None
     """Draws the image as large as a model's views need it; None for pages of one size."""
 

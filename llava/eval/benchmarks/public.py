@@ -59,7 +59,7 @@ class TableSamples:
     Rows with the same image, byte for byte, are about one page.
 
     Raises:
-        ValueError: if the table lacks a column or all answers, or a row has no image, no question or too few answers.
+        ValueError: if the table lacks a column or all answers, or no row of it can be asked about.
     """
 
     def __init__(self, table: "datasets.Dataset", kind: QuestionTable, split: str) -> None:
@@ -70,26 +70,28 @@ class TableSamples:
         ids = range(len(table)) if kind.id is None else (row[kind.id] for row in self._rows)
         self._ids = unique_ids(ids, f"{kind.name}/{split}")
         self._golds = [_texts(row[kind.answers]) for row in self._rows]
-        self._check(filled(table, "image"), name)
-
-    def _check(self, has_image: list[bool], name: str) -> None:
         if not any(self._golds):
             raise ValueError(
                 f"{name} has no answers, so nothing can be scored; choose another split, or texts in the column "
                 f"{self._kind.answers}"
             )
-        for number, (row, golds) in enumerate(zip(self._rows, self._golds, strict=True)):
-            fault = None
-            if not has_image[number]:
-                fault = "no image"
-            elif not isinstance(row["question"] or "", str):
-                fault = f"the question {row['question']!r}, which is no text,"
-            elif not (row["question"] or "").strip():
-                fault = "no question"
-            elif len(golds) < self._kind.least_answers:
-                fault = f"{len(golds)} of the {self._kind.least_answers} answers that its metrics need"
-            if fault is not None:
-                raise ValueError(f"{name} has {fault} in row {number}; give complete data with --data")
+        self._has_image = filled(table, "image")
+        self._faults = [self._fault(number) for number in range(len(self._rows))]
+        if None not in self._faults:
+            raise ValueError(f"{name} cannot be asked about: {self._faults[0]}; give complete data with --data")
+
+    def _fault(self, number: int) -> str | None:
+        """Why a row cannot be asked about, as far as that is known without its image."""
+        question, golds = self._rows[number]["question"] or "", self._golds[number]
+        if not self._has_image[number]:
+            return f"row {number} has no image"
+        if not isinstance(question, str):
+            return f"row {number} has the question {question!r}, which is no text"
+        if not question.strip():
+            return f"row {number} has no question"
+        if len(golds) < self._kind.least_answers:
+            return f"row {number} has {len(golds)} of the {self._kind.least_answers} answers that its metrics need"
+        return None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -98,10 +100,11 @@ class TableSamples:
         for number, row in enumerate(self._rows):
             yield BenchmarkSample(
                 id=self._ids[number],
-                page=f"{self._kind.name}/{self._images.digest(number)}",
+                page=f"{self._kind.name}/{self._images.digest(number) if self._has_image[number] else None}",
                 kind="" if self._kind.kind is None else ", ".join(sorted(_texts(row[self._kind.kind]))),
-                question=row["question"].strip() + self._kind.suffix,
+                question=str(row["question"] or "").strip() + self._kind.suffix,
                 golds=self._golds[number],
+                fault=self._faults[number],
                 image=partial(self._images.load, number),
             )
 
