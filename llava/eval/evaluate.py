@@ -25,7 +25,6 @@ from llava.provenance import digest_weights, provenance
 from shirg.ink import blank_share
 from shirg.profiling import seconds_now
 
-
 HOPELESS = 32
 """Questions at the start of which none can be asked before a run is given up."""
 
@@ -127,7 +126,7 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
     samples, pages, done = asked.samples(), dict[str, EncodedPage | str](), 0
-    # Nothing is written before something could be asked: else wrong settings would leave a file that binds the next run.
+    # Nothing is written before something could be asked: wrong settings would leave a file that binds the next run.
     waiting: list[list[AnswerRecord]] = [[] for _ in runs]
     while batch := list(islice(samples, batch_size)):
         for run in runs:

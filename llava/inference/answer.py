@@ -88,6 +88,8 @@ class Answer(Denoised):
 
     question: str
     text: str
+    doubt: str | None
+    """Why nobody should rely on it, in a sentence; None where nothing speaks against it."""
 
     def __str__(self) -> str:
         return self.text
@@ -117,7 +119,8 @@ class Answer(Denoised):
         """For notebooks: question, text, confidence, and the heat map where tokens were chosen."""
         words = (
             f"<p><b>{escape(self.question)}</b><br>{escape(self.text) or '<i>(empty)</i>'} "
-            f"<small>(confidence {self.confidence:.0%})</small></p>"
+            f"<small>(confidence {self.confidence:.0%})</small>"
+            f"{'' if self.doubt is None else f'<br><small>{escape(self.doubt)}</small>'}</p>"
         )
         return words if self.shirg is None else f'{words}<img style="max-width:100%" src="{_inline(self.heatmap())}">'
 
@@ -130,6 +133,8 @@ class Filled(Denoised):
     text: str
     gaps: tuple[str, ...]
     """What was written into each gap."""
+    doubt: str | None
+    """As of an ``Answer``."""
 
     def __str__(self) -> str:
         return self.text

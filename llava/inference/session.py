@@ -7,8 +7,8 @@
 A page is encoded once for all questions that one call asks about it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,15 +17,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
-from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.conversation import conv_templates
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.picture import open_picture, pdf_long_side
+from llava.inference.prompts import Prompts
 from llava.inference.words import Blank, Template, check_question
-from llava.mm_utils import process_images, tokenizer_image_token
+from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.diffusion.progress import DenoisingStep
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
@@ -39,7 +38,7 @@ Observer = Callable[[DenoisingStep], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Session:
+class Session(Prompts):
     """A model, its tokenizer, and SHIRG-X if it is in use.
 
     ``close`` lets go of the model, and so does the end of a ``with`` block.
@@ -171,7 +170,7 @@ class Session:
             raise TypeError(f"a question is a text, or a list of several, but this is {type(question).__name__}")
         questions = [check_question(each) for each in ([question] if isinstance(question, str) else question)]
         for each in questions:
-            self.check_words(each)
+            self.check_question(each, find_decoding(decoding).max_new_tokens)
         encoded = image if isinstance(image, EncodedImage) else self.encode(image, page=page)
         answers = [self.answer(encoded, each, decoding=decoding, seed=seed) for each in questions]
         return answers[0] if isinstance(question, str) else answers
@@ -209,7 +208,9 @@ class Session:
         if page.prefix is not None:
             return page.prefix
         assert page.encoded is not None
-        return self._choose(page.encoded, self.prompt(check_question(question))[1])
+        question = check_question(question)
+        self.check_question(question, 0)
+        return self._choose(page.encoded, self.prompt(question)[1])
 
     def answer(
         self,
@@ -226,9 +227,10 @@ class Session:
             ValueError: as ``ask``.
         """
         question = check_question(question)
-        self.check_words(question)
+        self.check_question(question, find_decoding(decoding).max_new_tokens)
         run = self._denoise(page, question, decoding, seed, on_step)
-        return Answer(question=question, text=self.decode(run.tokens).strip(), **vars(run))
+        text = self.decode(run.tokens).strip()
+        return Answer(question=question, text=text, doubt=self._doubt(text, run.confidence), **vars(run))
 
     def fill(
         self,
@@ -255,88 +257,41 @@ class Session:
         )
         # The text is decoded as a whole, because a character may be made of several tokens.
         text = self._text(run.tokens[: spans[-1].stop])
-        return Filled(template=template, text=text, gaps=tuple(gaps), **vars(run))
+        filled = tuple(gaps)
+        doubt = self._doubt("".join(filled), run.confidence)
+        return Filled(template=template, text=text, gaps=filled, doubt=doubt, **vars(run))
 
-    def draft(self, template: Template, length: int) -> tuple[Tensor, list[range]]:
-        """Ids (1, length) with masks in the gaps, ended like an answer, and the positions of each piece.
+    def _doubt(self, text: str, confidence: float) -> str | None:
+        """Why nobody should rely on an answer, in a sentence; None where nothing speaks against it."""
+        if not text.strip():
+            return "the answer is empty; the model found nothing that it could read"
+        limit = self.model.config.unsure_below
+        if confidence < limit:
+            return f"the model is not sure: confidence {confidence:.2f}, and below {limit:.2f} most answers are wrong"
+        return None
 
-        Raises:
-            ValueError: if the template is longer than ``length`` or holds special tokens, or has an open gap where the
-                model has no infilling token.
-        """
-        self.check_words(template.text)
-        config = self.model.config
-        ids: list[int] = []
-        spans = []
-        for piece in template.pieces:
-            start = len(ids)
-            ids += self._masks(piece) if isinstance(piece, Blank) else self._words(piece)
-            spans.append(range(start, len(ids)))
-        if len(ids) > length:
-            raise ValueError(
-                f"the template takes {len(ids)} tokens, more than the {length} of the answer; raise --tokens "
-                "(max_new_tokens) or shorten it"
-            )
-        ending = [config.eot_token_id, *[config.eos_token_id] * length]
-        return torch.tensor([(ids + ending)[:length]]), spans
+    def check_question(self, question: str, answer_tokens: int) -> None:
+        """Refuse a question that cannot be asked about any page, before one is looked at.
 
-    def _masks(self, blank: Blank) -> list[int]:
-        config = self.model.config
-        masks = [config.mask_token_id] * blank.tokens
-        if not blank.is_open:
-            return masks
-        if config.infill_token_id is None:
-            raise ValueError(
-                f"this model has no infilling token to close the gap [~{blank.tokens}] with; write [{blank.tokens}]"
-            )
-        return [*masks, config.infill_token_id]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The words of ids up to the first end of turn."""
-        return self._text(tokens[: self._end(tokens)])
-
-    def _end(self, tokens: Sequence[int]) -> int:
-        """The place of the first end of turn, or behind the last token."""
-        ends = (self.model.config.eot_token_id, self.model.config.eos_token_id)
-        return next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
-
-    def count_tokens(self, tokens: Sequence[int]) -> int:
-        """How many ids an answer tells: its words, and its end of turn."""
-        return min(self._end(tokens) + 1, len(tokens))
-
-    def check_words(self, text: str) -> None:
-        """Refuse text that would be read as more than words.
+        Args:
+            answer_tokens: positions of the answer.
 
         Raises:
-            ValueError: if it holds a special token of the tokenizer, with which a text could end its own turn.
+            ValueError: if it holds special tokens or no words, or leaves no room for a page and the answer.
         """
-        marked = {token for token, word in self.tokenizer.added_tokens_decoder.items() if word.special}
-        special = marked.union(self.tokenizer.all_special_ids).intersection(self._words(text))
-        if special:
-            words = ", ".join(self.tokenizer.convert_ids_to_tokens(sorted(special)))
-            raise ValueError(f"the text {text!r} holds the special token {words}; leave it out")
+        self.check_words(question)
+        # The image's tokens take the place of one.
+        prompt = len(self.prompt(question)[0]) - 1
+        self.model.check_context(prompt + self._fewest_image_tokens, answer_tokens)
 
-    def _text(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
-
-    def _words(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def prompt(self, question: str) -> tuple[Tensor, Question]:
-        """The ids of a question about one image, -200 in the image's place, and what selection reads of it.
-
-        Raises:
-            ValueError: if the question holds no words.
-        """
-        conversation = conv_templates["llada"].copy()
-        conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
-        conversation.append_message("assistant", None)
-        ids = tokenizer_image_token(conversation.get_prompt(), self.tokenizer, return_tensors="pt")
-        assert isinstance(ids, Tensor)
-        cut = self.model.prompt_ids.cut_question(ids.tolist())
-        if cut is None:
-            raise ValueError(f"the question {question!r} holds no words; ask something")
-        return ids, replace(cut, text=question)
+    @property
+    def _fewest_image_tokens(self) -> int:
+        if self.handle is None or self.handle.config.mode == "stock":
+            return 1
+        config = self.handle.config
+        scaffold = config.scaffold_tokens if config.scaffold else 0
+        # Padding may leave a page with any number of patches.
+        return scaffold + (1 if config.resize == "pad" else min(config.offered))
 
     def _choose(self, encoded: EncodedPages, question: Question | None) -> VisualPrefix:
         assert self.handle is not None

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
     session = load_session(args, checkpoint)
     for question in questions:
-        session.check_words(question)
+        session.check_question(question, decoding.max_new_tokens)
     with working("reading the page"):
         page = session.encode(image)
     display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
@@ -40,6 +40,9 @@ def run(args: argparse.Namespace) -> None:
             write_picture(answer.heatmap(), pictures[index])
         if args.json:
             picture = names[index] if names else None
-            print_json({"question": question, "answer": answer.text, **record(args, answer), "heatmap": picture})
+            told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
+            print_json({**told, **record(args, answer), "heatmap": picture})
         elif args.verbose and not display.watched:
             note(summary(answer))
+        if answer.doubt is not None:
+            note(f"{question}: {answer.doubt}")

@@ -24,16 +24,19 @@ def run(args: argparse.Namespace) -> None:
     image = open_page(args, checkpoint)
     session = load_session(args, checkpoint)
     session.draft(template, args.tokens)
+    session.check_question(template.instruction, args.tokens)
     with working("reading the page"):
         page = session.encode(image)
     if args.json:
         filled = session.fill(page, template, decoding=decoding, seed=args.seed)
-        text = {"template": template.text, "text": filled.text, "gaps": list(filled.gaps)}
+        text = {"template": template.text, "text": filled.text, "gaps": list(filled.gaps), "doubt": filled.doubt}
         print_json({**text, **record(args, filled)})
-        return
-    display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
-    with display.denoising() as on_step:
-        filled = session.fill(page, template, decoding=decoding, seed=args.seed, on_step=on_step)
-    display.show_answer(filled.text, summary(filled))
-    if args.verbose and not display.watched:
-        note(summary(filled))
+    else:
+        display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
+        with display.denoising() as on_step:
+            filled = session.fill(page, template, decoding=decoding, seed=args.seed, on_step=on_step)
+        display.show_answer(filled.text, summary(filled))
+        if args.verbose and not display.watched:
+            note(summary(filled))
+    if filled.doubt is not None:
+        note(filled.doubt)

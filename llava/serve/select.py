@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
     evidence = find_evidence(args.image, args.page, question, image, args.evidence)
     session = load_session(args, checkpoint)
-    session.check_words(question)
+    session.check_question(question, 0)
     with working("reading the page"):
         page = session.encode(image)
         prefix = session.select(page, question)

@@ -58,7 +58,7 @@ class TestAsk:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
                 *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
-                *("forwards", "tokens_per_forward"),
+                *("forwards", "tokens_per_forward", "doubt"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)

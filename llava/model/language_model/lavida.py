@@ -253,13 +253,17 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         generator: torch.Generator | None = None,
         on_step: Callable[[DenoisingStep], None] | None = None,
     ) -> Progress:
-        """As ``generate``, from prompts that are already embedded: the answers, and how they came about."""
+        """As ``generate``, from prompts that are already embedded: the answers, and how they came about.
+
+        Raises:
+            ValueError: as ``generate``, and if what comes out is no number.
+        """
         self.check_context(max(prepared.lengths), decoding.max_new_tokens)
         if draft_tokens is not None:
             self.check_ids(draft_tokens.flatten().cpu(), "the draft")
         eos = self.config.eos_token_id
         ends = [eos] if isinstance(eos, int) else list(eos or ())
-        return denoise(
+        done = denoise(
             self.model,
             prepared.embeds,
             prepared.lengths,
@@ -271,6 +275,12 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             generator=generator,
             on_step=on_step,
         )
+        if not done.probabilities.isfinite().all():
+            raise ValueError(
+                f"the model's probabilities are no numbers (NaN) in {str(self.dtype).removeprefix('torch.')}; load it "
+                "in float32 or bfloat16, or look for what is wrong with its weights"
+            )
+        return done
 
     def check_context(self, prompt: int, answer: int) -> None:
         """Refuse a prompt and an answer of so many positions if they exceed the context.

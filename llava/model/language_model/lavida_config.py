@@ -30,6 +30,8 @@ class LavidaConfig(PretrainedConfig):
     mm_pooler_ratio: int = 2
     image_aspect_ratio: str | None = "anyres"
     image_grid_pinpoints: str | list = "[(384, 768), (768, 384), (768, 768), (1152, 384), (384, 1152)]"
+    unsure_below: float = 0.5
+    """Confidence of an answer below which most are wrong; ``scripts/fit_confidence.py`` finds it for a model."""
     shirg_x: dict | None = None
     """Settings of SHIRG-X that the checkpoint was saved with; applied by ``apply_shirg_x`` only."""
 
@@ -40,6 +42,9 @@ class LavidaConfig(PretrainedConfig):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"config: {name}={getattr(self, name)!r} does not exist; use one of {choices}")
+        limit = self.unsure_below
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+            raise ValueError(f"config: unsure_below must lie from 0 to 1, got {limit!r}")
         if type(self.mm_vision_select_layer) is not int:
             raise ValueError(
                 f"config: mm_vision_select_layer must be a whole number, got {self.mm_vision_select_layer!r}"

@@ -1,0 +1,103 @@
+"""What a session writes to its model and reads from it: prompts, templates and answers as ids."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.conversation import conv_templates
+from llava.inference.words import Blank, Template
+from llava.mm_utils import tokenizer_image_token
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.question import Question
+
+
+class Prompts:
+    """Texts as ids and ids as texts, for one model and its tokenizer."""
+
+    tokenizer: PreTrainedTokenizerBase
+    model: LavidaForMaskedDiffusion
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The words of ids up to the first end of turn."""
+        return self._text(tokens[: self._end(tokens)])
+
+    def _end(self, tokens: Sequence[int]) -> int:
+        """The place of the first end of turn, or behind the last token."""
+        ends = (self.model.config.eot_token_id, self.model.config.eos_token_id)
+        return next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+
+    def count_tokens(self, tokens: Sequence[int]) -> int:
+        """How many ids an answer tells: its words, and its end of turn."""
+        return min(self._end(tokens) + 1, len(tokens))
+
+    def check_words(self, text: str) -> None:
+        """Refuse text that would be read as more than words.
+
+        Raises:
+            ValueError: if it holds a special token of the tokenizer, with which a text could end its own turn.
+        """
+        marked = {token for token, word in self.tokenizer.added_tokens_decoder.items() if word.special}
+        special = marked.union(self.tokenizer.all_special_ids).intersection(self._words(text))
+        if special:
+            words = ", ".join(self.tokenizer.convert_ids_to_tokens(sorted(special)))
+            raise ValueError(f"the text {text!r} holds the special token {words}; leave it out")
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _words(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def prompt(self, question: str) -> tuple[Tensor, Question]:
+        """The ids of a question about one image, -200 in the image's place, and what selection reads of it.
+
+        Raises:
+            ValueError: if the question holds no words.
+        """
+        conversation = conv_templates["llada"].copy()
+        conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
+        conversation.append_message("assistant", None)
+        ids = tokenizer_image_token(conversation.get_prompt(), self.tokenizer, return_tensors="pt")
+        assert isinstance(ids, Tensor)
+        cut = self.model.prompt_ids.cut_question(ids.tolist())
+        if cut is None:
+            raise ValueError(f"the question {question!r} holds no words; ask something")
+        return ids, replace(cut, text=question)
+
+    def draft(self, template: Template, length: int) -> tuple[Tensor, list[range]]:
+        """Ids (1, length) with masks in the gaps, ended like an answer, and the positions of each piece.
+
+        Raises:
+            ValueError: if the template is longer than ``length`` or holds special tokens, or has an open gap where the
+                model has no infilling token.
+        """
+        self.check_words(template.text)
+        config = self.model.config
+        ids: list[int] = []
+        spans = []
+        for piece in template.pieces:
+            start = len(ids)
+            ids += self._masks(piece) if isinstance(piece, Blank) else self._words(piece)
+            spans.append(range(start, len(ids)))
+        if len(ids) > length:
+            raise ValueError(
+                f"the template takes {len(ids)} tokens, more than the {length} of the answer; raise --tokens "
+                "(max_new_tokens) or shorten it"
+            )
+        ending = [config.eot_token_id, *[config.eos_token_id] * length]
+        return torch.tensor([(ids + ending)[:length]]), spans
+
+    def _masks(self, blank: Blank) -> list[int]:
+        config = self.model.config
+        masks = [config.mask_token_id] * blank.tokens
+        if not blank.is_open:
+            return masks
+        if config.infill_token_id is None:
+            raise ValueError(
+                f"this model has no infilling token to close the gap [~{blank.tokens}] with; write [{blank.tokens}]"
+            )
+        return [*masks, config.infill_token_id]
