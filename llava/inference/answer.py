@@ -79,7 +79,8 @@ class Denoised:
     settled_in: tuple[int, ...]
     """The step in which each of ``tokens`` was settled; 0 for a template's own words, and for what no step settled."""
     seconds: dict[str, float]
-    """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included)."""
+    """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included; an equal
+    share where several questions were denoised together)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -141,6 +142,17 @@ class Filled(Denoised):
 
     def __repr__(self) -> str:
         return f"Filled({_SHORT.repr(self.text)}, confidence={self.confidence:.2f}, {self.prefix!r})"
+
+
+def doubt_of(text: str, confidence: float, unsure_below: float) -> str | None:
+    """Why nobody should rely on an answer, in a sentence; None where nothing speaks against it."""
+    if not text.strip():
+        return "the answer is empty; the model found nothing that it could read"
+    if confidence < unsure_below:
+        return (
+            f"the model is not sure: confidence {confidence:.2f}, and below {unsure_below:.2f} most answers are wrong"
+        )
+    return None
 
 
 def _inline(image: Image.Image) -> str:

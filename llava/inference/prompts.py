@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lavida_shirg_integration import ShirgXHandle
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
 from llava.inference.words import Blank, Template
@@ -20,6 +21,31 @@ class Prompts:
 
     tokenizer: PreTrainedTokenizerBase
     model: LavidaForMaskedDiffusion
+    handle: ShirgXHandle | None
+    """None for LaViDa's own encoding of images."""
+
+    def check_question(self, question: str, answer_tokens: int) -> None:
+        """Refuse a question that cannot be asked about any page, before one is looked at.
+
+        Args:
+            answer_tokens: positions of the answer.
+
+        Raises:
+            ValueError: if it holds special tokens or no words, or leaves no room for a page and the answer.
+        """
+        self.check_words(question)
+        # The image's tokens take the place of one.
+        prompt = len(self.prompt(question)[0]) - 1
+        self.model.check_context(prompt + self._fewest_image_tokens, answer_tokens)
+
+    @property
+    def _fewest_image_tokens(self) -> int:
+        if self.handle is None or self.handle.config.mode == "stock":
+            return 1
+        config = self.handle.config
+        scaffold = config.scaffold_tokens if config.scaffold else 0
+        # Padding may leave a page with any number of patches.
+        return scaffold + (1 if config.resize == "pad" else min(config.offered))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words of ids up to the first end of turn."""

@@ -7,7 +7,8 @@
 A page is encoded once for all questions that one call asks about it.
 """
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, overload
@@ -18,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.image_processor import SigLipImageProcessor
-from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
+from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix, doubt_of
+from llava.inference.batching import BATCH_POSITIONS, Prepared, cut_batches, windows
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.picture import open_picture, pdf_long_side
@@ -26,6 +28,7 @@ from llava.inference.prompts import Prompts
 from llava.inference.words import Blank, Template, check_question
 from llava.mm_utils import process_images
 from llava.model.builder import load_pretrained_model
+from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.progress import DenoisingStep
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.question import Question
@@ -172,8 +175,82 @@ class Session(Prompts):
         for each in questions:
             self.check_question(each, find_decoding(decoding).max_new_tokens)
         encoded = image if isinstance(image, EncodedImage) else self.encode(image, page=page)
-        answers = [self.answer(encoded, each, decoding=decoding, seed=seed) for each in questions]
+        answers = list(self.answers(((encoded, each) for each in questions), decoding=decoding, seed=seed))
         return answers[0] if isinstance(question, str) else answers
+
+    def ask_many(
+        self,
+        asked: Iterable[tuple[Any, str]],
+        *,
+        decoding: Decoding = "fast",
+        seed: int = 0,
+        on_answer: Callable[[int], object] | None = None,
+    ) -> list[Answer]:
+        """The answers to questions about several pages, in their order; each is what ``ask`` gives for it alone.
+
+        Every page is encoded once, and questions are denoised together. All answers keep their pages; ``answers``
+        gives one after the other instead.
+
+        Args:
+            asked: pairs of a page, as ``ask`` takes it, and a question.
+            on_answer: told how many questions are answered, as they are.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError, RuntimeError: as ``ask``, before anything is answered where the
+                questions are at fault.
+        """
+        pairs = [(image, check_question(question)) for image, question in asked]
+        for _, question in pairs:
+            self.check_question(question, find_decoding(decoding).max_new_tokens)
+        # Questions about a page come together, and pages in the order of their first question.
+        first: dict[object, int] = {}
+        for place, (image, _) in enumerate(pairs):
+            first.setdefault(_page_key(image), place)
+        order = sorted(range(len(pairs)), key=lambda place: (first[_page_key(pairs[place][0])], place))
+        found: dict[int, Answer] = {}
+        for answer in self.answers((pairs[place] for place in order), decoding=decoding, seed=seed):
+            found[order[len(found)]] = answer
+            if on_answer is not None:
+                on_answer(len(found))
+        return [found[place] for place in range(len(pairs))]
+
+    def answers(
+        self, asked: Iterable[tuple[Any, str]], *, decoding: Decoding = "fast", seed: int = 0
+    ) -> Iterator[Answer]:
+        """As ``ask_many``, one answer after the other; questions are taken as they are needed, and a page is encoded
+        once for all its questions that follow each other.
+        """
+        decoding = find_decoding(decoding)
+        # What is drawn at random must not depend on who else is asked.
+        positions = 0 if decoding.random else BATCH_POSITIONS
+        for window in windows(self._prepared(asked, decoding), decoding.max_new_tokens, positions):
+            runs: dict[int, Denoised] = {}
+            for batch in cut_batches([one.length for one in window], decoding.max_new_tokens, positions):
+                done = self._denoise([window[place] for place in batch], decoding, seed)
+                runs |= dict(zip(batch, done, strict=True))
+            for place, one in enumerate(window):
+                yield self._answer(one.question, runs[place])
+
+    def _prepared(self, asked: Iterable[tuple[Any, str]], decoding: DecodingConfig) -> Iterator[Prepared]:
+        last = page = None
+        for image, question in asked:
+            self.check_question(check_question(question), decoding.max_new_tokens)
+            if page is None or _page_key(image) != _page_key(last):
+                # The page itself is held, so that no other can be taken for it.
+                last, page = image, image if isinstance(image, EncodedImage) else self.encode(image)
+            yield self._prepare(page, check_question(question))
+
+    def _prepare(self, page: EncodedImage, question: str) -> Prepared:
+        start = seconds_now(self.model.device)
+        prefix = self.select(page, question)
+        seconds = seconds_now(self.model.device) - start
+        return Prepared(
+            image=page.image,
+            question=question,
+            ids=self.prompt(question)[0],
+            prefix=prefix,
+            seconds={"encode": page.seconds, "select": seconds},
+        )
 
     @property
     def _page_views(self) -> PageViews | None:
@@ -228,9 +305,13 @@ class Session(Prompts):
         """
         question = check_question(question)
         self.check_question(question, find_decoding(decoding).max_new_tokens)
-        run = self._denoise(page, question, decoding, seed, on_step)
+        run = self._denoise([self._prepare(page, question)], find_decoding(decoding), seed, on_step)[0]
+        return self._answer(question, run)
+
+    def _answer(self, question: str, run: Denoised) -> Answer:
         text = self.decode(run.tokens).strip()
-        return Answer(question=question, text=text, doubt=self._doubt(text, run.confidence), **vars(run))
+        doubt = doubt_of(text, run.confidence, self.model.config.unsure_below)
+        return Answer(question=question, text=text, doubt=doubt, **vars(run))
 
     def fill(
         self,
@@ -249,7 +330,7 @@ class Session(Prompts):
         # An end of turn in a gap is a short filling, not the end of the template.
         decoding = find_decoding(decoding, stop_at_end_of_turn=False)
         draft, spans = self.draft(template, decoding.max_new_tokens)
-        run = self._denoise(page, template.instruction, decoding, seed, on_step, draft)
+        run = self._denoise([self._prepare(page, template.instruction)], decoding, seed, on_step, draft)[0]
         gaps = (
             self._text(run.tokens[span.start : span.stop])
             for span, piece in zip(spans, template.pieces, strict=True)
@@ -258,40 +339,8 @@ class Session(Prompts):
         # The text is decoded as a whole, because a character may be made of several tokens.
         text = self._text(run.tokens[: spans[-1].stop])
         filled = tuple(gaps)
-        doubt = self._doubt("".join(filled), run.confidence)
+        doubt = doubt_of("".join(filled), run.confidence, self.model.config.unsure_below)
         return Filled(template=template, text=text, gaps=filled, doubt=doubt, **vars(run))
-
-    def _doubt(self, text: str, confidence: float) -> str | None:
-        """Why nobody should rely on an answer, in a sentence; None where nothing speaks against it."""
-        if not text.strip():
-            return "the answer is empty; the model found nothing that it could read"
-        limit = self.model.config.unsure_below
-        if confidence < limit:
-            return f"the model is not sure: confidence {confidence:.2f}, and below {limit:.2f} most answers are wrong"
-        return None
-
-    def check_question(self, question: str, answer_tokens: int) -> None:
-        """Refuse a question that cannot be asked about any page, before one is looked at.
-
-        Args:
-            answer_tokens: positions of the answer.
-
-        Raises:
-            ValueError: if it holds special tokens or no words, or leaves no room for a page and the answer.
-        """
-        self.check_words(question)
-        # The image's tokens take the place of one.
-        prompt = len(self.prompt(question)[0]) - 1
-        self.model.check_context(prompt + self._fewest_image_tokens, answer_tokens)
-
-    @property
-    def _fewest_image_tokens(self) -> int:
-        if self.handle is None or self.handle.config.mode == "stock":
-            return 1
-        config = self.handle.config
-        scaffold = config.scaffold_tokens if config.scaffold else 0
-        # Padding may leave a page with any number of patches.
-        return scaffold + (1 if config.resize == "pad" else min(config.offered))
 
     def _choose(self, encoded: EncodedPages, question: Question | None) -> VisualPrefix:
         assert self.handle is not None
@@ -301,42 +350,46 @@ class Session(Prompts):
     @torch.no_grad()
     def _denoise(
         self,
-        page: EncodedImage,
-        question: str,
-        decoding: Decoding,
+        asked: Sequence[Prepared],
+        decoding: DecodingConfig,
         seed: int,
-        on_step: Observer | None,
+        on_step: Observer | None = None,
         draft: Tensor | None = None,
-    ) -> Denoised:
+    ) -> list[Denoised]:
+        """Several questions denoised together."""
         start = seconds_now(self.model.device)
-        prefix = self.select(page, question)
-        selected = seconds_now(self.model.device)
-        ids, _ = self.prompt(question)
         done = self.model.denoise(
-            self.model.splice([ids], [prefix.tokens]),
-            find_decoding(decoding),
+            self.model.splice([one.ids for one in asked], [one.prefix.tokens for one in asked]),
+            decoding,
             draft_tokens=draft,
             generator=torch.Generator(self.model.device).manual_seed(seed),
             on_step=on_step,
         )
-        tokens = tuple(done.tokens[0].tolist())
-        # A draft is told as a whole; behind the end of an answer, nothing is said any more.
-        told = len(tokens) if draft is not None else self.count_tokens(tokens)
-        filled = told if draft is None else int((draft == self.model.config.mask_token_id).sum())
-        forwards = int(done.forwards[0])
-        return Denoised(
-            tokens=tokens,
-            confidence=float(done.probabilities[0, :told].min()),
-            prefix=prefix,
-            image=page.image,
-            shirg=None if self.handle is None else self.handle.config,
-            steps=int(done.steps[0]),
-            forwards=forwards,
-            tokens_per_forward=filled / forwards,
-            settled_in=tuple(done.settled_in[0].tolist()),
-            seconds={
-                "encode": page.seconds,
-                "select": selected - start,
-                "denoise": seconds_now(self.model.device) - selected,
-            },
-        )
+        share = (seconds_now(self.model.device) - start) / len(asked)
+        runs = []
+        for row, one in enumerate(asked):
+            tokens = tuple(done.tokens[row].tolist())
+            # A draft is told as a whole; behind the end of an answer, nothing is said any more.
+            told = len(tokens) if draft is not None else self.count_tokens(tokens)
+            filled = told if draft is None else int((draft == self.model.config.mask_token_id).sum())
+            forwards = int(done.forwards[row])
+            runs.append(
+                Denoised(
+                    tokens=tokens,
+                    confidence=float(done.probabilities[row, :told].min()),
+                    prefix=one.prefix,
+                    image=one.image,
+                    shirg=None if self.handle is None else self.handle.config,
+                    steps=int(done.steps[row]),
+                    forwards=forwards,
+                    tokens_per_forward=filled / forwards,
+                    settled_in=tuple(done.settled_in[row].tolist()),
+                    seconds={**one.seconds, "denoise": share},
+                )
+            )
+        return runs
+
+
+def _page_key(image: Any) -> object:
+    """Equal for what is surely the same page."""
+    return str(image) if isinstance(image, str | os.PathLike) else id(image)

@@ -1,19 +1,36 @@
-"""``lavida ask``: answers to questions about one page."""
+"""``lavida ask``: answers to questions about one page, or to the same questions about many."""
+
+from __future__ import annotations
 
 import argparse
+from collections import deque
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
 
 from llava.inference.words import check_question
-from llava.serve.display import AnswerDisplay, note, print_json, working
+from llava.serve.display import AnswerDisplay, note, print_json, print_row, working
 from llava.serve.files import check_picture, numbered, write_picture
 from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
 
+if TYPE_CHECKING:
+    from llava.inference.answer import Answer
+    from llava.inference.checkpoint import Checkpoint
+
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the questions in order; the page is encoded once.
+    """Answer the questions in order; a page is encoded once.
 
     Raises:
         FileNotFoundError, ValueError: for bad input, in one sentence.
     """
+    if args.question_file is not None:
+        _ask_many(args)
+        return
     questions = [check_question(question) for question in args.questions]
     decoding = decoding_of(args, stop=not args.no_stop)
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
@@ -46,3 +63,86 @@ def run(args: argparse.Namespace) -> None:
             note(summary(answer))
         if answer.doubt is not None:
             note(f"{question}: {answer.doubt}")
+
+
+def _ask_many(args: argparse.Namespace) -> None:
+    """Every question of a file about every page; pages that cannot be read are told, and the others are answered."""
+    if args.heatmap is not None:
+        raise ValueError("--heatmap draws one page's questions; leave out --questions or --heatmap")
+    questions = read_questions(args.question_file)
+    decoding = decoding_of(args, stop=not args.no_stop)
+    paths = [args.image, *args.questions]
+    checkpoint = checkpoint_of(args)
+    session = load_session(args, checkpoint)
+    for question in questions:
+        session.check_question(question, decoding.max_new_tokens)
+    asked: deque[tuple[str, str]] = deque()
+    broken: list[str] = []
+    progress = Progress(console=Console(stderr=True), transient=True)
+    with progress if progress.console.is_interactive else nullcontext():
+        task = progress.add_task("questions", total=len(paths) * len(questions))
+        pairs = _pairs(args, checkpoint, paths, questions, asked, broken)
+        for answer in session.answers(pairs, decoding=decoding, seed=args.seed):
+            path, question = asked.popleft()
+            _tell(args, path, question, answer)
+            progress.advance(task)
+    if broken:
+        raise ValueError(f"{len(broken)} of {len(paths)} pages could not be read, and the others were answered")
+
+
+def _pairs(
+    args: argparse.Namespace,
+    checkpoint: Checkpoint,
+    paths: list[str],
+    questions: list[str],
+    asked: deque[tuple[str, str]],
+    broken: list[str],
+) -> Iterator[tuple[Any, str]]:
+    """Pages with their questions, as they are needed; notes in ``asked`` what was given, in ``broken`` what was not."""
+    for path in paths:
+        try:
+            image = open_page(_about(args, path), checkpoint)
+        except (ValueError, OSError) as error:
+            note(str(error))
+            broken.append(path)
+            continue
+        for question in questions:
+            asked.append((path, question))
+            yield image, question
+
+
+def _about(args: argparse.Namespace, path: str) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(args), "image": path})
+
+
+def _tell(args: argparse.Namespace, path: str, question: str, answer: Answer) -> None:
+    if args.json:
+        told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
+        print_json({**told, **record(_about(args, path), answer), "heatmap": None})
+    else:
+        print_row(path, question, answer.text)
+    if answer.doubt is not None:
+        note(f"{path}: {question}: {answer.doubt}")
+
+
+def read_questions(path: str) -> list[str]:
+    """The questions of a text file, one on each line.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no text, holds no question, or one cannot be asked, naming its line.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--questions {path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    questions = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                questions.append(check_question(line))
+            except ValueError as error:
+                raise ValueError(f"--questions {path}, line {number}: {error}") from error
+    if not questions:
+        raise ValueError(f"--questions {path} holds no question; write one on each line")
+    return questions

@@ -43,6 +43,11 @@ def print_json(record: Mapping[str, Any]) -> None:
     print(json.dumps(record), flush=True)
 
 
+def print_row(*words: str) -> None:
+    """One line on stdout with a tab between the words, for other programs to read."""
+    print(_encodable("\t".join(one_line(word) for word in words)), flush=True)
+
+
 def working(what: str) -> AbstractContextManager[object]:
     """A spinner on stderr while something slow happens, if someone watches."""
     return Console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()

@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import version
 
-from llava.serve.parser import Parser, add_command, add_debug
+from llava.serve.parser import Parser, add_command, add_debug, in_place_of
 from llava.serve.training_options import add_merge_adapter, add_train
 
 DESCRIPTION = """\
@@ -30,10 +30,13 @@ examples:
   lavida ask invoice.png "What is the total due?"
   lavida ask report.pdf --page 3 "Which year is best?" "Which is worst?" --heatmap kept.png
   lavida ask chart.png "What is shown?" --tokens 64 --steps 16 --schedule shift
+  lavida ask scans/*.png --questions questions.txt --json > answers.jsonl
   lavida ask page.png "Who signed?" --model jacklishufan/lavida-llada-v1.0-instruct --dtype bfloat16 --json
 
 The page is encoded once for all its questions. In a pipe, each answer is one
 line; --json gives one object per question, whose encoding time is the page's.
+With --questions, every line is page, question and answer with tabs between
+them; a page that cannot be read is told, and the others are answered.
 Several heat maps are numbered: kept-1.png, kept-2.png."""
 
 FILL_EXAMPLES = """\
@@ -92,8 +95,19 @@ def build_parser() -> Parser:
 
     ask = add_command(commands, "ask", "answer questions about an image or a PDF page", ASK_EXAMPLES)
     _add_image(ask)
+    further = ask.add_argument(
+        "questions",
+        metavar="QUESTION",
+        nargs="+",
+        default=[],
+        help="what you want to know; several share one encoding. With --questions, further pages instead",
+    )
     ask.add_argument(
-        "questions", metavar="QUESTION", nargs="+", help="what you want to know; several share one encoding"
+        "--questions",
+        dest="question_file",
+        metavar="FILE",
+        action=in_place_of(further),
+        help="ask every question of a text file, one on each line, about every page",
     )
     ask.add_argument("--heatmap", metavar="OUT.png", help="draw which patches were kept for the question")
     _add_json(ask)

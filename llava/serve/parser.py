@@ -44,6 +44,20 @@ def positive(text: str) -> int:
     return number
 
 
+def in_place_of(words: argparse.Action) -> type[argparse.Action]:
+    """The action of an option with which ``words`` may be left out.
+
+    Words of any number would do without it, but argparse then takes none where an option stands before them.
+    """
+
+    class InPlaceOf(argparse.Action):
+        def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+            setattr(namespace, self.dest, values)
+            words.required = False
+
+    return InPlaceOf
+
+
 def read_changes(changes: Sequence[str]) -> dict[str, Any]:
     """The values of ``--set NAME=VALUE ...`` by name, read as YAML.
 

@@ -1,0 +1,65 @@
+"""Which questions are denoised together: as many as memory is set aside for, those of like length side by side."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from PIL import Image
+from torch import Tensor
+
+from llava.inference.answer import VisualPrefix
+
+BATCH_POSITIONS = 16_384
+"""Of prompts, image tokens and answers that are denoised together: 20 questions at K = 512, 12 at K = 1,024."""
+WINDOW_BATCHES = 4
+"""Batches' worth of questions that are sorted by length before they are cut into batches."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A question whose page is encoded and whose tokens are chosen; the encoding itself is let go."""
+
+    image: Image.Image
+    question: str
+    ids: Tensor
+    """Of the prompt; -200 stands for the image."""
+    prefix: VisualPrefix
+    seconds: dict[str, float]
+    """By stage: ``encode``, ``select``."""
+
+    @property
+    def length(self) -> int:
+        """Positions of the prompt with its image."""
+        return len(self.ids) - 1 + len(self.prefix.tokens)
+
+
+def cut_batches(lengths: list[int], answer: int, positions: int) -> list[list[int]]:
+    """Places of questions to be denoised together; each batch takes at most ``positions`` with its padding.
+
+    Batches are cut from the questions in the order of their lengths, so that little is padded. One that takes more
+    than ``positions`` by itself is alone.
+
+    Args:
+        lengths: positions of each prompt.
+        answer: positions of each answer.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: (lengths[place], place))
+    batches: list[list[int]] = []
+    for place in order:
+        # The longest of a batch is its last, to which all are padded.
+        if batches and (len(batches[-1]) + 1) * (lengths[place] + answer) <= positions:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
+
+
+def windows(items: Iterable[Prepared], answer: int, positions: int) -> Iterator[list[Prepared]]:
+    """The questions in their order, so many at once as fill a few batches: what is held at a time is bounded."""
+    remaining = iter(items)
+    while first := list(islice(remaining, 1)):
+        window, used = first, first[0].length + answer
+        while used < WINDOW_BATCHES * positions and (following := list(islice(remaining, 1))):
+            window += following
+            used += following[0].length + answer
+        yield window
