@@ -16,6 +16,7 @@ SHIRG-X lets it see small print: of 2,304 sharp patches it keeps the 512 to
 EXAMPLES = """\
 examples:
   lavida ask invoice.png "What is the total due?"
+  lavida chat report.pdf --page 3
   lavida fill invoice.png "Total: [8], date: [8]"
   lavida select invoice.png "What is the total due?" --heatmap kept.png
   lavida info jacklishufan/lavida-llada-v1.0-instruct
@@ -38,6 +39,15 @@ line; --json gives one object per question, whose encoding time is the page's.
 With --questions, every line is page, question and answer with tabs between
 them; a page that cannot be read is told, and the others are answered.
 Several heat maps are numbered: kept-1.png, kept-2.png."""
+
+CHAT_EXAMPLES = """\
+examples:
+  lavida chat invoice.png
+  lavida chat report.pdf --page 3 --budget 768
+
+The model and the page stay, so that a further answer takes a moment. :help
+lists what else can be typed: another page, another file, the heat map of the
+last answer. Ctrl-C stops an answer, Ctrl-D leaves."""
 
 FILL_EXAMPLES = """\
 examples:
@@ -117,6 +127,12 @@ def build_parser() -> Parser:
         "--no-stop", action="store_true", help="denoise all positions, also those behind the end of the answer"
     )
     _add_decoding(ask)
+
+    chat = add_command(commands, "chat", "ask about a page, one question after the other", CHAT_EXAMPLES)
+    _add_image(chat)
+    _add_model(chat)
+    _add_selection(chat, optional=True)
+    _add_decoding(chat)
 
     fill = add_command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
     _add_image(fill)
