@@ -72,8 +72,8 @@ def benchmark(args: argparse.Namespace) -> None:
     from llava.model.builder import load_pretrained_model
     from llava.model.device import find_device
     from llava.provenance import provenance
-    from llava.speed.latency import full_size_model
     from llava.speed.step_time import measure_steps
+    from llava.speed.workload import full_size_model
 
     device = find_device(args.device)
     results = []

@@ -13,7 +13,7 @@ from llava.eval.report import read_report, render
 from llava.model import LlavaLladaConfig
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.serve.cli import main
-from llava.speed.latency import FULL_SIZE_VISION
+from llava.speed.workload import FULL_SIZE_VISION
 from tests.documents_helpers import ALL_PAGES, PAGES, REASONS, ROOT, Block, anchors, local_links, read_blocks
 from tests.workbench_helpers import SeenViews, Workbench, lay_out
 
@@ -105,7 +105,7 @@ ROTTEN = {
     ),
     "a script's option, marked": (
         "bash",
-        "python -m scripts.benchmark --big --device cuda",
+        "python -m scripts.benchmark_training --big --device cuda",
         "needs a GPU",
         "unrecognized arguments: --big",
     ),

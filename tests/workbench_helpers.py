@@ -49,7 +49,7 @@ ARGUMENTS_ONLY = {"lavida demo"}
 """Commands that .ci/run starts by itself; here their arguments are read."""
 SHORTENED: dict[str, tuple[str, ...]] = {
     "lavida eval": ("--questions", "2"),
-    "scripts.benchmark": ("--repeats", "1", "--tokens", "4", "--steps", "4"),
+    "lavida bench": ("--rounds", "1", "--tokens", "4", "--budget", "512"),
     "scripts.benchmark_training": ("--steps", "1"),
     "scripts.make_pages": ("--count", "2"),
     "scripts.fit_question_budget": ("--questions", "2"),

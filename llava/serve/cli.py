@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = build_parser()
         args = parser.parse_args(argv)
+        args.words = list(sys.argv[1:] if argv is None else argv)
         debug, traced = args.debug, args.debug or args.traceback
         if args.command is None:
             parser.print_help()

@@ -3,7 +3,19 @@
 import argparse
 from importlib.metadata import version
 
-from llava.serve.parser import Parser, add_command, add_debug, in_place_of
+from llava.serve.option_groups import (
+    add_adapter,
+    add_bench,
+    add_decoding,
+    add_evaluation,
+    add_image,
+    add_json,
+    add_logging,
+    add_model,
+    add_selection,
+    add_way,
+)
+from llava.serve.parser import Parser, add_command, in_place_of
 from llava.serve.training_options import add_merge_adapter, add_train
 
 DESCRIPTION = """\
@@ -21,6 +33,7 @@ examples:
   lavida select invoice.png "What is the total due?" --heatmap kept.png
   lavida info jacklishufan/lavida-llada-v1.0-instruct
   lavida eval --benchmark docpage --out runs/docpage
+  lavida bench
   lavida demo
   lavida train train/shirg_x
 
@@ -88,6 +101,17 @@ the answers and made them. A run that was killed goes on when it is started
 again. Several budgets share one encoding of each page and write a directory
 each. A peer of SHIRG-X gets as many tokens as it has with its scaffold."""
 
+BENCH_EXAMPLES = """\
+examples:
+  lavida bench
+  lavida bench --rounds 9 --json --out bench.json
+  lavida bench --full-size --device cuda
+
+Ways to answer take turns in one run: LaViDa's own encoding and SHIRG-X at each
+budget, denoised one position a step, in half as many steps, and fast. Each
+stage stands beside the least that it can take on this device. Ratios are the
+result; times belong to the machine they were taken on."""
+
 DEMO_EXAMPLES = """\
 examples:
   lavida demo
@@ -104,7 +128,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     ask = add_command(commands, "ask", "answer questions about an image or a PDF page", ASK_EXAMPLES)
-    _add_image(ask)
+    add_image(ask)
     further = ask.add_argument(
         "questions",
         metavar="QUESTION",
@@ -120,30 +144,30 @@ def build_parser() -> Parser:
         help="ask every question of a text file, one on each line, about every page",
     )
     ask.add_argument("--heatmap", metavar="OUT.png", help="draw which patches were kept for the question")
-    _add_json(ask)
-    _add_model(ask)
-    _add_selection(ask, optional=True)
+    add_json(ask)
+    add_model(ask)
+    add_selection(ask, optional=True)
     ask.add_argument(
         "--no-stop", action="store_true", help="denoise all positions, also those behind the end of the answer"
     )
-    _add_decoding(ask)
+    add_decoding(ask)
 
     chat = add_command(commands, "chat", "ask about a page, one question after the other", CHAT_EXAMPLES)
-    _add_image(chat)
-    _add_model(chat)
-    _add_selection(chat, optional=True)
-    _add_decoding(chat)
+    add_image(chat)
+    add_model(chat)
+    add_selection(chat, optional=True)
+    add_decoding(chat)
 
     fill = add_command(commands, "fill", "fill the gaps of a text with what an image shows", FILL_EXAMPLES)
-    _add_image(fill)
+    add_image(fill)
     fill.add_argument("template", metavar="TEMPLATE", help="text with gaps: [8] of 8 tokens, [~8] of at most 8")
-    _add_json(fill)
-    _add_model(fill)
-    _add_selection(fill, optional=True)
-    _add_decoding(fill)
+    add_json(fill)
+    add_model(fill)
+    add_selection(fill, optional=True)
+    add_decoding(fill)
 
     select = add_command(commands, "select", "show which patches SHIRG-X keeps for a question", SELECT_EXAMPLES)
-    _add_image(select)
+    add_image(select)
     select.add_argument("question", metavar="QUESTION", help="what the patches are chosen for")
     select.add_argument("--heatmap", metavar="OUT.png", help="draw the choice over the page")
     select.add_argument(
@@ -152,23 +176,28 @@ def build_parser() -> Parser:
         action="append",
         help="where the answer stands, from 0 to 1 of the page, to see what survives of it; known of bundled pages",
     )
-    _add_json(select)
-    _add_model(select)
-    _add_selection(select, optional=False)
+    add_json(select)
+    add_model(select)
+    add_selection(select, optional=False)
 
     info = add_command(commands, "info", "sizes, ids and token counts of a model, without loading it", INFO_EXAMPLES)
     info.add_argument("model", metavar="MODEL", nargs="?", help="directory or hub id; the bundled model if left out")
     info.add_argument("--revision", help="branch, tag or commit on the hub")
-    _add_adapter(info)
-    _add_json(info)
-    _add_logging(info)
+    add_adapter(info)
+    add_json(info)
+    add_logging(info)
 
     evaluation = add_command(commands, "eval", "score a model on a benchmark, or compare results", EVAL_EXAMPLES)
     evaluation.set_defaults(module="evaluate")  # a module must not be named like a built-in function
     # Always the likeliest tokens, so that answers can be compared.
     evaluation.set_defaults(schedule=None, shift=None, temperature=0.0, remasking="low_confidence", no_cache=False)
-    _add_evaluation(evaluation)
-    _add_model(evaluation)
+    add_evaluation(evaluation)
+    add_model(evaluation)
+
+    bench = add_command(commands, "bench", "time every stage of an answer on this machine", BENCH_EXAMPLES)
+    add_bench(bench)
+    add_json(bench)
+    add_model(bench)
 
     demo = add_command(commands, "demo", "answer questions about the bundled pages", DEMO_EXAMPLES)
     demo.add_argument("--out", metavar="DIR", default="demo", help="where the pictures go (default: demo)")
@@ -180,8 +209,8 @@ def build_parser() -> Parser:
         "charts for larger models (default: typed)",
     )
     demo.add_argument("--questions", metavar="N", type=int, default=4, help="at most so many per page (default: 4)")
-    _add_way(demo)
-    _add_model(demo)
+    add_way(demo)
+    add_model(demo)
 
     add_train(commands)
     add_merge_adapter(commands)
@@ -193,184 +222,3 @@ def module_of(args: argparse.Namespace) -> str:
     if args.command == "eval" and (args.compare is not None or args.merge is not None):
         return "finished"
     return str(args.module)
-
-
-def _add_image(parser: Parser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="an image or PDF file")
-    parser.add_argument("--page", metavar="N", type=int, help="page of a PDF, counted from 1 (default: the first)")
-
-
-def _add_json(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, one object a line, and nothing else")
-
-
-def _add_model(parser: Parser) -> None:
-    group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="DIR|HUB_ID", help="checkpoint (default: the small bundled one)")
-    group.add_argument("--revision", help="branch, tag or commit on the hub")
-    _add_adapter(group)
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: a GPU if there is one)")
-    group.add_argument(
-        "--dtype",
-        default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="precision of the weights (default: the checkpoint's)",
-    )
-    _add_logging(group)
-
-
-def _add_adapter(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--adapter", metavar="DIR", help="what training changed of the model, merged into its weights")
-
-
-def _add_logging(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--verbose", action="store_true", help="say on stderr what is done and how long it takes")
-    add_debug(parser)
-
-
-def _add_selection(parser: Parser, *, optional: bool) -> None:
-    group = parser.add_argument_group("token selection (SHIRG-X)")
-    if optional:
-        group.add_argument("--no-shirg", action="store_true", help="encode images as LaViDa does, without SHIRG-X")
-    group.add_argument(
-        "--config",
-        metavar="YAML",
-        help="settings, a file or the name of shipped ones: shirg_x_attention (default: the "
-        "adapter's or the checkpoint's)",
-    )
-    _add_tiles(group)
-    group.add_argument(
-        "--budget",
-        metavar="auto|question|K",
-        type=_budget,
-        help="detail tokens to keep: auto, which reads the page; question, which reads both; or 32 to 1024",
-    )
-    group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
-
-
-def _add_evaluation(parser: Parser) -> None:
-    parser.add_argument(
-        "--compare", metavar="DIR", nargs="+", action="extend", help="a Markdown table of finished results, and no more"
-    )
-    parser.add_argument("--merge", metavar="DIR", help="put the finished shards inside DIR together there")
-    asked = parser.add_argument_group("questions")
-    asked.add_argument(
-        "--benchmark",
-        metavar="NAME",
-        help="foreign, chartqa, docvqa, textvqa, infovqa or ocrbench; or of drawn pages: entitygrid, chartpage, "
-        "docpage or captionpage",
-    )
-    asked.add_argument(
-        "--data", metavar="DIR|HUB_ID", help="where the data set is (default: its name on the hub); not of drawn pages"
-    )
-    asked.add_argument(
-        "--style",
-        metavar="NAME",
-        help="of drawn pages: shapes, large_print, typed, typed_full, full, print, print_small (default: what "
-        "the model's config.json names as page_style)",
-    )
-    asked.add_argument(
-        "--split",
-        metavar="NAME",
-        help="of drawn pages test, shifted, validation, or for documents and charts wild (default: test), of others "
-        "the one with answers",
-    )
-    asked.add_argument(
-        "--questions", metavar="N", type=int, help="how many (default: 500 about drawn pages, all of a data set)"
-    )
-    asked.add_argument("--shard", metavar="I/N", help="answer only the I-th of N parts, for several processes or days")
-    asked.add_argument(
-        "--out",
-        metavar="DIR",
-        help="where the results go, and where a killed run goes on (default: runs/BENCHMARK-METHOD)",
-    )
-    way = parser.add_argument_group("method")
-    way.add_argument(
-        "--method",
-        metavar="NAME",
-        default="shirg_x",
-        help="shirg_x; stock, which is LaViDa's own encoding; or a peer: all_patches, scaffold_only, scaffold_random, "
-        "uniform_stride, feature_norm, ink, attention, divprune, scope, mmr, tome, topv, mean_pooled, scaled_down "
-        "(default: shirg_x)",
-    )
-    way.add_argument("--config", metavar="YAML", help="settings (default: the adapter's or the checkpoint's)")
-    _add_tiles(way)
-    way.add_argument(
-        "--budget",
-        dest="budgets",
-        metavar="auto|question|K",
-        nargs="+",
-        action="extend",
-        type=_budget,
-        help="detail tokens to keep, one or several numbers",
-    )
-    way.add_argument("--seed", metavar="N", type=int, default=0, help="for peers that choose at random (default: 0)")
-    group = parser.add_argument_group("denoising")
-    _add_pace(group)
-    group.add_argument(
-        "--batch-size", metavar="N", type=int, default=16, help="questions denoised together (default: 16)"
-    )
-    group.add_argument(
-        "--stop-on-broken",
-        action="store_true",
-        help="end at a question that cannot be asked (a damaged image, a text that is too long) instead of counting it",
-    )
-
-
-def _add_tiles(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--tiles",
-        metavar="1|RxC|auto",
-        help="views that a page is cut into: 1, rows x columns such as 3x2, or auto, as many as its pixels fill",
-    )
-
-
-def _budget(text: str) -> int | str:
-    return text if text in ("auto", "question") else int(text)
-
-
-_budget.__name__ = "budget"  # argparse names the type in its messages
-
-
-def _add_decoding(parser: Parser) -> None:
-    group = parser.add_argument_group("denoising")
-    _add_pace(group)
-    group.add_argument(
-        "--schedule",
-        metavar="NAME",
-        help="how --steps share the tokens: shift, uniform, cosine or logit_normal (default: shift)",
-    )
-    group.add_argument("--shift", metavar="X", type=float, help="curvature of the shift schedule (default: 1/3)")
-    group.add_argument("--temperature", metavar="T", type=float, default=0.0, help="0 always takes the likeliest token")
-    group.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="for temperature and random remasking (default: 0)"
-    )
-    group.add_argument(
-        "--remasking",
-        metavar="RULE",
-        default="low_confidence",
-        help="which token is settled first: low_confidence, entropy, margin or random (default: low_confidence)",
-    )
-    group.add_argument(
-        "--no-cache", action="store_true", help="recompute the prompt in every step: slower, as LaViDa was trained"
-    )
-
-
-def _add_way(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--decoding",
-        choices=("fast", "exact", "one-per-step"),
-        default="fast",
-        help="fast settles all tokens surer than 0.95 at once; one-per-step is LaViDa's order; exact gives the same "
-        "answer in fewer forwards (default: fast)",
-    )
-
-
-def _add_pace(group: argparse._ActionsContainer) -> None:
-    _add_way(group)
-    group.add_argument("--tokens", metavar="N", type=int, default=32, help="length of the answer (default: 32)")
-    group.add_argument(
-        "--steps", metavar="N", type=int, help="denoising steps of exact and one-per-step (default: one per token)"
-    )
-    group.add_argument("--threshold", metavar="P", type=float, help="how sure a token must be for fast (default: 0.95)")
-    group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")

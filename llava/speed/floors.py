@@ -3,21 +3,34 @@
 A stage's time divided by its floor says how much there is left to gain, whatever the machine.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
 from transformers import SiglipVisionConfig
 
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
 from llava.model.multimodal_encoder.stem import stem_flops
+from shirg.config import ShirgXConfig
+from shirg.profiling import seconds_now
+
+if TYPE_CHECKING:
+    from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """A device's published peaks."""
+    """What a device can do at the most."""
 
     bytes_per_second: float
     flops_per_second: float
-    """Dense bf16 with float32 accumulation."""
+    """Published ones are of dense bf16 with float32 accumulation."""
+    published: bool = True
+    """Whether the maker says so; else it was measured."""
 
 
 _PEAKS = {
@@ -25,6 +38,29 @@ _PEAKS = {
     "H100": Peaks(bytes_per_second=3.35e12, flops_per_second=989e12),
     "H200": Peaks(bytes_per_second=4.8e12, flops_per_second=989e12),
 }
+
+
+def measure_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
+    """What this device reaches now: the best of a few large products, and of a few sums over a large tensor."""
+    size, length = 1024, 1 << 25
+    left, right = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    tensor = torch.ones(length, device=device, dtype=dtype)
+    product, read = _best(lambda: left @ right, device), _best(tensor.sum, device)
+    return Peaks(
+        flops_per_second=2 * size**3 / product,
+        bytes_per_second=length * tensor.element_size() / read,
+        published=False,
+    )
+
+
+def _best(run: Callable[[], object], device: torch.device, *, seconds: float = 0.5) -> float:
+    """Seconds of the fastest of several runs."""
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = seconds_now(device)
+        run()
+        best = min(best, seconds_now(device) - start)
+    return best
 
 
 def peaks_of(device_name: str) -> Peaks | None:
@@ -61,3 +97,45 @@ def vision_flops(config: SiglipVisionConfig, layers: int, patches: int, views: i
 def projector_flops(vision_width: int, width: int, tokens: int) -> float:
     """Arithmetic of LaViDa's two-layer projector."""
     return 2.0 * tokens * (vision_width * width + width**2)
+
+
+def stage_floors(
+    model: LavidaForMaskedDiffusion,
+    shirg: ShirgXConfig | None,
+    peaks: Peaks,
+    *,
+    views: int,
+    visual_tokens: int,
+    prefix_tokens: int,
+    forwards: int,
+    answer: int,
+) -> dict[str, float]:
+    """Milliseconds below which a device with these peaks cannot do each stage of an answer at batch 1.
+
+    A stage takes as long as its arithmetic or the bytes that it reads, whichever is longer: ``encode`` runs the vision
+    tower (and the projector in LaViDa's own encoding), ``select`` reads the patch features once, a ``step`` reads all
+    weights of the language model.
+
+    Args:
+        shirg: None for LaViDa's own encoding.
+        views: that the vision tower sees.
+        answer: positions that each forward computes.
+    """
+    tower, width = model.get_vision_tower(), model.dtype.itemsize
+    side = tower.image_size // tower.patch_size if shirg is None else shirg.grid
+    encode = vision_flops(tower.config, tower.num_layers_run, side**2, views)
+    project = projector_flops(tower.hidden_size, model.config.hidden_size, visual_tokens)
+    if shirg is None:
+        encode += projector_flops(tower.hidden_size, model.config.hidden_size, views * side**2)
+    weights = language_weights(model.config)
+    step = max(2.0 * weights * answer / peaks.flops_per_second, weights * width / peaks.bytes_per_second)
+    prefill = max(
+        prefill_flops(model.config, prefix_tokens) / peaks.flops_per_second, weights * width / peaks.bytes_per_second
+    )
+    floors = {"encode": encode / peaks.flops_per_second, "prefill": prefill, "step": step}
+    if shirg is not None:
+        floors["select"] = views * side**2 * tower.hidden_size * width / peaks.bytes_per_second
+        floors["project"] = project / peaks.flops_per_second
+    floors["denoise"] = prefill + forwards * step
+    floors["answer"] = sum(floors.values()) - prefill - step
+    return {name: seconds * 1e3 for name, seconds in floors.items()}

@@ -13,7 +13,7 @@ from lavida_shirg_integration import ShirgX, apply_shirg_x
 from llava.mm_utils import process_images
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
-from llava.speed.latency import FULL_SIZE_VISION
+from llava.speed.workload import FULL_SIZE_VISION
 from shirg import ShirgXConfig
 from shirg.parts import PARTS
 from tests.integration_helpers import (

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
-from llava.speed.latency import FULL_SIZE_VISION
+from llava.speed.workload import FULL_SIZE_VISION
 from tests.conftest import PARITY
 from tests.model.test_parity import block_image
 

@@ -51,13 +51,6 @@ def start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("benchmark", ["--model", "nope"], "no directory nope; give a checkpoint directory"),
-        ("benchmark", ["--device", "cuda", "--full-size"], "device 'cuda' cannot be used on this machine; use cpu"),
-        ("benchmark", ["--image", "nope.png"], "Cannot read nope.png: no such file"),
-        ("benchmark", ["--out", UNWRITABLE], f"{UNWRITABLE}: Not a directory; check the path"),
-        ("benchmark", ["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
-        ("benchmark", ["--repeats", "0"], "argument --repeats: must be a whole number of at least 1, got '0'"),
-        ("benchmark", ["--threads", "-1"], "argument --threads: must be a whole number of at least 1, got '-1'"),
         ("benchmark_training", ["nope.yaml"], "there is no file nope.yaml"),
         ("benchmark_training", [STAGE, "--full-size", "--device", "tpu"], "device 'tpu' does not exist; use cpu"),
         (

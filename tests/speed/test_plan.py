@@ -11,7 +11,6 @@ from lavida_shirg_integration import apply_shirg_x
 from llava.model import LlavaLladaConfig
 from llava.model.builder import load_pretrained_model
 from llava.speed.floors import vision_flops
-from llava.speed.latency import FULL_SIZE_VISION
 from llava.speed.plan import (
     PlannedRun,
     activation_elements,
@@ -19,6 +18,7 @@ from llava.speed.plan import (
     plan_training,
     tower_activation_elements,
 )
+from llava.speed.workload import FULL_SIZE_VISION
 from llava.train.losses.objective import draw_masks, masked_diffusion_loss
 from llava.tuning.config import TrainableConfig
 from llava.tuning.parameters import prepare_trainable

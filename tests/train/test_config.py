@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 
 from llava.model import LlavaLladaConfig
 from llava.speed.dry_run import plan_run, zero_stage
-from llava.speed.latency import FULL_SIZE_VISION
+from llava.speed.workload import FULL_SIZE_VISION
 from llava.train.config import TrainConfig, change_settings
 from scripts.train_shirg_x import main
 from tests.train_helpers import ROOT, make_checkpoint

@@ -9,7 +9,7 @@ import torch
 from lavida_shirg_integration import ShirgX, apply_shirg_x
 from llava.model import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.model.builder import load_pretrained_model
-from llava.speed.latency import FULL_SIZE_VISION
+from llava.speed.workload import FULL_SIZE_VISION
 from llava.train.losses.objective import draw_masks, masked_diffusion_loss
 from llava.tuning.parameters import (
     GROUPS,
