@@ -150,7 +150,8 @@ def _summarize(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload, p
 
 def _count(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload) -> tuple[dict[str, float], float | None]:
     """Launches by stage, and the most memory that was allocated on a GPU during one answer."""
-    decoding, counts, device = run.way.decoding, {}, model.device
+    decoding, device = run.way.decoding, model.device
+    counts: dict[str, float] = {}
     with _patched(model, run.way, timed=False) as handle:
         views = _views(model, work)
         visual: list[Tensor] = []

@@ -102,7 +102,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
                 "SHIRG-X is applied to this model; remove() it, resize the embeddings, and apply it again"
             )
         embedding = super().resize_token_embeddings(*args, **kwargs)
-        self.config.resize_vocabulary(self.get_input_embeddings().weight.shape[0])
+        self.config.resize_vocabulary(self.model.head_weight.shape[0])
         return embedding
 
     def prepare_inputs(
