@@ -5,6 +5,7 @@ docs/Finetune_Custom_Data.md). One that cannot be understood is kept with the re
 can count it.
 """
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from array import array
@@ -172,6 +173,12 @@ class RecordStore(Sequence[Record], ABC):
         source, folder = self._places[place]
         turns = tuple(zip(("user", "assistant") * (len(texts) // 2), texts, strict=True))
         return Record(id=name, source=source, turns=turns, images=tuple(images), folder=folder, bad=bad)
+
+    def digest(self) -> str:
+        """32 hexadecimal digits of all records and their sources; the folders of images may move."""
+        digest = hashlib.blake2b(repr([source for source, _ in self._places]).encode(), digest_size=16)
+        digest.update(self._data)
+        return digest.hexdigest()
 
     @abstractmethod
     def load_images(self, record: Record, count: int) -> list[Image.Image]:

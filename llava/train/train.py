@@ -1,7 +1,7 @@
 """A training run from its configuration: load, apply SHIRG-X, choose what trains, train, and write what users load."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,12 +20,11 @@ from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
 from llava.data.real_sets import read_real_set
 from llava.data.records import RecordStore
-from llava.files import write_json
 from llava.inference.checkpoint import vision_kwargs
 from llava.inference.decoding import DECODING
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.train.config import TrainConfig
-from llava.train.earlier import SETTINGS_FILE, find_checkpoint
+from llava.train.earlier import find_checkpoint, remember_start
 from llava.train.export import Export
 from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
@@ -65,14 +64,15 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     Raises:
         FileNotFoundError, ValueError: naming what is missing or wrong, and the mend.
     """
-    out = Path(config.out)
     checkpoint = find_checkpoint(config, resume=resume)
     args = training_arguments(config)
     _check_engine(config, args)
+    _check_masters(_known_dtypes(config), args)
     with _whole_weights(args):
         loaded, handle = _load(config)
     _, model, _, _ = loaded
     report = prepare_trainable(model, config.trainable)
+    _check_masters({parameter.dtype for parameter in model.parameters() if parameter.requires_grad}, args)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses, drawn=config.pages is not None)
@@ -87,9 +87,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
         validation=_validation(config, loaded),
     )
     trainer.add_callback(StabilityCallback(uses_lora=config.trainable.uses_lora, rank=config.trainable.rank))
-    if args.should_save:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(config.to_dict(), out / SETTINGS_FILE)
+    remember_start(config, args, dataset, resumed=checkpoint is not None)
     return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
 
 
@@ -113,6 +111,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "remove_unused_columns": False,
         "label_names": ["labels"],
+        "logging_nan_inf_filter": False,
         "report_to": "none",
         "max_grad_norm": 1.0,
         "lr_scheduler_type": "cosine",
@@ -122,8 +121,6 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         **({} if validates else {"eval_strategy": "no"}),
         **config.trainer,
     }
-    if settings.get("eval_strategy") is False:
-        settings["eval_strategy"] = "no"  # which YAML reads as false
     if settings.get("eval_strategy", "no") != "no" and not validates:
         raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
     try:
@@ -146,6 +143,25 @@ def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
                 f"losses: {name} reads the language model's head directly, which ZeRO-3 spreads over processes; use "
                 "configs/deepspeed/zero2.json, or leave it out"
             )
+
+
+def _known_dtypes(config: TrainConfig) -> set[torch.dtype]:
+    """Of what trains, as far as the settings tell."""
+    chosen = config.trainable.trainable_dtype or config.dtype
+    return set() if chosen == "auto" else {getattr(torch, chosen)}
+
+
+def _check_masters(trained: Set[torch.dtype], args: TrainingArguments) -> None:
+    """Refuse to train weights of few digits without copies of many: most updates would round to nothing."""
+    engine = getattr(args, "hf_deepspeed_config", None)
+    if engine is not None and (args.bf16 or engine.get_value("zero_optimization.stage", 0)):
+        return  # the engine keeps such copies
+    low = sorted(str(dtype).removeprefix("torch.") for dtype in trained if dtype in (torch.bfloat16, torch.float16))
+    if low:
+        raise ValueError(
+            f"trainable: {low[0]} weights without float32 copies lose updates to rounding; set trainable_dtype: "
+            "float32 (bf16: true then computes in bfloat16 where that is safe), or give trainer: deepspeed, which keeps copies"
+        )
 
 
 def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:

@@ -13,12 +13,13 @@ from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers import TrainerControl, TrainingArguments
 
 from llava.data.batch import Batch, collate, draw_noise
 from llava.seeds import stable_seed
 from llava.train.config import TrainConfig
 from llava.train.export import Export
+from llava.train.guarded import GuardedTrainer
 from llava.train.losses.config import LossConfig
 from llava.train.losses.registry import LOSSES
 from llava.train.model import Draws, Parts, TrainingModel
@@ -33,7 +34,7 @@ SCHEDULER_NAME = "scheduler.pt"
 TRAINABLE_FILE = "trainable.safetensors"
 
 
-class MaskedDiffusionTrainer(Trainer):
+class MaskedDiffusionTrainer(GuardedTrainer):
     """Trains a ``TrainingModel`` on batches of samples.
 
     A checkpoint holds what trains (``trainable.safetensors``) and the engine's state to resume from; ``best`` and
@@ -64,6 +65,7 @@ class MaskedDiffusionTrainer(Trainer):
             # Trainer insists on a dataset where it is to evaluate; evaluate() below brings its own.
             eval_dataset=dataset if validation is not None else None,
             data_collator=collate,
+            max_bad_steps=config.max_bad_steps,
         )
         self.config = config
         self.export = export
@@ -222,8 +224,9 @@ class MaskedDiffusionTrainer(Trainer):
     def write_model(self, name: str, results: Mapping[str, Any]) -> None:
         """Write what users load to ``out/name``; all processes must call this."""
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
-        with self.gathered(model):
+        with self.gathered(model), self.keeps_last_checkpoint(name):
             if self.args.should_save:
+                self.check_finite(_trained(model))
                 state = {key: value.detach().cpu() for key, value in model.lavida.state_dict().items()}
                 self.export.write(Path(self.args.output_dir) / name, state, results)
         self.accelerator.wait_for_everyone()
@@ -260,11 +263,8 @@ class MaskedDiffusionTrainer(Trainer):
             if self.args.should_save:
                 directory = Path(output_dir or self.args.output_dir)
                 directory.mkdir(parents=True, exist_ok=True)
-                trained = {
-                    name: parameter.detach().cpu().contiguous()
-                    for name, parameter in model.named_parameters()
-                    if parameter.requires_grad
-                }
+                trained = {name: value.cpu().contiguous() for name, value in _trained(model).items()}
+                self.check_finite(trained)
                 save_file(trained, directory / TRAINABLE_FILE, metadata={"format": "pt"})
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -289,14 +289,15 @@ class MaskedDiffusionTrainer(Trainer):
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
         # Frozen weights are not in the checkpoint, which strict loading would miss.
-        place, _ = self.model_wrapped.load_checkpoint(resume_from_checkpoint, load_module_strict=False)
+        with self._reading(resume_from_checkpoint):
+            place, _ = self.model_wrapped.load_checkpoint(resume_from_checkpoint, load_module_strict=False)
         if place is None:
             raise ValueError(f"{resume_from_checkpoint} holds no state of DeepSpeed; resume with the engine it is of")
         self._load_optimizer_and_scheduler(resume_from_checkpoint)
         return prepared
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        file = Path(resume_from_checkpoint) / TRAINABLE_FILE
+    def _load_weights(self, checkpoint: str, model: nn.Module | None) -> None:
+        file = Path(checkpoint) / TRAINABLE_FILE
         trained = load_file(file)
         model = self.accelerator.unwrap_model(self.model if model is None else model)
         wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -306,3 +307,7 @@ class MaskedDiffusionTrainer(Trainer):
         with torch.no_grad():
             for name, parameter in wanted.items():
                 parameter.copy_(trained[name])
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
