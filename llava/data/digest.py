@@ -8,17 +8,23 @@ import torch
 from torch.utils.data import Dataset
 
 from llava.data.conversations import ConversationDataset
+from llava.data.crops import CropDataset, find_pdfs
 from llava.data.sample import Sample
 
 
 def data_digest(dataset: Dataset) -> str:
-    """16 hexadecimal digits: of every record of a file or a table; of drawn data their number and the first item.
+    """16 hexadecimal digits: of every record of a file or a table; of drawn data their number and the first item; of
+    crops the files that they are cut from.
 
     Images of records are known by their names, and numbers that differ between machines in their last bits not at all.
     """
     digest = hashlib.blake2b(str(len(dataset)).encode(), digest_size=8)  # type: ignore[arg-type]
     if isinstance(dataset, ConversationDataset):
         digest.update(dataset.records.digest().encode())
+    elif isinstance(dataset, CropDataset):
+        # None is drawn here: PDFium's files must not be open when workers start.
+        for file in find_pdfs(dataset.config.pdfs):
+            digest.update(f"{file.name} {file.stat().st_size} ".encode())
     else:
         for tensor in _whole_numbers(dataset[0]):
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())

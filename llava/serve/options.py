@@ -4,7 +4,7 @@ import argparse
 from importlib.metadata import version
 
 from llava.serve.parser import Parser, add_command, add_debug
-from llava.serve.training_options import add_merge_adapter, add_train
+from llava.serve.training_options import add_data, add_merge_adapter, add_train
 
 DESCRIPTION = """\
 Ask LaViDa about documents, charts and pictures.
@@ -154,6 +154,7 @@ def build_parser() -> Parser:
     _add_model(demo)
 
     add_train(commands)
+    add_data(commands)
     add_merge_adapter(commands)
     return parser
 

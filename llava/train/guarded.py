@@ -7,7 +7,7 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from llava.train.checkpoints import UNFINISHED, put_in_place, step_of, whole_checkpoints
 from llava.train.ending import SAVED, RunEndedError
+from llava.train.pace import Pace, append_log, cut_log
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +53,48 @@ class GuardedTrainer(Trainer):
         self._bad_in_a_row = 0
         self._lost: Tensor | None = None
         self._told_to_end = self._ending = self._saving = False
+        self.pace = Pace()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **options: Any) -> Any:
+        begun = 0
         if isinstance(resume_from_checkpoint, str):
             self._check_complete(Path(resume_from_checkpoint))
+            begun = step_of(Path(resume_from_checkpoint))
+        if self.args.should_save:
+            cut_log(self._out, begun)
+        self.pace.begin(begun)
         with self._ends_on_sigterm():
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+
+    def count(self, inputs: Mapping[str, Any]) -> dict[str, int]:
+        """What a batch holds, by names that the log tells the rates of."""
+        return {"samples": len(next(iter(inputs.values())))}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            names, counts = list(self.pace.counts), torch.tensor([*self.pace.counts.values()], dtype=torch.float32)
+            if self.accelerator.num_processes > 1:
+                counts = self.accelerator.reduce(counts.to(self.args.device), reduction="sum")
+            seen = dict(zip(names, counts.tolist(), strict=True))
+            logs |= self._group_rates(logs) | self.pace.look(seen, self.state.global_step, self.state.max_steps)
+            if self.num_bad_steps:
+                logs["bad_steps"] = self.num_bad_steps
+        super().log(logs, start_time)
+        if self.is_world_process_zero():
+            append_log(self._out, self.state.log_history[-1])
+
+    def _group_rates(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """The learning rate of every named group, which the schedule scales like the first one's."""
+        groups = [group for group in getattr(self.optimizer, "param_groups", ()) if group.get("initial_lr")]
+        if not groups or "learning_rate" not in logs:
+            return {}
+        scale = logs["learning_rate"] / groups[0]["initial_lr"]
+        return {f"learning_rate_{group['name']}": group["initial_lr"] * scale for group in groups if "name" in group}
 
     # Steps that are no numbers
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        self.pace.counts.update(self.count(inputs))
         loss = super().training_step(model, inputs, num_items_in_batch)
         bad = ~loss.isfinite()
         self._lost = bad if self._lost is None else self._lost | bad

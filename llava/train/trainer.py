@@ -73,6 +73,7 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         self.model_accepts_loss_kwargs = True
         self.num_skipped = 0
         self._sums: Tensor | None = None
+        self._by_budget: dict[int, Tensor] = {}
 
     # What a step is given
 
@@ -117,7 +118,8 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         """
         batch: Batch = inputs["batch"]
         self._report_skipped(batch)
-        parts: Parts = model(batch, self.draw(batch))
+        draws = self.draw(batch)
+        parts: Parts = model(batch, draws)
         processes = self.accelerator.num_processes
         counts = self._global_counts(parts)
         total = torch.zeros((), device=self.args.device)
@@ -128,7 +130,7 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             else:
                 mean = value / counts[name].clamp(min=1) / self.args.gradient_accumulation_steps
             total = total + weight * mean
-        self._note(parts, counts)
+        self._note(parts, counts, draws.budget)
         # Engines average gradients over processes, but the counts are sums over them.
         loss = total * processes
         return (loss, parts) if return_outputs else loss
@@ -152,7 +154,7 @@ class MaskedDiffusionTrainer(GuardedTrainer):
 
     # What is reported
 
-    def _note(self, parts: Parts, counts: Mapping[str, Tensor]) -> None:
+    def _note(self, parts: Parts, counts: Mapping[str, Tensor], budget: int | None) -> None:
         """Remember this process's share of every mean until it is logged; adding on the device waits for nothing."""
         zero = torch.zeros((), device=self.args.device)
         shares = [parts[name][0].detach() / counts[name].clamp(min=1) if name in parts else zero for name in LOSSES]
@@ -160,6 +162,14 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         happened = [(counts[name] > 0).float() for name in LOSSES]
         noted = torch.stack([torch.stack(shares).float(), torch.stack(happened)])
         self._sums = noted if self._sums is None else self._sums + noted
+        if budget is not None:
+            # All processes draw the same budget in a step.
+            of_budget = noted[:, list(LOSSES).index("denoising")]
+            self._by_budget[budget] = self._by_budget.get(budget, torch.zeros_like(of_budget)) + of_budget
+
+    def count(self, inputs: Mapping[str, Any]) -> dict[str, int]:
+        batch: Batch = inputs["batch"]
+        return {"samples": len(batch.ids), "answer_tokens": batch.num_labeled}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._sums is not None:
@@ -168,14 +178,16 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             for name, mean, times in zip(LOSSES, means.tolist(), happened.tolist(), strict=True):
                 if times:
                     logs[f"loss_{name}"] = mean
-            self._sums = None
+            for budget, (share, times) in sorted(self._by_budget.items()):
+                mean = self.accelerator.reduce(share, reduction="sum") / times.clamp(min=1)
+                if times.item():
+                    logs[f"loss_denoising_at_{budget}"] = mean.item()
+            self._sums, self._by_budget = None, {}
             logs["skipped"] = self.num_skipped
         super().log(logs, start_time)
 
     def _report_skipped(self, batch: Batch) -> None:
         self.num_skipped += len(batch.skipped)
-        for reason in batch.skipped:
-            logger.warning("skipped: %s", reason)
 
     # Validation
 

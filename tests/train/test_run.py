@@ -114,17 +114,6 @@ class TestResuming:
         for entry, wanted in zip(found, whole, strict=True):
             assert entry == pytest.approx(wanted, rel=1e-6)
 
-    def test_without_its_state_a_run_would_go_on_with_other_losses(
-        self, checkpoint: Path, tmp_path: Path, whole: list[dict[str, float]]
-    ) -> None:
-        out = tmp_path / "run"
-        train(checkpoint, out, **RESUMED)
-        for step in (6, 7):
-            shutil.rmtree(out / f"checkpoint-{step}")
-        (out / "checkpoint-4" / "optimizer.pt").unlink()
-        train(checkpoint, out, resume=True, **RESUMED)
-        assert [entry["loss"] for entry in logged(out)] != pytest.approx([entry["loss"] for entry in whole], rel=1e-6)
-
     def test_what_changes_no_weight_may_change_and_nothing_else(self, checkpoint: Path, tmp_path: Path) -> None:
         out = tmp_path / "run"
         train(checkpoint, out, trainer={"max_steps": 1, "save_steps": 1})
