@@ -153,10 +153,10 @@ class GuardedTrainer(Trainer):
         return Path(self.args.output_dir)
 
     def _maybe_log_save_evaluate(self, *args: Any, **options: Any) -> None:
-        if self._bad_in_a_row:
-            self.control.should_save = False
-        elif self._ending:
+        if self._ending:
             self.control.should_save, self.control.should_evaluate = True, False
+        elif self._bad_in_a_row:  # a checkpoint that is good makes no way for a doubtful one
+            self.control.should_save = False
         super()._maybe_log_save_evaluate(*args, **options)
         if self._ending:
             last = whole_checkpoints(self._out)
@@ -182,6 +182,11 @@ class GuardedTrainer(Trainer):
             if self.args.should_save:
                 put_in_place(self._out, f"checkpoint-{step}")
                 rotate_checkpoints(output_dir=str(self._out), save_total_limit=self.args.save_total_limit)
+        self.accelerator.wait_for_everyone()
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state that marks a checkpoint as whole is written next, by one process for all.
         self.accelerator.wait_for_everyone()
 
     @contextmanager

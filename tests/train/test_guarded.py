@@ -128,7 +128,7 @@ class TestStepsThatAreNoNumbers:
     def test_a_rate_beyond_all_numbers_ends_it_with_exit_code_1(
         self, values: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        rates = dict.fromkeys(("projector", "coordinates"), 1e38)
+        rates = dict.fromkeys(("projector", "coordinates"), 1e30)
         config = {**values(save_steps=1), "trainable": {**CHANGES["trainable"], "learning_rates": rates}}
         assert main([str(write_config(tmp_path, config))]) == FAILED
         message = capsys.readouterr().err.splitlines()[-1]
