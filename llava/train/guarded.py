@@ -174,6 +174,7 @@ class GuardedTrainer(Trainer):
             if self.args.should_save:
                 shutil.rmtree(self._out / UNFINISHED, ignore_errors=True)
             self.accelerator.wait_for_everyone()
+            self.check_finite()
             self._saving = True
             try:
                 super()._save_checkpoint(model, trial)
@@ -208,14 +209,15 @@ class GuardedTrainer(Trainer):
                 "disk is full"
             ) from error
 
-    def check_finite(self, trained: dict[str, Tensor]) -> None:
+    def check_finite(self) -> None:
         """Refuse to write weights that are no numbers over a checkpoint that may be good.
 
         Raises:
             RunEndedError: naming the first such tensor.
         """
-        for name, tensor in trained.items():
-            if not bool(tensor.isfinite().all()):
+        for name, parameter in self.accelerator.unwrap_model(self.model).named_parameters():
+            own = getattr(parameter, "ds_tensor", parameter)  # this process's part, where ZeRO-3 spreads it
+            if parameter.requires_grad and not bool(own.isfinite().all()):
                 raise RunEndedError(
                     f"after step {self.state.global_step}, {name} holds what is no number; nothing is written; "
                     f"{self._last_good(self.state.global_step + 1)}; lower trainable: learning_rates"

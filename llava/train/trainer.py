@@ -236,9 +236,9 @@ class MaskedDiffusionTrainer(GuardedTrainer):
     def write_model(self, name: str, results: Mapping[str, Any]) -> None:
         """Write what users load to ``out/name``; all processes must call this."""
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        self.check_finite()
         with self.gathered(model), self.keeps_last_checkpoint(name):
             if self.args.should_save:
-                self.check_finite(_trained(model))
                 state = {key: value.detach().cpu() for key, value in model.lavida.state_dict().items()}
                 self.export.write(Path(self.args.output_dir) / name, state, results)
         self.accelerator.wait_for_everyone()
@@ -275,8 +275,11 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             if self.args.should_save:
                 directory = Path(output_dir or self.args.output_dir)
                 directory.mkdir(parents=True, exist_ok=True)
-                trained = {name: value.cpu().contiguous() for name, value in _trained(model).items()}
-                self.check_finite(trained)
+                trained = {
+                    name: parameter.detach().cpu().contiguous()
+                    for name, parameter in model.named_parameters()
+                    if parameter.requires_grad
+                }
                 save_file(trained, directory / TRAINABLE_FILE, metadata={"format": "pt"})
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -314,7 +317,3 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         with torch.no_grad():
             for name, parameter in wanted.items():
                 parameter.copy_(trained[name])
-
-
-def _trained(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}

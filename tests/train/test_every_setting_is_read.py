@@ -114,10 +114,16 @@ def read_by_transformers() -> set[str]:
     return {name for file in names for name in reads_of(ast.parse((home / file).read_text()), skip=skip)}
 
 
+def read_by_own_trainers() -> set[str]:
+    return {name for path in (ROOT / "llava" / "train").rglob("*.py") for name in reads_of(ast.parse(path.read_text()))}
+
+
 def test_every_setting_of_the_trainer_is_read_or_refused() -> None:
     assert {"compute_loss", "create_optimizer", "evaluate"} <= OVERRIDDEN
     accepted = trainer_settings() - set(WITHOUT_EFFECT) - set(UNSUPPORTED) - set(_OWN)
-    assert sorted(accepted - read_by_transformers() - ACTED_ON) == []
+    read = read_by_transformers() | read_by_own_trainers() | ACTED_ON
+    assert sorted(accepted - read) == []
+    assert "weight_decay" not in read_by_transformers(), "the optimizer of transformers is replaced"
 
 
 def test_what_is_refused_exists_and_is_explained() -> None:

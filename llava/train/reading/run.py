@@ -12,6 +12,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llava.data.crops import CropDataset, stack
+from llava.files import replacing_directory
 from llava.metrics.reading import Reading
 from llava.model.builder import load_pretrained_model
 from llava.pages.faces import held_out_faces, training_faces
@@ -53,10 +54,14 @@ def run_reading(config: ReadingConfig, *, resume: bool = False) -> Path:
     remember_start(config, args, dataset, resumed=found is not None)
     trainer.train(resume_from_checkpoint=found)
     final = out / "final"
-    model.save_pretrained(final)
-    tokenizer.save_pretrained(final)
-    heads = {name: tensor.detach().contiguous() for name, tensor in reader.heads.state_dict().items()}
-    save_file(heads, final / HEADS_FILE)
+    trainer.check_finite()
+    with trainer.keeps_last_checkpoint("final"):
+        if args.should_save:
+            with replacing_directory(final) as fresh:
+                model.save_pretrained(fresh)
+                tokenizer.save_pretrained(fresh)
+                heads = {name: tensor.detach().contiguous() for name, tensor in reader.heads.state_dict().items()}
+                save_file(heads, fresh / HEADS_FILE)
     return final
 
 
