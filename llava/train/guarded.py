@@ -64,7 +64,12 @@ class GuardedTrainer(Trainer):
             cut_log(self._out, begun)
         self.pace.begin(begun)
         with self._ends_on_sigterm():
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+            try:
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+            except RunEndedError:
+                # What reports, such as TensorBoard, has yet to write its last numbers.
+                self.callback_handler.on_train_end(self.args, self.state, self.control)
+                raise
 
     def count(self, inputs: Mapping[str, Any]) -> dict[str, int]:
         """What a batch holds, by names that the log tells the rates of."""
