@@ -18,7 +18,7 @@ from tests.cli_helpers import write_page
 def write_run(home: Path, records: list[dict[str, Any]], **changes: Any) -> Path:
     (home / "data.json").write_text(json.dumps(records))
     values = {
-        "model": BUNDLED_MODEL,
+        "model": str(BUNDLED_MODEL),
         "out": str(home / "run"),
         "mixture": str(home / "data.json"),
         "shirg_x": {},
