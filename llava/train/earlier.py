@@ -70,15 +70,15 @@ def _check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
 
 
 def _is_kept(name: str, earlier: Mapping[str, Any]) -> bool:
-    """Whether the earlier start knew of a setting, so that its absence there says something."""
-    place: Any = earlier
-    for word in name.split("."):
-        if not isinstance(place, Mapping):  # a section that was left out
-            return True
-        if word not in place:
-            return place is earlier.get("trainer")
-        place = place[word]
-    return True
+    """Whether the earlier start knew of a setting, so that its absence there says something.
+
+    Only fields are new in newer versions. What a field maps (the trainer's settings, learning rates) was free before.
+    """
+    section, *rest = name.split(".")
+    if section not in earlier:
+        return False
+    held = earlier[section]
+    return section == "trainer" or not rest or not isinstance(held, Mapping) or rest[0] in held
 
 
 def remember_start(

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from llava.data.page_data import PageDataset
 from llava.train.config import TrainConfig
+from llava.train.earlier import _check_same as check_same
 from llava.train.ending import FAILED, SAVED, RunEndedError
 from llava.train.faults import explain
 from llava.train.launch import code_of
@@ -219,6 +220,37 @@ class TestDisturbed:
 
 
 class TestOlderRuns:
+    @pytest.mark.parametrize(
+        ("before", "now", "words"),
+        [
+            (
+                {"trainable": {"learning_rates": {}}},
+                {"trainable": {"learning_rates": {"language": 1.0}}},
+                "language was",
+            ),
+            ({"trainer": {}}, {"trainer": {"gradient_accumulation_steps": 4}}, "gradient_accumulation_steps was None"),
+            (
+                {"trainer": {"lr_scheduler_kwargs": {}}},
+                {"trainer": {"lr_scheduler_kwargs": {"min_lr_rate": 0.1}}},
+                "min_lr_rate was None, now 0.1",
+            ),
+            ({"validation": None}, {"validation": {"pages": 3}}, "validation.pages was None"),
+            ({"seed": 1}, {"seed": 2}, "seed was 1, now 2"),
+            ({"seed": 1}, {"seed": 1, "new_field": 2}, None),
+            ({"losses": {"denoising": 1}}, {"losses": {"denoising": 1, "new_option": 2}}, None),
+            ({"trainer": {"save_steps": 1}}, {"trainer": {"save_steps": 2}}, None),
+            ({"trainer": {"weight_decay": 1}}, {"trainer": {}}, None),
+        ],
+    )
+    def test_fields_that_an_older_run_did_not_know_are_not_compared_and_all_others_are(
+        self, tmp_path: Path, before: dict[str, Any], now: dict[str, Any], words: str | None
+    ) -> None:
+        if words is None:
+            check_same(before, now, tmp_path)
+            return
+        with pytest.raises(ValueError, match=f"was started with other settings .*{words}"):
+            check_same(before, now, tmp_path)
+
     def test_a_run_without_a_record_of_its_start_goes_on_and_says_so(
         self, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
