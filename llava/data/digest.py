@@ -27,7 +27,7 @@ def data_digest(dataset: Dataset) -> str:
             digest.update(f"{file.name} {file.stat().st_size} ".encode())
     else:
         for tensor in _whole_numbers(dataset[0]):
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
