@@ -94,7 +94,8 @@ class GuardedTrainer(Trainer):
         if not groups or "learning_rate" not in logs:
             return {}
         scale = logs["learning_rate"] / groups[0]["initial_lr"]
-        return {f"learning_rate_{group['name']}": group["initial_lr"] * scale for group in groups if "name" in group}
+        named = {group["name"].removesuffix("_no_decay"): group for group in groups if "name" in group}
+        return {f"learning_rate_{name}": group["initial_lr"] * scale for name, group in named.items()}
 
     # Steps that are no numbers
 
