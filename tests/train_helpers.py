@@ -18,7 +18,7 @@ SIZES = SmallModelConfig(
     width=16, heads=4, vision_layers=2, language_layers=2, vision_mlp=24, language_mlp=24, vocabulary=400
 )
 SHIRG = {"grid": 12, "budgets": [11, 13, 17], "similarity": "projected"}
-TIMES = ("_runtime", "_per_second")
+TIMES = ("_runtime", "_per_second", "hours_left", "gigabytes")
 
 
 def make_checkpoint(out: Path) -> Path:

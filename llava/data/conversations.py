@@ -7,7 +7,6 @@ tells may come up at any time: such a sample is reported, the next good one take
 
 import logging
 import operator
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
 from llava.conversation import conv_templates
+from llava.data.checks import Checked, CheckReport, count_placeholders, look_for_images
 from llava.data.infill import WHOLE, InfillConfig, draw_gap
 from llava.data.records import Record, RecordStore
 from llava.data.sample import Encoded, Sample, encode_conversation
@@ -67,29 +67,18 @@ class ConversationConfig:
             raise ValueError(f"template {self.template!r} does not exist; use one of {', '.join(conv_templates)}")
 
 
+_NEAR, _FAR = 32, 1000
+"""Samples that are tried behind one that cannot be used, and then anywhere: no item takes seconds to be found."""
+_MOST_REPORTED = 20
+"""Bad records that each process writes a line about."""
+
+
 class BadSampleError(ValueError):
     """Why one sample cannot be used; ``kind`` is what such reasons are counted under."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckReport:
-    """What ``ConversationDataset.check`` found."""
-
-    num_samples: int
-    """Good and bad ones; a bad record counts as one."""
-    num_bad: int
-    faults: Mapping[str, int]
-    """Bad samples by kind: ``bad record``, ``missing image``, ``no question``, ``too long``."""
-    examples: tuple[str, ...]
-    """The first bad samples with their reasons."""
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{kind}: {count}" for kind, count in self.faults.items())
-        return f"{self.num_bad} of {self.num_samples} samples cannot be used" + (f" ({counts})" if counts else "")
 
 
 class ConversationDataset(Dataset[Sample]):
@@ -102,6 +91,8 @@ class ConversationDataset(Dataset[Sample]):
         records: from ``read_mixture`` or ``read_real_set``.
         model_config: the model's, which decides the views; after ``apply_shirg_x`` if it is to be applied.
         image_tokens: from ``image_token_counter``.
+        tokens_per_image: positions of an image where all take as many, so that ``check`` can judge lengths exactly.
+        unusable: why samples cannot be used, by their positions, as far as an earlier ``check`` has found out.
 
     Raises:
         ValueError: when indexed, if no sample at all can be used.
@@ -115,7 +106,9 @@ class ConversationDataset(Dataset[Sample]):
         model_config: ViewConfig,
         *,
         image_tokens: ImageTokens,
+        tokens_per_image: int | None = None,
         config: ConversationConfig | None = None,
+        unusable: Mapping[int, str] | None = None,
     ) -> None:
         self.records, self.tokenizer, self.image_processor = records, tokenizer, image_processor
         self.model_config, self.image_tokens = model_config, image_tokens
@@ -124,6 +117,9 @@ class ConversationDataset(Dataset[Sample]):
         places = np.maximum(np.asarray(records.num_answers, dtype=np.int64), 1)
         self._record = np.repeat(np.arange(len(places)), places)
         self._turn = np.arange(len(self._record)) - np.repeat(places.cumsum() - places, places)
+        self.tokens_per_image = tokens_per_image
+        self.unusable: dict[int, str] = dict(unusable or {})
+        """Why samples cannot be used, by their positions: found once, and not looked for again."""
         self._reported: set[str] = set()
 
     def __len__(self) -> int:
@@ -132,14 +128,30 @@ class ConversationDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         start = range(len(self))[operator.index(index)]
         skipped: list[str] = []
-        for offset in range(len(self)):
-            record, turn = self._find((start + offset) % len(self))
-            try:
-                return self._sample(record, turn, tuple(skipped))
-            except BadSampleError as error:
-                skipped.append(f"{sample_id(record, turn)}: {error}")
-                self._report(record, skipped[-1])
-        raise ValueError(f"none of the {len(self)} samples can be used; the first one: {skipped[0]}")
+        for position in self._places(start):
+            record, turn = self.find(position)
+            if position not in self.unusable:
+                try:
+                    return self._sample(record, turn, tuple(skipped))
+                except BadSampleError as error:
+                    self.unusable[position] = f"{sample_id(record, turn)}: {error}"
+            skipped.append(self.unusable[position])
+            self._report(record, skipped[-1])
+        tried = "none" if len(skipped) == len(self) else f"none of {len(skipped)} tried"
+        raise ValueError(f"{tried} of the {len(self)} samples can be used; the first one: {skipped[0]}")
+
+    def _places(self, start: int) -> Iterator[int]:
+        """Where to look for a sample: at its place, at those behind it, and then anywhere, with an end."""
+        near = min(len(self), _NEAR)
+        yield from ((start + offset) % len(self) for offset in range(near))
+        if near == len(self):
+            return
+        seen = {(start + offset) % len(self) for offset in range(near)}
+        for number in range(_FAR):
+            place = stable_seed("replacement", start, number) % len(self)
+            if place not in seen:
+                seen.add(place)
+                yield place
 
     @property
     def lengths(self) -> list[int]:
@@ -155,51 +167,56 @@ class ConversationDataset(Dataset[Sample]):
                 lengths.append(0)
         return lengths
 
-    def check(self, *, strict: bool = False, num_examples: int = 5) -> CheckReport:
+    def check(self, *, strict: bool = False, num_examples: int = 5, max_missing_images: float = 1.0) -> CheckReport:
         """What the records' files alone tell of bad samples: no image is opened, only looked for.
 
         Texts that are short for certain are not tokenized (a byte-level tokenizer makes no more tokens than bytes), so
         half a million captions take less than a minute. A text that is too long only together with its images is found
-        when they are read.
+        here where all images take as many tokens, and when they are read otherwise. What is found is kept in
+        ``unusable``, so that nothing is looked for twice.
 
         Raises:
-            ValueError: if nothing usable remains, if an answer alone exceeds the context, or, when ``strict``, if any
-                sample is bad.
+            ValueError: if nothing usable remains, if an answer alone exceeds the context, if a larger share of the
+                images than ``max_missing_images`` is missing, or, when ``strict``, if any sample is bad.
         """
-        faults: Counter[str] = Counter()
-        examples: list[str] = []
-        for name, error in self._find_faults():
-            faults[error.kind] += 1
-            if len(examples) < num_examples:
-                examples.append(f"{name}: {error}")
-        report = CheckReport(
-            num_samples=len(self), num_bad=faults.total(), faults=dict(faults), examples=tuple(examples)
-        )
-        if faults and (strict or report.num_bad == len(self)):
-            raise ValueError(f"{report}; the first: {' | '.join(examples)}")
-        return report
-
-    def _find_faults(self) -> Iterator[tuple[str, BadSampleError]]:
-        for record in self.records:
+        looked = look_for_images(self.records)
+        checked = Checked(num_samples=len(self), looked=looked)
+        position = 0
+        for number, record in enumerate(self.records):
             short = self._is_short(record)
             for turn in range(max(1, len(record.turns) // 2)):
                 try:
                     _check_usable(record, turn, self.config)
                     if not short:
                         self._check_text(record, turn)
-                    missing = self.records.missing_images(record, _count_placeholders(record, turn))
-                    if missing:
-                        raise BadSampleError("missing image", f"there is no image {missing[0]}")
+                    if (missing := looked.missing_in_turn(number, turn)) is not None:
+                        raise BadSampleError("missing image", f"there is no image {missing}")
                 except BadSampleError as error:
-                    yield sample_id(record, turn), error
+                    self.unusable[position] = f"{sample_id(record, turn)}: {error}"
+                    checked.note(record.source, error.kind)
+                else:
+                    checked.note(record.source)
+                position += 1
+        report = checked.report(self.unusable, num_examples)
+        if report.num_bad and (strict or report.num_bad == len(self)):
+            raise ValueError(f"{report}; the first: {' | '.join(report.examples)}")
+        report.refuse_above(max_missing_images)
+        return report
 
-    def _find(self, index: int) -> tuple[Record, int]:
+    def measure(self, index: int) -> tuple[int, int, int]:
+        """Text tokens of a sample's prompt, its images, and tokens of its answer with padding; no image is read."""
+        record, turn = self.find(index)
+        prompt, answer = count_text(self._encode(record, turn))
+        return prompt, count_placeholders(record, turn), answer
+
+    def find(self, index: int) -> tuple[Record, int]:
+        """The record behind a sample, and which of its answers is learned."""
         return self.records[int(self._record[index])], int(self._turn[index])
 
     def _sample(self, record: Record, turn: int, skipped: tuple[str, ...]) -> Sample:
         _check_usable(record, turn, self.config)
         try:
-            images = self.records.load_images(record, _count_placeholders(record, turn))
+            images = self.records.load_images(record, count_placeholders(record, turn))
             views = process_images(images, self.image_processor, self.model_config)
         except (OSError, ValueError) as error:
             raise BadSampleError("bad image", str(error)) from error
@@ -249,7 +266,7 @@ class ConversationDataset(Dataset[Sample]):
                 f"{sample_id(record, turn)}: the answer alone has {answer} tokens with its end-of-text padding, more "
                 f"than max_sequence_length={limit}; shorten it, remove the record, or raise max_sequence_length"
             )
-        self._check_room(encoded, 0)
+        self._check_room(encoded, (self.tokens_per_image or 0) * count_placeholders(record, turn))
 
     def _is_short(self, record: Record) -> bool:
         conversation = conv_templates[self.config.template].copy()
@@ -257,6 +274,7 @@ class ConversationDataset(Dataset[Sample]):
             conversation.append_message(role, text)
         # A token takes a byte at least, and a gap adds its padding and its end.
         size = len(conversation.get_prompt().encode()) + self.config.infill.longest_padding + 1
+        size += (self.tokens_per_image or 0) * len(record.images)
         return size + self.config.answer_block <= self.config.max_sequence_length
 
     def _draw_extra(self, name: str, room: int) -> int:
@@ -265,13 +283,11 @@ class ConversationDataset(Dataset[Sample]):
         return min(drawn, room // config.answer_block)
 
     def _report(self, record: Record, reason: str) -> None:
-        if record.id not in self._reported:
-            self._reported.add(record.id)
-            logger.warning("skipped %s", reason)
-
-
-def _count_placeholders(record: Record, turn: int) -> int:
-    return sum(text.count(DEFAULT_IMAGE_TOKEN) for _, text in record.turns[: 2 * turn + 2])
+        if record.id in self._reported or len(self._reported) >= _MOST_REPORTED:
+            return
+        self._reported.add(record.id)
+        more = "; further ones are only counted" if len(self._reported) == _MOST_REPORTED else ""
+        logger.warning("skipped %s%s", reason, more)
 
 
 def _check_usable(record: Record, turn: int, config: ConversationConfig) -> None:

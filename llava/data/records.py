@@ -5,7 +5,9 @@ docs/Finetune_Custom_Data.md). One that cannot be understood is kept with the re
 can count it.
 """
 
+import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,24 @@ Turn = tuple[str, str]
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
 """How LLaVA asks for an answer that is scored by its words."""
 
+
+FOREIGN_KEYS = {
+    **dict.fromkeys(("video", "videos", "video_path", "frames", "num_frames"), "a video"),
+    **dict.fromkeys(("audio", "audios", "speech", "sound"), "sound"),
+    **dict.fromkeys(("point_cloud", "pointcloud", "point", "3d"), "points in space"),
+    **dict.fromkeys(("chosen", "rejected"), "a preference between answers"),
+    **dict.fromkeys(("tools", "functions"), "the use of tools"),
+    **dict.fromkeys(("images", "image_path", "image_paths", "img"), "images under another name; call them image"),
+    **dict.fromkeys(("bbox", "bboxes", "crop", "region", "mask", "masks", "image_mask"), "a part of its image"),
+    **dict.fromkeys(("loss_mask", "train_mask"), "turns that are not to be learned"),
+}
+"""Keys of a record that change what it means, and what it is about then. Sources, sizes and the like change nothing."""
+_FOREIGN_TURN_KEYS = ("loss", "train", "weight", "loss_mask", "trainable")
+_FOREIGN_FILES = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v|wav|mp3|flac|ogg|ply|pcd)$", re.IGNORECASE)
+_FOREIGN_PLACEHOLDER = re.compile(
+    r"\A\s*<(video|audio|speech|sound|point|points|depth)>|<(video|audio|speech|sound|point|points|depth)>\s*\Z"
+)
+"""Where such files keep their placeholders: at a question's beginning or end. Elsewhere it may be HTML."""
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 
@@ -76,6 +96,8 @@ def read_turns(conversation: object) -> tuple[tuple[Turn, ...], int]:
             f"turns must alternate from human to gpt and end with an answer, got {', '.join(role for role, _ in turns)}"
         )
     for role, text in kept:
+        if role == "user" and (found := _FOREIGN_PLACEHOLDER.search(text)):
+            raise ValueError(f"a question holds {found[0].strip()}, which is not read")
         if not text.strip():
             raise ValueError(f"a turn of the {role} is empty")
         if role == "assistant" and DEFAULT_IMAGE_TOKEN in text:
@@ -87,6 +109,9 @@ def _read_turn(turn: object, number: int) -> Turn:
     if not isinstance(turn, Mapping):
         raise ValueError(f"turn {number} must hold from and value, got {turn!r:.80}")
     role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+    for key in _FOREIGN_TURN_KEYS:
+        if key in turn and turn[key] not in (1, True, None):
+            raise ValueError(f"turn {number} is not to be learned like the others (its key {key})")
     if not isinstance(role, str) or role not in _ROLES:
         raise ValueError(f"turn {number} is from {role!r:.80}; use human and gpt")
     if not isinstance(text, str):
@@ -126,9 +151,25 @@ def place_images(turns: tuple[Turn, ...], num_images: int) -> tuple[Turn, ...]:
     return turns
 
 
+def _check_meaning(raw: Mapping[str, Any]) -> None:
+    """Refuse a record that would say something else without what is not read of it.
+
+    Raises:
+        ValueError: saying what the record is about.
+    """
+    for key, about in FOREIGN_KEYS.items():
+        if raw.get(key) not in (None, "", [], {}, False):
+            raise ValueError(f"it is about {about} (its key {key})")
+    for key, value in raw.items():
+        named = value if isinstance(value, list) else [value]
+        if any(isinstance(name, str) and _FOREIGN_FILES.search(name) for name in named):
+            raise ValueError(f"its key {key} names a file that is no image: {named[0]!r:.80}")
+
+
 def read_record(raw: Mapping[str, Any], *, id: str, source: str, folder: str = "") -> tuple[Record, int]:
     """The record that LLaVA's JSON describes, bad if it must be, and how many leading turns were left out."""
     try:
+        _check_meaning(raw)
         turns, left_out = read_turns(raw.get("conversations"))
         images = _read_images(raw.get("image"))
         turns = place_images(turns, len(images))
@@ -172,6 +213,12 @@ class RecordStore(Sequence[Record], ABC):
         source, folder = self._places[place]
         turns = tuple(zip(("user", "assistant") * (len(texts) // 2), texts, strict=True))
         return Record(id=name, source=source, turns=turns, images=tuple(images), folder=folder, bad=bad)
+
+    def digest(self) -> str:
+        """32 hexadecimal digits of all records and their sources; the folders of images may move."""
+        digest = hashlib.blake2b(repr([source for source, _ in self._places]).encode(), digest_size=16)
+        digest.update(self._data)
+        return digest.hexdigest()
 
     @abstractmethod
     def load_images(self, record: Record, count: int) -> list[Image.Image]:

@@ -1,6 +1,7 @@
 """The command ``lavida``: runs one command and turns whatever goes wrong into one line and an exit code.
 
-Exit codes: 0 done, 1 an error of this program, 2 bad input, 130 interrupted, 141 the reader of the output has gone.
+Exit codes: 0 done, 1 an error of this program or a run that has ended early, 2 bad input, 75 a run that was told to end
+and has saved, 130 interrupted, 141 the reader of the output has gone.
 Commands are imported when they run, so that ``lavida --help`` need not wait for torch.
 """
 
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 
 from llava.inference.words import one_line
 from llava.serve.options import build_parser, module_of
+from llava.train.ending import RunEndedError
 
 OUT_OF_MEMORY = "out of memory; keep fewer tokens with --budget 512, load with --dtype bfloat16, or use --device cpu"
 
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if traced:
             traceback.print_exc()
         return _fail(f"{error}; install what it needs with pip install 'lavida-shirg[train,eval]'", 2)
+    except RunEndedError as error:
+        return _fail(str(error), error.code)
     except (ValueError, OSError) as error:
         return _fail(str(error) or type(error).__name__, 2)
     except Exception as error:  # the last line of defense: people must not see tracebacks

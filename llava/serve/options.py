@@ -16,7 +16,7 @@ from llava.serve.option_groups import (
     add_way,
 )
 from llava.serve.parser import Parser, add_command, in_place_of
-from llava.serve.training_options import add_merge_adapter, add_train
+from llava.serve.training_options import add_data, add_merge_adapter, add_train
 
 DESCRIPTION = """\
 Ask LaViDa about documents, charts and pictures.
@@ -213,6 +213,7 @@ def build_parser() -> Parser:
     add_model(demo)
 
     add_train(commands)
+    add_data(commands)
     add_merge_adapter(commands)
     return parser
 

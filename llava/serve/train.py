@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 from llava.model.config_file import read_config_file
 from llava.model.hub import resolve_directory
@@ -10,6 +11,8 @@ from llava.serve.parser import read_changes
 from llava.shipped import find_settings, shipped
 from llava.train.config import TrainConfig, change_settings
 from llava.train.earlier import find_checkpoint
+from llava.train.ending import RunEndedError
+from llava.train.faults import explain
 from llava.train.reading.config import ReadingConfig
 from shirg.settings import read_settings
 
@@ -19,14 +22,16 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError, ValueError: for bad input, in one sentence.
+        RunEndedError: for a run that ends early, with its exit code.
     """
     config = settings_of(args)
     if args.dry_run and isinstance(config, ReadingConfig):
         raise ValueError("--dry-run plans the training of whole models, not of a tower on crops; leave it out")
     read_config_file(resolve_directory(config.model, allow_patterns=("*.json",)))
     # stdout holds the result alone: trainers print their logs, and DeepSpeed's logger is bound to stdout for good.
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), _faults_explained():
         if isinstance(config, ReadingConfig):
+            find_checkpoint(config, resume=args.resume)
             result = _read(config, resume=args.resume)
         elif args.dry_run:
             result = _plan(config, args)
@@ -35,6 +40,22 @@ def run(args: argparse.Namespace) -> None:
             result = _train(config, resume=args.resume)
     if result:
         print(result)
+
+
+@contextmanager
+def _faults_explained() -> Iterator[None]:
+    """Errors of libraries, in words that name the mend; those that nobody foresaw stay as they are."""
+    try:
+        yield
+    except RunEndedError:
+        raise
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        if isinstance(error, ValueError | OSError | ImportError):
+            raise ValueError(sentence) from error
+        raise RunEndedError(sentence) from error
 
 
 def settings_of(args: argparse.Namespace) -> TrainConfig | ReadingConfig:

@@ -17,8 +17,21 @@ SETTINGS is a YAML file, or the name of shipped settings. A file with a section
 adapter. On several GPUs:
 
   torchrun --nproc-per-node 8 -m llava.train train/shirg_x
+  python -m llava.train.launch --nproc-per-node 8 -m llava.train train/shirg_x
+
+The second passes the run's exit code on: 0 done, 1 ended early, 2 wrong
+settings or data, 75 told to end (SIGTERM) and saved: --resume goes on.
 
 The last line of the output is the directory of the result."""
+
+DATA_EXAMPLES = """\
+examples:
+  lavida data my_run.yaml
+  lavida data train/shirg_x --sheet /tmp/data --set mixture=data.json images=images
+
+Counts the records of every source, looks for their images and measures their
+texts, without loading the model, and writes some samples with their pictures
+to index.html. Data that `lavida train` would refuse end with exit code 2."""
 
 MERGE_EXAMPLES = """\
 examples:
@@ -51,6 +64,20 @@ def add_train(commands: Any) -> None:
         "--samples", metavar="N", type=positive, help="records of the data, where they are not at hand to be counted"
     )
     dry.add_argument("--samples-per-second", metavar="X", type=float, help="measured throughput of all GPUs together")
+
+
+def add_data(commands: Any) -> None:
+    """``lavida data``."""
+    parser = add_command(commands, "data", "show what a run would train on", DATA_EXAMPLES)
+    parser.add_argument("settings", metavar="SETTINGS", help="a YAML file, or a name such as train/shirg_x")
+    parser.add_argument("--model", metavar="DIR|HUB_ID", help="checkpoint to start from, instead of the settings'")
+    parser.add_argument("--out", metavar="DIR", help="directory of the run, instead of the settings'")
+    parser.add_argument("--sheet", metavar="DIR", type=Path, help="where the examples go (default: OUT/data)")
+    parser.add_argument("--examples", metavar="N", type=positive, default=10, help="samples to show (default: 10)")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change single settings"
+    )
+    parser.add_argument("--debug", action="store_true", help="log in detail, and tracebacks of unexpected errors")
 
 
 def add_merge_adapter(commands: Any) -> None:

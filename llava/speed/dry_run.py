@@ -4,12 +4,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.speed.plan import PlannedRun, TrainingPlan, plan_training
 from llava.train.config import TrainConfig
-from llava.train.train import read_records
+from llava.train.datasets import read_records
 
 
 def plan_run(
@@ -56,9 +56,19 @@ def plan_run(
             answer_tokens=config.answer_block,
             budget_every=losses.budget_every if losses.weight("budget") else 0,
             budget_draws=losses.budget_draws,
+            teacher=_teacher(config),
+            looked_at_layers=len(losses.pointing_layers),
             samples_per_second=samples_per_second,
         ),
     )
+
+
+def _teacher(config: TrainConfig) -> Literal["attention", "gate"] | None:
+    """What takes passes of its own to teach the relevance; whether ``auto`` is learned, only a checkpoint knows."""
+    losses, shirg = config.losses, config.shirg_x
+    if shirg is None or shirg.source.weights is None or not (losses.denoising and losses.weight("relevance")):
+        return None
+    return {"attention": "attention", "gate": "gate"}.get(losses.relevance_teacher)  # type: ignore[return-value]
 
 
 def zero_stage(trainer: Mapping[str, Any]) -> int:

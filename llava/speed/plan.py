@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -67,6 +68,11 @@ class PlannedRun(Settings):
     """Steps between measurements of the budget head's labels; 0 for never."""
     budget_draws: int = 4
     """Noise draws of a measurement."""
+    teacher: Literal["attention", "gate"] | None = None
+    """Of the relevance, where it takes passes of its own: ``attention`` looks at every patch once more in each step,
+    ``gate`` shows every patch, instead of those that are kept, in every second one."""
+    looked_at_layers: int = 0
+    """Layers whose attention teaches."""
     samples_per_second: float | None = None
     """Measured, of all processes together; the time follows from arithmetic when not given."""
     utilization: float = 0.4
@@ -76,9 +82,10 @@ class PlannedRun(Settings):
     def __post_init__(self) -> None:
         for name in ("samples", "epochs", "processes", "batch", "accumulation", "answer_tokens", "budget_draws"):
             self.check_count(name, 1)
-        for name in ("prompt_tokens", "budget_every"):
+        for name in ("prompt_tokens", "budget_every", "looked_at_layers"):
             self.check_count(name, 0)
         self.check_choice("zero_stage", (0, 1, 2, 3))
+        self.check_choice("teacher", (None, "attention", "gate"))
         self.check_choice("gradient_checkpointing", (True, False))
         self.check_number("utilization")
         if not 0 < self.utilization <= 1:
@@ -146,7 +153,8 @@ def plan_training(
     forward, as much again for the gradient of its input (which passes through frozen layers too, down to the projector
     or the tower), and as much again for its own gradient where it trains in full; attention costs 4 d T^2 forward and
     2.5 times that backward, since fused attention computes its weights again; checkpointing repeats the forward pass.
-    The image is encoded once for both copies.
+    The image is encoded once for both copies. Beside the step's own pass, its teachers and measurements are counted:
+    both copies once more over every patch for ``attention``, and for each budget and draw, without a backward pass.
 
     Raises:
         ValueError: if the scope needs SHIRG-X and it is not given, or a sample does not fit the model's context.
@@ -166,9 +174,13 @@ def plan_training(
         scaffold = shirg.scaffold * shirg.scaffold_tokens
         lengths = [scaffold + budget + text for budget in budgets]
         tokens |= {f"SHIRG-X, K = {budget:,}": length for budget, length in zip(budgets, lengths, strict=True)}
-    if max(lengths) > config.max_sequence_length:
+        if run.teacher is not None:
+            views, patches = _views(model, run, shirg)
+            tokens["SHIRG-X, every patch"] = scaffold + views * patches + text
+    longest = max(lengths[-1], tokens.get("SHIRG-X, every patch", 0))
+    if longest > config.max_sequence_length:
         raise ValueError(
-            f"a sample takes {max(lengths)} positions, more than the {config.max_sequence_length} of this model; "
+            f"a sample takes {longest} positions, more than the {config.max_sequence_length} of this model; "
             "train smaller budgets, or shorter prompts and answers"
         )
     return TrainingPlan(
@@ -177,8 +189,16 @@ def plan_training(
         parameters={group: totals[group] for group in totals},
         trainable=report.groups,
         tokens=tokens,
-        memory=_memory(model, trainable, run, shirg, totals.total(), report.trainable, max(lengths)),
-        flops=_flops(model, trainable, run, shirg, lengths),
+        memory=_memory(
+            model,
+            trainable,
+            run,
+            shirg,
+            totals.total(),
+            report.trainable,
+            longest if run.teacher == "gate" else lengths[-1],
+        ),
+        flops=_flops(model, trainable, run, shirg, _passes(run, lengths, longest), longest),
     )
 
 
@@ -298,12 +318,18 @@ def _memory(
     }
 
 
+def _passes(run: PlannedRun, lengths: list[int], longest: int) -> list[int]:
+    """The lengths that the passes of steps have, each as often as the others."""
+    return lengths + [longest] * len(lengths) if run.teacher == "gate" else lengths
+
+
 def _flops(
     model: LavidaForMaskedDiffusion,
     trainable: TrainableConfig,
     run: PlannedRun,
     shirg: ShirgXConfig | None,
     lengths: list[int],
+    longest: int,
 ) -> dict[str, float]:
     config, tower = model.config, model.get_vision_tower()
     full, expanded = trainable.scope == "everything", trainable.scope == "shirg_x_expanded"
@@ -333,7 +359,28 @@ def _flops(
     if run.gradient_checkpointing:
         flops["computing again"] = blocks + (vision if full else 0.0)
     if shirg is not None and trainable.scope != "projector" and run.budget_every:
-        flops["budget labels"] = run.budget_draws * len(lengths) * (blocks + head) / run.budget_every
+        # Measured are the budgets alone, also where a gate shows more.
+        budgets = lengths[: len(shirg.offered)]
+        measured = COPIES * sum(prefill_flops(config, length) for length in budgets) + len(budgets) * head
+        flops["budget labels"] = run.budget_draws * measured / run.budget_every
+    if shirg is not None and run.teacher is not None:
+        # Vectors of every patch and word, forward and twice as much backward, without what comes before them.
+        vectors = (
+            2.0
+            * shirg.relevance_dim
+            * (
+                views * patches * tower.hidden_size
+                + run.prompt_tokens * config.d_model
+                + views * patches * run.prompt_tokens
+            )
+        )
+        flops["relevance"] = 3 * vectors
+    if shirg is not None and run.teacher == "attention":
+        looked = COPIES * run.looked_at_layers * 4.0 * config.d_model**2 * longest
+        every = projector_flops(
+            tower.hidden_size, config.d_model, views * patches + shirg.scaffold * shirg.scaffold_tokens
+        )
+        flops["attention teacher"] = COPIES * prefill_flops(config, longest) + head + looked + every
     return flops
 
 

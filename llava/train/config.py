@@ -7,7 +7,7 @@ from typing import Any, Literal, no_type_check
 from llava.data.infill import InfillConfig
 from llava.data.page_config import PagesConfig
 from llava.data.real_sets import REAL_SETS
-from llava.train.arguments import check_trainer
+from llava.train.arguments import WITHOUT_EFFECT, read_trainer
 from llava.train.losses.config import LossConfig
 from llava.train.losses.registry import LOSSES
 from llava.tuning.config import TrainableConfig
@@ -85,6 +85,10 @@ class TrainConfig(Settings):
     """Gaps opened in answers, for a model that fills gaps of unknown length."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: slower, with far less memory."""
+    max_missing_images: float = 0.05
+    """Share of the images of a mixture or a real set that may be missing; a run with more does not begin."""
+    max_bad_steps: int = 3
+    """Steps in a row whose loss or gradient is no number, after which a run ends; such a step changes no weight."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Fields of transformers' TrainingArguments: steps, batch, learning rate schedule, DeepSpeed, logging."""
 
@@ -106,6 +110,8 @@ class TrainConfig(Settings):
         self.check_count("seed", 0)
         self.check_count("answer_block", 1)
         self.check_count("max_extra_blocks", 0)
+        self.check_count("max_bad_steps", 1)
+        self.check_number("max_missing_images", 0.0, 1.0)
         self.check_number("random_selection")
         if self.random_selection > 1:
             raise ValueError(f"random_selection is a share of steps, from 0 to 1, got {self.random_selection!r}")
@@ -117,7 +123,8 @@ class TrainConfig(Settings):
         self._check_losses()
         self._check_stored()
         self._check_budgets()
-        check_trainer(self.trainer, own=_OWN)
+        self.check_pairs("trainer")
+        object.__setattr__(self, "trainer", read_trainer(self.trainer, own=_OWN, unread=WITHOUT_EFFECT))
 
     def _check_losses(self) -> None:
         losses = self.losses

@@ -1,10 +1,9 @@
 """A training run from its configuration: load, apply SHIRG-X, choose what trains, train, and write what users load."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,20 @@ from transformers import TrainingArguments
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
-from llava.data.conversations import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
-from llava.data.infill import draw_gap
-from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
-from llava.data.real_sets import read_real_set
-from llava.data.records import RecordStore
-from llava.files import write_json
 from llava.inference.checkpoint import vision_kwargs
 from llava.inference.decoding import DECODING
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.train.config import TrainConfig
-from llava.train.earlier import SETTINGS_FILE, find_checkpoint
+from llava.train.datasets import look_at_data, make_dataset
+from llava.train.earlier import find_checkpoint, remember_start
 from llava.train.export import Export
 from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
 from llava.train.stability import StabilityCallback
-from llava.train.stored import stored_pages
 from llava.train.trainer import MaskedDiffusionTrainer
 from llava.train.validation import Validation
 from llava.tuning.parameters import TrainableReport, checkpoint_activations, prepare_trainable
-from shirg.tiling import Size
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +57,20 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
     Raises:
         FileNotFoundError, ValueError: naming what is missing or wrong, and the mend.
     """
-    out = Path(config.out)
     checkpoint = find_checkpoint(config, resume=resume)
     args = training_arguments(config)
     _check_engine(config, args)
+    _check_masters(_known_dtypes(config), args)
+    looked_at = look_at_data(config)
     with _whole_weights(args):
         loaded, handle = _load(config)
     _, model, _, _ = loaded
     report = prepare_trainable(model, config.trainable)
+    _check_masters({parameter.dtype for parameter in model.parameters() if parameter.requires_grad}, args)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     module = TrainingModel(model, handle, config.losses, drawn=config.pages is not None)
-    dataset = _dataset(config, loaded, handle)
+    dataset = make_dataset(config, loaded, handle, looked_at)
     _check_enough(dataset, args)
     trainer = MaskedDiffusionTrainer(
         module,
@@ -87,9 +81,12 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
         validation=_validation(config, loaded),
     )
     trainer.add_callback(StabilityCallback(uses_lora=config.trainable.uses_lora, rank=config.trainable.rank))
-    if args.should_save:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(config.to_dict(), out / SETTINGS_FILE)
+    logger.info(
+        "%d of %d parameters train (%.3f %%): %s",
+        *(report.trainable, report.total, 100 * report.share),
+        ", ".join(f"{group} {count}" for group, count in report.groups.items()),
+    )
+    remember_start(config, args, dataset, resumed=checkpoint is not None)
     return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
 
 
@@ -109,10 +106,13 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         ValueError: if transformers refuses one.
     """
     validates = config.validation is not None
+    if validates and config.trainer.get("eval_strategy", "no") == "no":
+        logger.warning("validation: its questions are never asked; set trainer: eval_strategy: steps, with eval_steps")
     settings: dict[str, Any] = {
         "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "remove_unused_columns": False,
         "label_names": ["labels"],
+        "logging_nan_inf_filter": False,
         "report_to": "none",
         "max_grad_norm": 1.0,
         "lr_scheduler_type": "cosine",
@@ -122,8 +122,6 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         **({} if validates else {"eval_strategy": "no"}),
         **config.trainer,
     }
-    if settings.get("eval_strategy") is False:
-        settings["eval_strategy"] = "no"  # which YAML reads as false
     if settings.get("eval_strategy", "no") != "no" and not validates:
         raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
     try:
@@ -146,6 +144,25 @@ def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
                 f"losses: {name} reads the language model's head directly, which ZeRO-3 spreads over processes; use "
                 "configs/deepspeed/zero2.json, or leave it out"
             )
+
+
+def _known_dtypes(config: TrainConfig) -> set[torch.dtype]:
+    """Of what trains, as far as the settings tell."""
+    chosen = config.trainable.trainable_dtype or config.dtype
+    return set() if chosen == "auto" else {getattr(torch, chosen)}
+
+
+def _check_masters(trained: Set[torch.dtype], args: TrainingArguments) -> None:
+    """Refuse to train weights of few digits without copies of many: most updates would round to nothing."""
+    engine = getattr(args, "hf_deepspeed_config", None)
+    if engine is not None and (args.bf16 or engine.get_value("zero_optimization.stage", 0)):
+        return  # the engine keeps such copies
+    low = sorted(str(dtype).removeprefix("torch.") for dtype in trained if dtype in (torch.bfloat16, torch.float16))
+    if low:
+        raise ValueError(
+            f"trainable: {low[0]} weights without float32 copies lose updates to rounding; set trainable_dtype: "
+            "float32, with which bf16: true computes in bfloat16 where that is safe, or give trainer: deepspeed"
+        )
 
 
 def _load(config: TrainConfig) -> tuple[Loaded, ShirgXHandle | None]:
@@ -177,59 +194,6 @@ def _whole_weights(args: TrainingArguments) -> Iterator[None]:
         set_hf_deepspeed_config(config)
 
 
-def read_records(config: TrainConfig) -> RecordStore:
-    """The records of the configuration's mixture or real set.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: if they cannot be read.
-    """
-    if config.mixture is not None:
-        return read_mixture(config.mixture, image_folder=config.images, seed=config.seed)
-    assert config.real is not None
-    real = config.real
-    return read_real_set(real.name, real.location, sampling_strategy=real.sampling_strategy, seed=config.seed)
-
-
-def _dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None) -> Dataset:
-    tokenizer, model, image_processor, _ = loaded
-    draw_gap(config.infill, model.config.infill_token_id)  # refuses a model without the token before the first step
-    if config.pages is not None and config.pages.stored is not None:
-        return stored_pages(config, model, tokenizer)
-    if config.pages is not None:
-        return PageDataset(
-            config.pages,
-            tokenizer,
-            image_processor,
-            model.config,
-            answer_block=config.answer_block,
-            max_extra_blocks=config.max_extra_blocks,
-            infill=config.infill,
-            truth_grid=_truth_grid(config),
-            spelled=config.answers == "spelled",
-        )
-    dataset = ConversationDataset(
-        read_records(config),
-        tokenizer,
-        image_processor,
-        model.config,
-        image_tokens=partial(_most_tokens, image_token_counter(model), _spare_tokens(config)),
-        config=ConversationConfig(
-            max_sequence_length=model.config.max_sequence_length,
-            answer_block=config.answer_block,
-            max_extra_blocks=config.max_extra_blocks,
-            infill=config.infill,
-            infill_id=model.config.infill_token_id,
-            seed=config.seed,
-            require_question=handle is not None and handle.config.source.reads_question,
-        ),
-    )
-    report = dataset.check()
-    logger.log(logging.WARNING if report.num_bad else logging.INFO, "%s", report)
-    for example in report.examples:
-        logger.warning("cannot be used: %s", example)
-    return dataset
-
-
 def _check_enough(dataset: Dataset, args: TrainingArguments) -> None:
     """Refuse data that make no whole step, which the trainer would end on without having learned anything."""
     available, wanted = len(dataset), args.per_device_train_batch_size * args.world_size  # type: ignore[arg-type]
@@ -238,22 +202,6 @@ def _check_enough(dataset: Dataset, args: TrainingArguments) -> None:
             f"the data have {available} samples, but a step takes {wanted}; lower trainer.per_device_train_batch_size "
             "or give more data"
         )
-
-
-def _truth_grid(config: TrainConfig) -> int | None:
-    """Patches per side whose truth a loss asks for; None where none does."""
-    if config.shirg_x is None or not config.losses.page_losses:
-        return None
-    return config.shirg_x.grid
-
-
-def _spare_tokens(config: TrainConfig) -> int:
-    """Tokens by which the largest budget drawn exceeds the one that the patch is set to."""
-    return 0 if config.shirg_x is None else max(config.drawn_budgets) - config.shirg_x.budgets[-1]
-
-
-def _most_tokens(counter: ImageTokens, spare: int, size: Size) -> int:
-    return counter(size) + spare
 
 
 def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:

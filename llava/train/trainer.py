@@ -13,12 +13,13 @@ from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers import TrainerControl, TrainingArguments
 
 from llava.data.batch import Batch, collate, draw_noise
 from llava.seeds import stable_seed
 from llava.train.config import TrainConfig
 from llava.train.export import Export
+from llava.train.guarded import GuardedTrainer
 from llava.train.losses.config import LossConfig
 from llava.train.losses.registry import LOSSES
 from llava.train.model import Draws, Parts, TrainingModel
@@ -33,7 +34,7 @@ SCHEDULER_NAME = "scheduler.pt"
 TRAINABLE_FILE = "trainable.safetensors"
 
 
-class MaskedDiffusionTrainer(Trainer):
+class MaskedDiffusionTrainer(GuardedTrainer):
     """Trains a ``TrainingModel`` on batches of samples.
 
     A checkpoint holds what trains (``trainable.safetensors``) and the engine's state to resume from; ``best`` and
@@ -64,6 +65,7 @@ class MaskedDiffusionTrainer(Trainer):
             # Trainer insists on a dataset where it is to evaluate; evaluate() below brings its own.
             eval_dataset=dataset if validation is not None else None,
             data_collator=collate,
+            max_bad_steps=config.max_bad_steps,
         )
         self.config = config
         self.export = export
@@ -71,6 +73,7 @@ class MaskedDiffusionTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self.num_skipped = 0
         self._sums: Tensor | None = None
+        self._by_budget: dict[int, Tensor] = {}
 
     # What a step is given
 
@@ -115,7 +118,8 @@ class MaskedDiffusionTrainer(Trainer):
         """
         batch: Batch = inputs["batch"]
         self._report_skipped(batch)
-        parts: Parts = model(batch, self.draw(batch))
+        draws = self.draw(batch)
+        parts: Parts = model(batch, draws)
         processes = self.accelerator.num_processes
         counts = self._global_counts(parts)
         total = torch.zeros((), device=self.args.device)
@@ -126,7 +130,7 @@ class MaskedDiffusionTrainer(Trainer):
             else:
                 mean = value / counts[name].clamp(min=1) / self.args.gradient_accumulation_steps
             total = total + weight * mean
-        self._note(parts, counts)
+        self._note(parts, counts, draws.budget)
         # Engines average gradients over processes, but the counts are sums over them.
         loss = total * processes
         return (loss, parts) if return_outputs else loss
@@ -150,7 +154,7 @@ class MaskedDiffusionTrainer(Trainer):
 
     # What is reported
 
-    def _note(self, parts: Parts, counts: Mapping[str, Tensor]) -> None:
+    def _note(self, parts: Parts, counts: Mapping[str, Tensor], budget: int | None) -> None:
         """Remember this process's share of every mean until it is logged; adding on the device waits for nothing."""
         zero = torch.zeros((), device=self.args.device)
         shares = [parts[name][0].detach() / counts[name].clamp(min=1) if name in parts else zero for name in LOSSES]
@@ -158,6 +162,14 @@ class MaskedDiffusionTrainer(Trainer):
         happened = [(counts[name] > 0).float() for name in LOSSES]
         noted = torch.stack([torch.stack(shares).float(), torch.stack(happened)])
         self._sums = noted if self._sums is None else self._sums + noted
+        if budget is not None:
+            # All processes draw the same budget in a step.
+            of_budget = noted[:, list(LOSSES).index("denoising")]
+            self._by_budget[budget] = self._by_budget.get(budget, torch.zeros_like(of_budget)) + of_budget
+
+    def count(self, inputs: Mapping[str, Any]) -> dict[str, int]:
+        batch: Batch = inputs["batch"]
+        return {"samples": len(batch.ids), "answer_tokens": batch.num_labeled}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._sums is not None:
@@ -166,14 +178,16 @@ class MaskedDiffusionTrainer(Trainer):
             for name, mean, times in zip(LOSSES, means.tolist(), happened.tolist(), strict=True):
                 if times:
                     logs[f"loss_{name}"] = mean
-            self._sums = None
+            for budget, (share, times) in sorted(self._by_budget.items()):
+                mean = self.accelerator.reduce(share, reduction="sum") / times.clamp(min=1)
+                if times.item():
+                    logs[f"loss_denoising_at_{budget}"] = mean.item()
+            self._sums, self._by_budget = None, {}
             logs["skipped"] = self.num_skipped
         super().log(logs, start_time)
 
     def _report_skipped(self, batch: Batch) -> None:
         self.num_skipped += len(batch.skipped)
-        for reason in batch.skipped:
-            logger.warning("skipped: %s", reason)
 
     # Validation
 
@@ -222,7 +236,8 @@ class MaskedDiffusionTrainer(Trainer):
     def write_model(self, name: str, results: Mapping[str, Any]) -> None:
         """Write what users load to ``out/name``; all processes must call this."""
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
-        with self.gathered(model):
+        self.check_finite()
+        with self.gathered(model), self.keeps_last_checkpoint(name):
             if self.args.should_save:
                 state = {key: value.detach().cpu() for key, value in model.lavida.state_dict().items()}
                 self.export.write(Path(self.args.output_dir) / name, state, results)
@@ -279,24 +294,20 @@ class MaskedDiffusionTrainer(Trainer):
             assert self.lr_scheduler is not None
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The state that marks a checkpoint as whole is written next, by one process for all.
-        self.accelerator.wait_for_everyone()
-
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         if resume_from_checkpoint is None or not self.is_deepspeed_enabled:
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
         # Frozen weights are not in the checkpoint, which strict loading would miss.
-        place, _ = self.model_wrapped.load_checkpoint(resume_from_checkpoint, load_module_strict=False)
+        with self._reading(resume_from_checkpoint):
+            place, _ = self.model_wrapped.load_checkpoint(resume_from_checkpoint, load_module_strict=False)
         if place is None:
             raise ValueError(f"{resume_from_checkpoint} holds no state of DeepSpeed; resume with the engine it is of")
         self._load_optimizer_and_scheduler(resume_from_checkpoint)
         return prepared
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        file = Path(resume_from_checkpoint) / TRAINABLE_FILE
+    def _load_weights(self, checkpoint: str, model: nn.Module | None) -> None:
+        file = Path(checkpoint) / TRAINABLE_FILE
         trained = load_file(file)
         model = self.accelerator.unwrap_model(self.model if model is None else model)
         wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

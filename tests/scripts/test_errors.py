@@ -213,10 +213,11 @@ class TestShell:
         programs, log = tmp_path / "programs", tmp_path / "calls"
         programs.mkdir()
         log.touch()
-        for name in ("torchrun", "srun", "python"):
+        for name in ("srun", "scancel", "python"):
             (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{log}"\n')
             (programs / name).chmod(0o755)
-        (programs / "scontrol").write_text("#!/bin/sh\nprintf 'first\\nsecond\\n'\n")
+        noted = f'[ "$1" = requeue ] && echo "scontrol $*" >> "{log}"'
+        (programs / "scontrol").write_text(f"#!/bin/sh\n{noted}\nprintf 'first\\nsecond\\n'\n")
         (programs / "scontrol").chmod(0o755)
         monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
         for name in [name for name in os.environ if name.startswith("SLURM_")]:
@@ -282,25 +283,49 @@ class TestShell:
         assert self.run(name, *words) == (2, "", expected)
         assert calls() == []
 
-    def test_training_on_one_machine_starts_torchrun(self, calls: Callable[[], list[str]]) -> None:
-        assert self.run("train_8xa100", STAGE, "--set", "seed=1") == (0, "", "")
-        assert calls() == [
-            f"torchrun --standalone --nproc-per-node 8 -m scripts.train_shirg_x {STAGE} --resume --set seed=1"
-        ]
-
-    def test_a_job_of_slurm_starts_srun(
-        self, calls: Callable[[], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_training_on_one_machine_starts_its_processes_and_passes_their_code_on(
+        self, calls: Callable[[], list[str]], tmp_path: Path
     ) -> None:
+        assert self.run("train_8xa100", STAGE, "--set", "seed=1") == (0, "", "")
+        launch = "python -m llava.train.launch --standalone --nproc-per-node 8"
+        assert calls() == [f"{launch} -m scripts.train_shirg_x {STAGE} --resume --set seed=1"]
+        (tmp_path / "programs" / "python").write_text("#!/bin/sh\nexit 75\n")
+        assert self.run("train_8xa100", STAGE)[0] == 75
+
+    @pytest.fixture
+    def job(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         for name, value in {"JOB_NODELIST": "gpu[1-2]", "JOB_ID": "7", "NNODES": "2"}.items():
             monkeypatch.setenv(f"SLURM_{name}", value)
-        job = shutil.copy(ROOT / "scripts" / "train_slurm.sh", tmp_path / "slurm_script")  # as SLURM does
-        assert self.run(str(job), STAGE) == (0, "", "")
+        return str(shutil.copy(ROOT / "scripts" / "train_slurm.sh", tmp_path / "slurm_script"))  # as SLURM does
+
+    @pytest.mark.parametrize("code", [1, 2, 75])
+    def test_a_job_ends_with_the_code_of_its_steps_and_is_not_queued_again(
+        self, calls: Callable[[], list[str]], job: str, tmp_path: Path, code: int
+    ) -> None:
+        (tmp_path / "programs" / "srun").write_text(f"#!/bin/sh\nexit {code}\n")
+        assert self.run(job, STAGE)[0] == code
+        assert calls() == []
+
+    def test_a_job_out_of_time_tells_its_steps_to_end_waits_for_them_and_is_queued_again(
+        self, calls: Callable[[], list[str]], job: str, tmp_path: Path
+    ) -> None:
+        # The steps tell the job that time is up, and end as saved once they are told to.
+        steps = 'echo told >> "$0.begun"; kill -USR1 "$PPID"; while [ ! -f "$0.end" ]; do sleep 0.05; done; exit 75'
+        programs = tmp_path / "programs"
+        (programs / "srun").write_text(f"#!/bin/sh\n{steps}\n")
+        with (programs / "scancel").open("a") as scancel:
+            scancel.write(f'touch "{programs}/srun.end"\n')
+        assert self.run(job, STAGE)[0] == 75
+        assert calls() == ["scancel --signal=TERM 7", "scontrol requeue 7"]
+
+    def test_a_job_of_slurm_starts_srun(self, calls: Callable[[], list[str]], job: str) -> None:
+        assert self.run(job, STAGE) == (0, "", "")
         assert calls() == [
-            "srun torchrun --nnodes 2 --nproc-per-node 8 --rdzv-id 7 --rdzv-backend c10d "
-            f"--rdzv-endpoint first:29500 -m scripts.train_shirg_x {STAGE} --resume"
+            "srun --kill-on-bad-exit=1 python -m llava.train.launch --nnodes 2 --nproc-per-node 8 --rdzv-id 7 "
+            f"--rdzv-backend c10d --rdzv-endpoint first:29500 -m scripts.train_shirg_x {STAGE} --resume"
         ]
         refusal = "train_slurm: error: there is no configuration nope.yaml; see scripts/train_slurm.sh -h\n"
-        assert self.run(str(job), "nope.yaml") == (2, "", refusal)
+        assert self.run(job, "nope.yaml") == (2, "", refusal)
 
     def test_a_job_of_slurm_from_elsewhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu1")

@@ -322,7 +322,9 @@ class TestMain:
         assert main([]) == 0
         assert "lavida ask invoice.png" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("command", ["ask", "fill", "select", "info", "eval", "demo", "train", "merge-adapter"])
+    @pytest.mark.parametrize(
+        "command", ["ask", "fill", "select", "info", "eval", "demo", "train", "data", "merge-adapter"]
+    )
     def test_every_command_has_examples(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])

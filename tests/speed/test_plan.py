@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from transformers import SiglipVisionConfig
 
 from lavida_shirg_integration import apply_shirg_x
+from llava.data.batch import make_batch
 from llava.model import LlavaLladaConfig
 from llava.model.builder import load_pretrained_model
 from llava.speed.floors import vision_flops
@@ -19,11 +20,14 @@ from llava.speed.plan import (
     tower_activation_elements,
 )
 from llava.speed.workload import FULL_SIZE_VISION
+from llava.train.losses.config import LossConfig
 from llava.train.losses.objective import draw_masks, masked_diffusion_loss
+from llava.train.model import TrainingModel
 from llava.tuning.config import TrainableConfig
 from llava.tuning.parameters import prepare_trainable
 from shirg.config import ShirgXConfig
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
+from tests.losses_helpers import SHIRG_X, draw_all, page_groups, patched_model, total_of
 
 ANSWER = 6
 
@@ -144,6 +148,42 @@ class TestArithmetic:
         name = "LaViDa" if shirg is None else f"SHIRG-X, K = {shirg.budget}"
         assert plan.tokens[name] == batch.embeds.shape[1]
         assert sum(plan.flops.values()) == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+    @pytest.mark.parametrize(("teacher", "gate"), [("boxes", False), ("attention", False), ("gate", True)])
+    def test_teachers_and_measurements_are_counted_as_a_step_makes_them(self, teacher, gate):
+        """All of a training step, with what teaches the relevance and measures the budgets."""
+        losses = {"coordinate": 0.0, "relevance_teacher": teacher, "pointing_layers": [0, 1]}
+        model, handle = patched_model("learned")
+        trainable = TrainableConfig(scope="shirg_x", rank=3, coord="full")
+        prepare_trainable(model, trainable)
+        module = TrainingModel(model, handle, LossConfig.from_dict(losses), drawn=True).train()
+        (group,) = page_groups(model, 1)
+        batch = make_batch([group[:1]])
+        found = {}
+        for measured in (False, True):
+            draws = draw_all(batch, budget=SHIRG_X.budgets[1], measured=measured, gate=gate)
+            with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+                total_of(module(batch, draws)).backward()
+            found[measured] = counter.get_total_flops()
+        answer = batch.num_labeled
+        run = PlannedRun(
+            samples=1,
+            prompt_tokens=len(batch.prompts[0]) - 1 - answer,
+            answer_tokens=answer,
+            image_size=batch.image_sizes[0],
+            gradient_checkpointing=False,
+            budget_every=1,
+            budget_draws=4,
+            teacher=None if teacher == "boxes" else teacher,
+            looked_at_layers=2,
+        )
+        # The middle budget is as long as all three on average, and a step under the gate sees every patch.
+        shirg = SHIRG_X.replace(similarity="learned", budget="auto", budgets=[42, 43, 44])
+        flops = dict(plan_training(model.config, trainable, shirg, run).flops)
+        measuring = flops.pop("budget labels")
+        assert measuring == pytest.approx(found[True] - found[False], rel=0.05)
+        planned = sum(flops.values())
+        assert (planned < found[False]) if gate else planned == pytest.approx(found[False], rel=0.05)
 
     def test_budget_labels_are_forward_passes_shared_by_the_steps_between(self, full_size):
         often, never = (

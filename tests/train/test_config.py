@@ -87,7 +87,9 @@ def test_full_size_stages_train_what_was_designed(stage: str, trainable: int, fu
     assert plan.run.zero_stage == 2
     # 640 records, 8 GPUs with 4 samples twice.
     assert plan.run.steps == 10
-    assert list(plan.tokens)[1:] == [f"SHIRG-X, K = {budget}" for budget in ("512", "768", "1,024")]
+    kept = [f"SHIRG-X, K = {budget}" for budget in ("512", "768", "1,024")]
+    assert list(plan.tokens)[1:] == [*kept, "SHIRG-X, every patch"]
+    assert plan.flops["attention teacher"] > plan.flops["language model forward"]
 
 
 def test_measured_throughput_gives_the_time(full_size: Path, capsys: pytest.CaptureFixture[str]) -> None:

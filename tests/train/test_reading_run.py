@@ -122,7 +122,7 @@ class TestRun:
             with pytest.raises(_Killed):
                 run_reading(config)
         assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
-        with pytest.raises(ValueError, match="holds the checkpoints of a run; go on with it"):
+        with pytest.raises(ValueError, match="holds checkpoints of an earlier run; resume it"):
             run_reading(config)
         run_reading(config, resume=True)
         names = ("step", "loss", "grad_norm", "learning_rate")

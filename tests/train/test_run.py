@@ -114,17 +114,6 @@ class TestResuming:
         for entry, wanted in zip(found, whole, strict=True):
             assert entry == pytest.approx(wanted, rel=1e-6)
 
-    def test_without_its_state_a_run_would_go_on_with_other_losses(
-        self, checkpoint: Path, tmp_path: Path, whole: list[dict[str, float]]
-    ) -> None:
-        out = tmp_path / "run"
-        train(checkpoint, out, **RESUMED)
-        for step in (6, 7):
-            shutil.rmtree(out / f"checkpoint-{step}")
-        (out / "checkpoint-4" / "optimizer.pt").unlink()
-        train(checkpoint, out, resume=True, **RESUMED)
-        assert [entry["loss"] for entry in logged(out)] != pytest.approx([entry["loss"] for entry in whole], rel=1e-6)
-
     def test_what_changes_no_weight_may_change_and_nothing_else(self, checkpoint: Path, tmp_path: Path) -> None:
         out = tmp_path / "run"
         train(checkpoint, out, trainer={"max_steps": 1, "save_steps": 1})
@@ -185,6 +174,7 @@ class TestMixtures:
             tmp_path / "run",
             pages=None,
             mixture=str(data),
+            max_missing_images=0.4,
             trainer={"max_steps": 1, "per_device_train_batch_size": 3},
         )
         assert "1 of 3 samples cannot be used (missing image: 1)" in caplog.text
@@ -221,6 +211,21 @@ class TestMistakes:
         message = fail(pages=None, mixture=str(data))
         assert "2 of 2 samples cannot be used (missing image: 2)" in message
 
+    def test_more_images_are_missing_than_is_allowed(self, fail: Any, tmp_path: Path) -> None:
+        raws = [record(0), {**record(1), "image": "gone.png"}, record(2, image=False)]
+        data = conversations(tmp_path / "data", raws)
+        message = fail(pages=None, mixture=str(data), model="/nowhere/at/all")
+        assert "/nowhere/at/all" in message
+        message = fail(pages=None, mixture=str(data))
+        assert "1 of the 2 images that were looked for are missing (data 1 of 2)" in message
+        assert f"the first is {data.parent / 'gone.png'}" in message
+
+    def test_low_precision_is_not_trained_without_copies(self, fail: Any) -> None:
+        trainable = {"scope": "shirg_x", "rank": 3, "coord_rank": 2, "trainable_dtype": None}
+        assert "bfloat16 weights without float32 copies lose updates" in fail(dtype="bfloat16", trainable=trainable)
+        bf16 = fail(trainable={**trainable, "trainable_dtype": "bfloat16"}, trainer={"bf16": True})
+        assert "set trainable_dtype: float32" in bf16
+
     def test_the_data_are_fewer_than_a_step_takes(self, fail: Any, tmp_path: Path) -> None:
         data = conversations(tmp_path / "data", [record(0), record(1)])
         message = fail(pages=None, mixture=str(data), trainer={"max_steps": 1, "per_device_train_batch_size": 3})
@@ -245,6 +250,9 @@ class TestMistakes:
             ({"pages": None, "real": {"name": "lcs"}}, "real: name must be one of"),
             ({"images": "x"}, "images is the folder of a mixture"),
             ({"shirg_x": None, "losses": {"reading": 1}}, "reading needs shirg_x"),
+            ({"trainer": {"learning_rate": 5.0}}, "learning_rate has no effect here; give trainable: learning_rates"),
+            ({"max_bad_steps": 0}, "max_bad_steps must be a whole number of at least 1"),
+            ({"max_missing_images": 2}, "max_missing_images must be a finite number from 0.0 to 1.0"),
             ({"trainer": {"eval_strategy": "steps"}}, "eval_strategy needs a validation section"),
             ({"trainer": {"deepspeed": "gone.json"}}, "gone.json"),
             (

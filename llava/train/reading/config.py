@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, no_type_check
 
 from llava.data.crop_config import CropsConfig
-from llava.train.arguments import check_trainer
+from llava.train.arguments import WITHOUT_EFFECT, read_trainer
 from shirg.settings import Settings
 
 
@@ -38,6 +38,8 @@ class ReadingConfig(Settings):
     """Steps between measurements on families held out."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Fields of transformers' TrainingArguments: batch, schedule, saving, logging. Steps follow from the crops."""
+    max_bad_steps: int = 3
+    """Steps in a row whose loss or gradient is no number, after which a run ends; such a step changes no weight."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,11 +51,30 @@ class ReadingConfig(Settings):
         for name in ("model", "out"):
             self.check_text(name)
         object.__setattr__(self, "layers", tuple(self.layers))
-        for name in ("grid", "probe_every"):
+        for name in ("grid", "probe_every", "max_bad_steps"):
             self.check_count(name, 1)
         self.check_count("seed", 0)
         for name in ("muon", "rate", "weight_decay", "exact"):
             self.check_number(name)
         if self.crops.cells > self.grid:
             raise ValueError(f"crops of {self.crops.cells} patches do not fit into pages of {self.grid}")
-        check_trainer(self.trainer, own=("output_dir", "max_steps", "num_train_epochs"))
+        self.check_pairs("trainer")
+        object.__setattr__(self, "trainer", read_trainer(self.trainer, own=_OWN, unread=_UNREAD))
+
+
+_OWN = (
+    *("output_dir", "max_steps", "num_train_epochs", "seed", "data_seed"),
+    *("gradient_checkpointing", "activation_checkpointing"),
+)
+"""Settings of transformers' trainer that are this configuration's own, or that crops decide."""
+
+_UNREAD = {
+    **WITHOUT_EFFECT,
+    "learning_rate": "give rate, and muon for hidden matrices",
+    "weight_decay": "give weight_decay, outside of trainer",
+    "optim": "the optimizer is Muon with AdamW beside it; give muon and rate",
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon"), "AdamW's constants are fixed here"),
+    **dict.fromkeys(("eval_strategy", "eval_steps", "eval_delay", "eval_on_start"), "give probe_every"),
+    **dict.fromkeys(("train_sampling_strategy", "ignore_data_skip"), "crops come in their order"),
+    "deepspeed": "a tower needs none, and Muon moves whole matrices",
+}

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llava.data.crops import CropDataset, stack
+from llava.files import replacing_directory
 from llava.metrics.reading import Reading
 from llava.model.builder import load_pretrained_model
 from llava.pages.faces import held_out_faces, training_faces
+from llava.train.earlier import find_checkpoint, remember_start
+from llava.train.guarded import GuardedTrainer
 from llava.train.muon import Muon
 from llava.train.reading.config import ReadingConfig
 from llava.train.reading.probe import ReadingProbe
@@ -37,9 +39,7 @@ def run_reading(config: ReadingConfig, *, resume: bool = False) -> Path:
         FileNotFoundError, ValueError: if the checkpoint, the fonts or a setting is missing or wrong.
     """
     out = Path(config.out)
-    found = get_last_checkpoint(str(out)) if resume and out.is_dir() else None
-    if found is None and not resume and any(out.glob("checkpoint-*")):
-        raise ValueError(f"{out} holds the checkpoints of a run; go on with it (--resume), or choose another directory")
+    found = find_checkpoint(config, resume=resume)
     torch.manual_seed(config.seed)
     tokenizer, model, _, _ = load_pretrained_model(config.model, device_map="cpu", torch_dtype="float32")
     tower = model.get_vision_tower()
@@ -49,13 +49,19 @@ def run_reading(config: ReadingConfig, *, resume: bool = False) -> Path:
         training_faces(folders), held_out_faces(folders), cells=config.crops.cells, patch=tower.patch_size
     )
     dataset = CropDataset(config.crops, patch=tower.patch_size, grid=config.grid)
-    trainer = _ReadingTrainer(reader, _arguments(config), config, dataset, probe)
+    args = _arguments(config)
+    trainer = _ReadingTrainer(reader, args, config, dataset, probe)
+    remember_start(config, args, dataset, resumed=found is not None)
     trainer.train(resume_from_checkpoint=found)
     final = out / "final"
-    model.save_pretrained(final)
-    tokenizer.save_pretrained(final)
-    heads = {name: tensor.detach().contiguous() for name, tensor in reader.heads.state_dict().items()}
-    save_file(heads, final / HEADS_FILE)
+    trainer.check_finite()
+    with trainer.keeps_last_checkpoint("final"):
+        if args.should_save:
+            with replacing_directory(final) as fresh:
+                model.save_pretrained(fresh)
+                tokenizer.save_pretrained(fresh)
+                heads = {name: tensor.detach().contiguous() for name, tensor in reader.heads.state_dict().items()}
+                save_file(heads, fresh / HEADS_FILE)
     return final
 
 
@@ -69,6 +75,7 @@ def _arguments(config: ReadingConfig) -> TrainingArguments:
         "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "per_device_train_batch_size": 16,
         "remove_unused_columns": False,
+        "logging_nan_inf_filter": False,
         "report_to": "none",
         "max_grad_norm": 1.0,
         "lr_scheduler_type": "cosine",
@@ -87,7 +94,7 @@ def _arguments(config: ReadingConfig) -> TrainingArguments:
         raise ValueError(f"trainer: {error}") from error
 
 
-class _ReadingTrainer(Trainer):
+class _ReadingTrainer(GuardedTrainer):
     """Crops in their order, since the ramp is one of order; Muon on hidden matrices."""
 
     optimizer: torch.optim.Optimizer | None
@@ -100,7 +107,13 @@ class _ReadingTrainer(Trainer):
         dataset: CropDataset,
         probe: ReadingProbe,
     ) -> None:
-        super().__init__(model=reader, args=args, train_dataset=dataset, data_collator=stack)
+        super().__init__(
+            model=reader,
+            args=args,
+            train_dataset=dataset,
+            data_collator=stack,
+            max_bad_steps=config.max_bad_steps,
+        )
         self.config = config
         self.add_callback(_Probing(reader, probe, Path(config.out) / CURVE_FILE, config))
 
