@@ -19,8 +19,10 @@ from transformers import PreTrainedTokenizerBase
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.constants import DEFAULT_IMAGE_TOKEN
 from llava.conversation import conv_templates
+from llava.image_io import DEFAULT_LIMITS, PageLimits
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix
+from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.picture import open_picture, pdf_long_side
@@ -50,6 +52,8 @@ class Session:
     image_processor: SigLipImageProcessor
     handle: ShirgXHandle | None
     """None for LaViDa's own encoding of images."""
+    limits: PageLimits = DEFAULT_LIMITS
+    """Of the process that draws the pages of files."""
 
     @classmethod
     def load(
@@ -61,6 +65,7 @@ class Session:
         revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        limits: PageLimits = DEFAULT_LIMITS,
     ) -> "Session":
         """Load a checkpoint's directory or hub repository.
 
@@ -71,10 +76,17 @@ class Session:
             FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Session.open``.
         """
         checkpoint = Checkpoint.resolve(model, revision=revision, adapter=adapter, settings=shirg)
-        return cls.open(checkpoint, device=device, dtype=dtype)
+        return cls.open(checkpoint, device=device, dtype=dtype, limits=limits)
 
     @classmethod
-    def open(cls, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto") -> "Session":
+    def open(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        limits: PageLimits = DEFAULT_LIMITS,
+    ) -> "Session":
         """Load what has been resolved, its adapter merged into the weights.
 
         Raises:
@@ -94,7 +106,7 @@ class Session:
             handle = merge_into(model, checkpoint.adapter, shirg_x=shirg, tokenizer=tokenizer)
         elif shirg.mode != "stock":
             handle = apply_shirg_x(model, shirg, tokenizer=tokenizer)
-        return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle)
+        return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle, limits=limits)
 
     def close(self) -> None:
         """Let go of the model, so that its memory is free; nothing can be asked any more."""
@@ -157,7 +169,7 @@ class Session:
         Args:
             image: whatever ``open_picture`` takes (a path, bytes, a PIL image, an array), or a page from ``encode``.
             question: one text, for one answer, or several, for a list.
-            page: of a PDF, counted from 1.
+            page: of a PDF or a TIFF, counted from 1, or a frame of an animation.
             decoding: ``fast``, ``exact``, ``one-per-step``, or settings.
 
         Raises:
@@ -186,7 +198,8 @@ class Session:
     def encode(self, image: Any, *, page: int | None = None) -> EncodedImage:
         """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
         self._check_patch()
-        picture = open_picture(image, page=page, long_side=pdf_long_side(self._page_views))
+        opened = open_picture(image, page=page, long_side=pdf_long_side(self._page_views), limits=self.limits)
+        picture = opened.image
         start = seconds_now(self.model.device)
         views = process_images([picture], self.image_processor, self.model.config)
         encoded = prefix = None
@@ -196,8 +209,18 @@ class Session:
             encoded = self.handle.encode_pages(views, [picture.size])
             if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
+        seconds = seconds_now(self.model.device) - start
+        if blank := is_blank(picture, encoded, self.image_processor):
+            opened = opened.noting(
+                f"{opened.name}: nothing is visible; the page is blank, and answers are not about it"
+            )
         return EncodedImage(
-            image=picture, encoded=encoded, prefix=prefix, seconds=seconds_now(self.model.device) - start
+            image=picture,
+            encoded=encoded,
+            prefix=prefix,
+            seconds=seconds,
+            blank=blank,
+            notes=opened.notes,
         )
 
     @torch.no_grad()
@@ -374,6 +397,8 @@ class Session:
             confidence=float(done.probabilities[0, :told].min()),
             prefix=prefix,
             image=page.image,
+            blank=page.blank,
+            notes=page.notes,
             shirg=None if self.handle is None else self.handle.config,
             steps=int(done.steps[0]),
             forwards=forwards,

@@ -3,9 +3,9 @@
 import argparse
 
 from llava.inference.words import check_question
-from llava.serve.display import AnswerDisplay, note, print_json, working
+from llava.serve.display import AnswerDisplay, note, print_json
 from llava.serve.files import check_picture, numbered, write_picture
-from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
+from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, record, summary
 
 
 def run(args: argparse.Namespace) -> None:
@@ -19,14 +19,13 @@ def run(args: argparse.Namespace) -> None:
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
     pictures = [check_picture(name, args.image) for name in names]
     checkpoint = checkpoint_of(args)
-    image = open_page(args, checkpoint)
+    picture = open_page(args, checkpoint)
     if pictures and checkpoint.shirg.mode == "stock":
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
     session = load_session(args, checkpoint)
     for question in questions:
         session.check_words(question)
-    with working("reading the page"):
-        page = session.encode(image)
+    page = encode_page(session, picture)
     display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
     for index, question in enumerate(questions):
         if args.json:
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         if pictures:
             write_picture(answer.heatmap(), pictures[index])
         if args.json:
-            picture = names[index] if names else None
-            print_json({"question": question, "answer": answer.text, **record(args, answer), "heatmap": picture})
+            drawn = names[index] if names else None
+            print_json({"question": question, "answer": answer.text, **record(args, answer), "heatmap": drawn})
         elif args.verbose and not display.watched:
             note(summary(answer))
