@@ -1,8 +1,8 @@
 """What runs in the process that draws pages: it answers one request after the other until its parent is gone.
 
-``drawing`` starts this file as a script, with the parent's module path, and talks to it through a socket on its standard
-input. A request is a JSON object behind its length, with an open file for those that begin a document; an answer is the
-same, followed by its pixels. Only what a kind of file needs is imported, because every process starts with that.
+``drawing`` starts this file as a script, with the parent's module path, and talks to it through a socket on its
+standard input. A request is a JSON object behind its length, with an open file if it begins a document; an answer is
+the same, followed by its pixels. Only what a kind of file needs is imported, because every process starts with that.
 """
 
 import contextlib

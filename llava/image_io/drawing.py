@@ -1,8 +1,8 @@
 """The process that draws pages, from its parent's side: started when a file is opened, and ended with it.
 
 PDFium and libtiff can be led by a small file to work without end, to fill the memory, or to crash, and no thread can be
-stopped. A process can. It knows nothing of torch, so that it starts in a moment, and each open file has its own, so that a
-slow page holds nobody up.
+stopped. A process can. It knows nothing of torch, so that it starts in a moment, and each open file has its own, so
+that a slow page holds nobody up.
 """
 
 from __future__ import annotations

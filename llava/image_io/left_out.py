@@ -9,6 +9,7 @@ import pypdfium2.raw as raw
 
 _MOST_OBJECTS = 20_000
 """Of a page, that are looked at: enough for any print, and soon done."""
+_MOST_ANNOTATIONS = 1000
 _MOST_PIXELS = 50_000_000
 """Of a page's pictures, that are decoded a second time to see whether they can be."""
 _DEEPEST = 16
@@ -18,6 +19,19 @@ _SHOWN = 3
 _FAMILIES = ("arial", "helvetica", "courier", "couriernew", "times", "timesnewroman", "symbol", "zapfdingbats")
 """The standard 14 fonts, which every reader brings along, and the other names that they go by (PDF Reference 1.7,
 section 5.5.1 and note 62 of appendix H)."""
+_MEDIA = {
+    raw.FPDF_ANNOT_THREED: "a 3D drawing",
+    raw.FPDF_ANNOT_MOVIE: "a film",
+    raw.FPDF_ANNOT_SOUND: "a sound",
+    raw.FPDF_ANNOT_SCREEN: "media",
+    raw.FPDF_ANNOT_RICHMEDIA: "media",
+    raw.FPDF_ANNOT_FILEATTACHMENT: "attached files",
+}
+_UNSEEN = (raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP, raw.FPDF_ANNOT_WIDGET)
+"""Annotations that need no appearance: the last one's is made by the form."""
+_HIDDEN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
+_CODECS = ("DCTDecode", "JPXDecode", "JBIG2Decode", "CCITTFaxDecode", "DCT", "CCF")
+"""Filters whose output is a picture, not its rows."""
 _STYLES = ("bold", "italic", "oblique", "roman", "regular", "psmt", "mt", "ps")
 
 
@@ -25,7 +39,7 @@ def find_left_out(page: pypdfium2.PdfPage) -> list[str]:
     """Notes on the fonts and pictures of a page."""
     fonts: dict[int, str] = {}
     filters: list[str] = []
-    pixels = broken = 0
+    pixels = broken = cut = 0
     for thing in _things(page):
         kind = raw.FPDFPageObj_GetType(thing)
         if kind == raw.FPDF_PAGEOBJ_TEXT:
@@ -37,10 +51,14 @@ def find_left_out(page: pypdfium2.PdfPage) -> list[str]:
             width, height = ctypes.c_uint(), ctypes.c_uint()
             raw.FPDFImageObj_GetImagePixelSize(thing, width, height)
             pixels += width.value * height.value
-            if pixels <= _MOST_PIXELS and not _decodes(thing):
+            if pixels > _MOST_PIXELS:
+                continue
+            if not _decodes(thing):
                 broken += 1
                 filters += _filters(thing)
-    notes = []
+            elif _lacks_rows(thing, page):
+                cut += 1
+    notes = _annotations(page)
     if names := sorted({name for name in fonts.values() if name and not _is_standard(name)}):
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         notes.append(f"fonts that are not embedded are drawn with others: {', '.join(names[:_SHOWN])}{more}")
@@ -48,6 +66,28 @@ def find_left_out(page: pypdfium2.PdfPage) -> list[str]:
         how = f" ({', '.join(dict.fromkeys(filters))})" if filters else ""
         what = "a picture cannot be decoded and is" if broken == 1 else f"{broken} pictures cannot be decoded and are"
         notes.append(f"{what} left out{how}")
+    if cut:
+        notes.append("a picture is damaged: rows are missing" if cut == 1 else f"{cut} pictures lack rows")
+    return notes
+
+
+def _annotations(page: pypdfium2.PdfPage) -> list[str]:
+    """Notes on what is laid over the page; to be asked once it is drawn, which makes some appearances."""
+    media: set[str] = set()
+    bare = 0
+    for index in range(_some(raw.FPDFPage_GetAnnotCount(page), _MOST_ANNOTATIONS)):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        kind = raw.FPDFAnnot_GetSubtype(annotation)
+        if kind in _MEDIA:
+            media.add(_MEDIA[kind])
+        elif kind not in _UNSEEN and not raw.FPDFAnnot_GetFlags(annotation) & _HIDDEN:
+            # The length counts the two bytes that end the text.
+            bare += raw.FPDFAnnot_GetAP(annotation, raw.FPDF_ANNOT_APPEARANCEMODE_NORMAL, None, 0) <= 2
+        raw.FPDFPage_CloseAnnot(annotation)
+    notes = [f"it holds {what}, which cannot be shown" for what in sorted(media)]
+    if bare:
+        what = "an annotation has" if bare == 1 else f"{bare} annotations have"
+        notes.append(f"{what} no appearance and cannot be shown")
     return notes
 
 
@@ -87,6 +127,16 @@ def _decodes(picture: Any) -> bool:
         return False
     raw.FPDFBitmap_Destroy(bitmap)
     return True
+
+
+def _lacks_rows(picture: Any, page: pypdfium2.PdfPage) -> bool:
+    """Whether a picture that is stored as rows has fewer bytes than its rows need."""
+    facts = raw.FPDF_IMAGEOBJ_METADATA()
+    filters = _filters(picture)
+    if (filters and filters[-1] in _CODECS) or not raw.FPDFImageObj_GetImageMetadata(picture, page, facts):
+        return False
+    needed = -(-facts.width * facts.bits_per_pixel // 8) * facts.height
+    return bool(raw.FPDFImageObj_GetImageDataDecoded(picture, None, 0) < needed)
 
 
 def _filters(picture: Any) -> list[str]:

@@ -98,7 +98,7 @@ def pages_of(file: BinaryIO, name: str, *, limits: PageLimits = DEFAULT_LIMITS) 
     with Drawing(file, name, "frames", limits) as drawing:
         if is_tiff(head):
             facts = drawing.open()
-            draw = partial(_draw_frame, drawing, name)
+            draw = partial(_draw_frame, drawing, name, "page")
             yield Pages(name=name, count=facts["count"], word="page", draw=draw, damaged=facts["damaged"])
             return
         frames, damaged = find_frames(file, name)
@@ -106,7 +106,7 @@ def pages_of(file: BinaryIO, name: str, *, limits: PageLimits = DEFAULT_LIMITS) 
         def read(number: int, long_side: LongSide) -> Picture:
             if number == 1:
                 return Picture(image=read_frame(file, name), name=name)
-            return _draw_frame(drawing, name, number, long_side)  # every frame before it has to be drawn too
+            return _draw_frame(drawing, name, "frame", number, long_side)  # every frame before it has to be drawn too
 
         yield Pages(name=name, count=len(frames), word="frame", draw=read, damaged=damaged)
 
@@ -129,8 +129,8 @@ def _size(answer: tuple[dict[str, Any], bytearray]) -> tuple[tuple[float, float]
     return (width, height), answer[1]
 
 
-def _draw_frame(drawing: Drawing, name: str, number: int, long_side: LongSide) -> Picture:
-    answer, rows = drawing.ask(f"decoding number {number}", "draw", number=number)
+def _draw_frame(drawing: Drawing, name: str, word: str, number: int, long_side: LongSide) -> Picture:
+    answer, rows = drawing.ask(f"decoding {word} {number}", "draw", number=number)
     picture = Picture(image=Image.frombytes("RGB", tuple(answer["size"]), bytes(rows)), name=name)
     said = answer["said"]
     return picture.noting(f"{name}: parts may be damaged, for its decoder says {said!r}") if said else picture
@@ -195,9 +195,9 @@ def load_pages(
 
     Raises:
         FileNotFoundError: if nothing is at ``path``.
-        ValueError: as for ``load_image``; and if a PDF is encrypted, damaged, empty or a form that its reader would have
-            to draw, has no such page, takes more than its ``limits``, or has more than ``MAX_PAGES`` pages and none
-            is named (a silent cut would answer from half a document).
+        ValueError: as for ``load_image``; and if a PDF is encrypted, damaged, empty or a form that its reader would
+            have to draw, has no such page, takes more than its ``limits``, or has more than ``MAX_PAGES`` pages and
+            none is named (a silent cut would answer from half a document).
     """
     with open_pages(path, limits=limits) as pages:
         numbers: range | list[int] = [1] if page is None else [page]

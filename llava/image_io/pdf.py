@@ -17,12 +17,6 @@ _PRINT = "print it to a new PDF"
 _FEATURES = {
     raw.FPDF_UNSP_DOC_PORTABLECOLLECTION: "a portfolio of other files",
     raw.FPDF_UNSP_DOC_ATTACHMENT: "attached files",
-    raw.FPDF_UNSP_ANNOT_ATTACHMENT: "attached files",
-    raw.FPDF_UNSP_ANNOT_3DANNOT: "a 3D drawing",
-    raw.FPDF_UNSP_ANNOT_MOVIE: "a film",
-    raw.FPDF_UNSP_ANNOT_SOUND: "a sound",
-    raw.FPDF_UNSP_ANNOT_SCREEN_MEDIA: "media",
-    raw.FPDF_UNSP_ANNOT_SCREEN_RICHMEDIA: "media",
 }
 _XFA = (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND)
 _DYNAMIC = re.compile(rb"<dynamicRender>\s*required")
@@ -50,7 +44,6 @@ class PdfFile:
             fault = "it is an XFA form, and the form's contents cannot be drawn"
             raise Refusal(_NAME, fault, "open it in Adobe Reader and print it to a new PDF")
         self._document.init_forms()  # what people typed into a form is drawn only with this
-        self._everywhere = frozenset(self._features)
         self._page: tuple[int, pypdfium2.PdfPage] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -71,18 +64,18 @@ class PdfFile:
     def draw(self, number: int, scale: float) -> tuple[dict[str, Any], Any]:
         """Page ``number`` at so many pixels per point: rows of blue, green and red, and what they leave out."""
         page = self._load(number)
-        self._features.clear()
         try:
             bitmap = page.render(scale=scale)
         except pypdfium2.PdfiumError as error:
             raise Refusal(_NAME, f"page {number} cannot be drawn ({error})", _PRINT) from error
-        seen = {_FEATURES[each] for each in self._features | self._everywhere if each in _FEATURES}
-        notes = [f"it holds {what}, which cannot be shown" for what in sorted(seen)]
+        notes = [
+            f"it holds {what}, which cannot be shown" for code, what in _FEATURES.items() if code in self._features
+        ]
         if self._form in _XFA:
             notes.append("it is an XFA form, of which only the plain fields are drawn; their values may differ")
         if not _is_area(page.get_cropbox(fallback_ok=False) or _UNIT):
             notes.append("its crop box is empty, so that the whole page is shown")
-        notes += find_left_out(page)
+        notes += [note for note in find_left_out(page) if note not in notes]
         size, stride = (bitmap.width, bitmap.height), bitmap.stride
         return {"size": size, "stride": stride, "notes": notes}, bitmap.buffer
 

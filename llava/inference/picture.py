@@ -29,8 +29,9 @@ def open_picture(
     """The picture in mode RGB, upright, and notes on what it does not show.
 
     Args:
-        source: the path of an image or a PDF, the bytes of one, a ``Picture``, a ``PIL.Image.Image``, or an array (height,
-            width), (height, width, 3) or (height, width, 4) of whole numbers up to 255, or of floats from 0 to 1.
+        source: the path of an image or a PDF, the bytes of one, a ``Picture``, a ``PIL.Image.Image``, or an array
+            (height, width), (height, width, 3) or (height, width, 4) of whole numbers up to 255, or of floats from 0
+            to 1.
         page: of a PDF or a TIFF, counted from 1, needed where it has several; or a frame of an animation.
         long_side: of a PDF's page, in pixels, as of ``load_pages``.
         limits: of the process that draws it, if it is a file's.

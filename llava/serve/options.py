@@ -168,18 +168,11 @@ def module_of(args: argparse.Namespace) -> str:
 def _add_image(parser: Parser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an image or PDF file")
     parser.add_argument(
-        "--page",
-        metavar="N",
-        type=int,
-        help="page of a PDF or TIFF, frame of an animation, from 1 (default: the first)",
+        "--page", metavar="N", type=int, help="page of a PDF or TIFF, or frame, from 1 (default: the first)"
     )
-    limits = parser.add_argument_group(
-        "limits of a page", "A page is drawn by a process of its own, ended beyond them."
-    )
-    limits.add_argument("--page-seconds", metavar="S", type=float, help="time for drawing it (default: 20)")
-    limits.add_argument(
-        "--page-megabytes", metavar="MIB", type=float, help="memory for drawing it, in MiB (default: 1024)"
-    )
+    group = parser.add_argument_group("limits of a page", "Beyond them, the process that draws it is ended.")
+    group.add_argument("--page-seconds", metavar="S", type=float, help="time for drawing it (default: 20)")
+    group.add_argument("--page-megabytes", metavar="MIB", type=float, help="memory for drawing it (default: 1024)")
 
 
 def _add_json(parser: Parser) -> None:

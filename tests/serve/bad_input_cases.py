@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.cli_helpers import INDEX, Room, edit_config, edit_tensors
 from tests.model.test_image_io import encode, forged_png
-from tests.model.test_image_io_pdf import pdf_bytes
+from tests.pdf_helpers import pdf_bytes
 
 CATALOG = ("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>")
 

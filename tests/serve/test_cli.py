@@ -58,7 +58,7 @@ class TestAsk:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
                 *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
-                *("forwards", "tokens_per_forward"),
+                *("forwards", "tokens_per_forward", "blank", "notes"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
@@ -141,7 +141,7 @@ class TestAsk:
         document = write_pdf(tmp_path / "three.pdf", [(90, 70), (50, 70), (30, 70)])
         sizes = []
         encode = Session.encode
-        monkeypatch.setattr(Session, "encode", lambda self, image: sizes.append(image.size) or encode(self, image))
+        monkeypatch.setattr(Session, "encode", lambda self, image: sizes.append(image.image.size) or encode(self, image))
         _, note = call("ask", document, "why?", "--tokens", "2")
         _, silent = call("ask", document, "why?", "--tokens", "2", "--page", "2")
         assert note == f"lavida: {document} has 3 pages; this reads the first, --page N another\n"
