@@ -72,12 +72,13 @@ class Child:
         self._bound()
         if action == "open":
             self.document = self.opener(file)
+            self._bound(free=True)
             return self.document.facts(), b""
         result: tuple[dict[str, Any], Any] = getattr(self.document, action)(**request)
         return result
 
-    def _bound(self) -> None:
-        """Limits for what comes next; the parent's clock is the limit on time, this one is for when it has died."""
+    def _bound(self, *, free: bool = False) -> None:
+        """Limits, or none on memory, for what comes next; the parent's clock is the limit on time, this one is for when it has died."""
         with contextlib.suppress(ImportError, OSError, ValueError):
             import resource
 
@@ -86,7 +87,7 @@ class Child:
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
             held = _address_space()
             if held:
-                most = held + int(self.megabytes * 2**20)
+                most = resource.RLIM_INFINITY if free else held + int(self.megabytes * 2**20)
                 resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 

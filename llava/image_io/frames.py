@@ -4,8 +4,6 @@ import contextlib
 import os
 from typing import Any, BinaryIO
 
-import numpy  # noqa: F401 (large numbers need it, and a limit on memory would count it)
-
 from llava.image_io.pictures import find_frames, read_frame
 
 _NAME = "it"  # the parent knows the file's name
@@ -16,16 +14,21 @@ class FramesFile:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._frames, self._damaged = find_frames(file, _NAME)
+        self._frames = find_frames(file, _NAME)
 
     def facts(self) -> dict[str, Any]:
-        """How many frames there are, and whether some behind them are damaged."""
-        return {"count": len(self._frames), "damaged": self._damaged}
+        """How many frames there are, and whether some behind them are damaged.
+
+        Asked without limits, which would count what numpy takes for itself.
+        """
+        if self._frames.numbers:
+            import llava.image_io.gray  # noqa: F401
+        return {"count": len(self._frames.places), "damaged": self._frames.damaged}
 
     def draw(self, number: int) -> tuple[dict[str, Any], Any]:
         """Frame ``number``, counted from 1, and what its decoder said meanwhile."""
         begin = _said()
-        image = read_frame(self._file, _NAME, self._frames[number - 1])
+        image = read_frame(self._file, _NAME, self._frames.places[number - 1])
         said = _said(begin)
         return {"size": image.size, "said": said}, image.tobytes()
 

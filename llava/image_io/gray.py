@@ -33,14 +33,6 @@ class _Meaning:
     """The value that is transparent."""
 
 
-def is_gray_numbers(image: Image.Image) -> bool:
-    """Whether a picture holds numbers that Pillow's own conversion would clip or misread."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return True
-    # Pillow takes signed bytes for plain ones.
-    return image.mode == "L" and _tag(image, _FORMAT) == _SIGNED
-
-
 def to_gray(image: Image.Image) -> Image.Image:
     """The picture in mode L, at its own size.
 

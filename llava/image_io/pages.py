@@ -101,14 +101,14 @@ def pages_of(file: BinaryIO, name: str, *, limits: PageLimits = DEFAULT_LIMITS) 
             draw = partial(_draw_frame, drawing, name, "page")
             yield Pages(name=name, count=facts["count"], word="page", draw=draw, damaged=facts["damaged"])
             return
-        frames, damaged = find_frames(file, name)
+        frames = find_frames(file, name)
 
         def read(number: int, long_side: LongSide) -> Picture:
             if number == 1:
                 return Picture(image=read_frame(file, name), name=name)
             return _draw_frame(drawing, name, "frame", number, long_side)  # every frame before it has to be drawn too
 
-        yield Pages(name=name, count=len(frames), word="frame", draw=read, damaged=damaged)
+        yield Pages(name=name, count=len(frames.places), word="frame", draw=read, damaged=frames.damaged)
 
 
 def _draw_pdf(drawing: Drawing, name: str, count: int, number: int, long_side: LongSide) -> Picture:

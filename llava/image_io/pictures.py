@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 import zlib
@@ -10,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
 
-from llava.image_io.files import FORMATS, explain_unidentified, read_head
+from llava.image_io.files import FORMATS, explain_unidentified, is_tiff, read_head
 from llava.image_io.refusal import Refusal
 
 MAX_PIXELS = 150_000_000
@@ -28,6 +29,7 @@ MAX_ASPECT = 256
 _BAND_PIXELS = 2**22
 """Pixels that are converted at a time, so that no second copy of a large picture is made."""
 
+_SAMPLE_FORMAT, _SIGNED = 339, 2
 _REDUCED, _MASK = 1, 4
 """Bits of a TIFF's ``NewSubfileType`` (254): a smaller copy of another page, and a mask of one."""
 
@@ -76,10 +78,20 @@ def read_frame(file: BinaryIO, name: str, number: int = 0) -> Image.Image:
             return _read_pixels(image, name, number)
 
 
-def find_frames(file: BinaryIO, name: str) -> tuple[list[int], bool]:
-    """The frames of an open file that are pages or pictures of their own, and whether more follow that are damaged.
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The frames of a file that are pages or pictures of their own."""
 
-    Nothing is decoded; of a TIFF, smaller copies and masks are left out.
+    places: tuple[int, ...]
+    """Counted from 0 among all that the file holds."""
+    damaged: bool = False
+    """Whether more follow that are damaged."""
+    numbers: bool = False
+    """Whether some are gray pictures as of ``is_gray_numbers``."""
+
+
+def find_frames(file: BinaryIO, name: str) -> Frames:
+    """The frames of an open file. Nothing is decoded; of a TIFF, smaller copies and masks are left out.
 
     Raises:
         ValueError: if the file is no picture.
@@ -90,30 +102,45 @@ def find_frames(file: BinaryIO, name: str) -> tuple[list[int], bool]:
             if image.format == "TIFF":
                 return _find_pages(image)
             try:
-                return list(range(getattr(image, "n_frames", 1))), False
+                return Frames(places=tuple(range(getattr(image, "n_frames", 1))))
             except Exception:  # as in _open_image; the first frame may still be sound
-                return [0], True
+                return Frames(places=(0,), damaged=True)
 
 
-def _find_pages(image: ImageFile.ImageFile) -> tuple[list[int], bool]:
+def _find_pages(image: ImageFile.ImageFile) -> Frames:
     pages: list[int] = []
-    number = 0
-    while True:
+    damaged = numbers = False
+    for place in itertools.count():
         try:
-            image.seek(number)
+            image.seek(place)
             if not image.tag_v2.get(254, 0) & (_REDUCED | _MASK):  # type: ignore[attr-defined]
-                pages.append(number)
+                pages.append(place)
+            numbers = numbers or is_gray_numbers(image)
         except EOFError:
-            return pages or [0], False
+            break
         except Exception:  # as in _open_image
-            return pages or [0], True
-        number += 1
+            damaged = True
+            break
+    return Frames(places=tuple(pages) or (0,), damaged=damaged, numbers=numbers)
+
+
+def is_gray_numbers(image: Image.Image) -> bool:
+    """Whether a picture holds numbers that Pillow's own conversion would clip or misread."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return True
+    form = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))
+    return image.mode == "L" and form[:1] == (_SIGNED,)  # Pillow takes signed bytes for plain ones
 
 
 def _open_image(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     head = read_head(file)
+    formats = FORMATS
+    if is_tiff(head):
+        from PIL import TiffImagePlugin  # noqa: F401 (named alone, it need not be found among forty others)
+
+        formats = ("TIFF",)
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=formats)
     except Image.UnidentifiedImageError as error:
         raise Refusal(name, *explain_unidentified(head)) from error
     except Image.DecompressionBombError as error:
@@ -193,9 +220,11 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    from llava.image_io.gray import is_gray_numbers, to_gray
+    plain = image
+    if is_gray_numbers(image):
+        from llava.image_io.gray import to_gray
 
-    plain = to_gray(image) if is_gray_numbers(image) else image
+        plain = to_gray(image)
     factor = _reduction(plain.size)
     rows = max(1, _BAND_PIXELS // (plain.width * factor)) * factor
     if plain.height <= rows:
