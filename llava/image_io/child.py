@@ -78,7 +78,10 @@ class Child:
         return result
 
     def _bound(self, *, free: bool = False) -> None:
-        """Limits, or none on memory, for what comes next; the parent's clock is the limit on time, this one is for when it has died."""
+        """Limits, or none on memory, for what comes next.
+
+        The parent's clock is the limit on time; the one that is set here is for when the parent has died.
+        """
         with contextlib.suppress(ImportError, OSError, ValueError):
             import resource
 

@@ -183,7 +183,7 @@ def test_a_fault_of_ours_is_no_refusal(tmp_path: Path) -> None:
     """What is not the file's fault must not be blamed on it."""
     path = write_pdf(tmp_path / "a.pdf", [(90, 70)])
     with path.open("rb") as file, Drawing(file, "a.pdf", "pdf", DEFAULT_LIMITS) as drawing:
-        with pytest.raises(RuntimeError, match="turning of a.pdf failed: AttributeError"):
+        with pytest.raises(RuntimeError, match=r"turning of a\.pdf failed: AttributeError"):
             drawing.ask("turning", "turn")
         assert drawing.ask("drawing", "size", number=1)[0]["size"] == [90, 70]
 
