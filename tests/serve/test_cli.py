@@ -141,9 +141,7 @@ class TestAsk:
         document = write_pdf(tmp_path / "three.pdf", [(90, 70), (50, 70), (30, 70)])
         sizes = []
         encode = Session.encode
-        monkeypatch.setattr(
-            Session, "encode", lambda self, image: sizes.append(image.image.size) or encode(self, image)
-        )
+        monkeypatch.setattr(Session, "encode", lambda self, page: sizes.append(page.image.size) or encode(self, page))
         _, note = call("ask", document, "why?", "--tokens", "2")
         _, silent = call("ask", document, "why?", "--tokens", "2", "--page", "2")
         assert note == f"lavida: {document} has 3 pages; this reads the first, --page N another\n"
