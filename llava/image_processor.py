@@ -8,6 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+REDUCING_GAP = 8.0
+"""Pixels for one, along each side, above which they are averaged before they are resized: a pass resizes one side, and
+what lies between the two passes of a long picture would be larger than both."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SigLipImageProcessor:
@@ -43,7 +47,7 @@ class SigLipImageProcessor:
     __call__ = preprocess
 
     def _to_tensor(self, image: Image.Image, height: int, width: int) -> Tensor:
-        resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+        resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
         pixels = np.asarray(resized, dtype=np.float32) / 255
         mean, std = (np.asarray(values, dtype=np.float32) for values in (self.image_mean, self.image_std))
         normalized = (pixels - mean) / std

@@ -15,8 +15,11 @@ from torch import Tensor
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 from llava.image_io import decode_base64_image
-from llava.image_processor import SigLipImageProcessor
+from llava.image_processor import REDUCING_GAP, SigLipImageProcessor
 from shirg.tiling import ONE_TILE, Grid, PageViews, Size
+
+LARGEST_CANVAS = 16_000_000
+"""Pixels of a padded picture, times four at most; a long one is shrunk before it is padded."""
 
 load_image_from_base64 = decode_base64_image
 
@@ -66,7 +69,7 @@ def resize_and_pad_image(image: Image.Image, target_resolution: Size) -> Image.I
         fitted = min(math.ceil(width * scale_y), target_width), target_height
     canvas = Image.new("RGB", target_resolution)
     offset = (target_width - fitted[0]) // 2, (target_height - fitted[1]) // 2
-    canvas.paste(image.resize(fitted, Image.Resampling.BICUBIC), offset)
+    canvas.paste(image.resize(fitted, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP), offset)
     return canvas
 
 
@@ -95,7 +98,7 @@ def process_anyres_image(
     side = processor.crop_size["height"]
     best = select_best_resolution(image.size, parse_pinpoints(grid_pinpoints))
     tiles = divide_to_patches(resize_and_pad_image(image, best), side)
-    thumbnail = image.resize((side, side), Image.Resampling.BICUBIC)
+    thumbnail = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
     return processor.preprocess([thumbnail, *tiles])["pixel_values"]
 
 
@@ -162,6 +165,9 @@ def page_views(image: Image.Image, processor: SigLipImageProcessor, views: PageV
     image = image.convert("RGB")
     if views.pad:
         red, green, blue = (int(mean * 255) for mean in processor.image_mean)
+        width, height = _padded_size(image.size, tiling)
+        if (factor := math.isqrt(width * height // LARGEST_CANVAS)) > 1:
+            image = image.reduce(factor)
         image = _center(image, _padded_size(image.size, tiling), (red, green, blue))
     pixels = processor.preprocess(image, size=(rows * views.side, columns * views.side))["pixel_values"]
     if tiling == ONE_TILE:

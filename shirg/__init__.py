@@ -16,10 +16,10 @@ Boxes are (x, y, h, w): centroid and extent, each in [0, 1] of the original imag
 
 from typing import TYPE_CHECKING
 
-from shirg.config import ShirgXConfig
 from shirg.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from shirg.config import ShirgXConfig
     from shirg.shirg_selector import Selection, select
     from shirg.tokens import DualScaleTokens, TokenSet
 
@@ -27,5 +27,12 @@ __all__ = ["DualScaleTokens", "Selection", "ShirgXConfig", "TokenSet", "select"]
 
 _SELECTOR, _TOKENS = "shirg.shirg_selector", "shirg.tokens"
 __getattr__ = lazy_names(
-    __name__, {"Selection": _SELECTOR, "select": _SELECTOR, "DualScaleTokens": _TOKENS, "TokenSet": _TOKENS}
+    __name__,
+    {
+        "ShirgXConfig": "shirg.config",
+        "Selection": _SELECTOR,
+        "select": _SELECTOR,
+        "DualScaleTokens": _TOKENS,
+        "TokenSet": _TOKENS,
+    },
 )

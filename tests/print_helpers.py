@@ -67,7 +67,7 @@ def write_text_pdf(
 
     ``more`` goes into every page's dictionary.
     """
-    from tests.model.test_image_io_pdf import pdf_bytes
+    from tests.pdf_helpers import pdf_bytes
 
     pages = range(4, 4 + 2 * len(contents), 2)
     box = " ".join(map(str, media))

@@ -52,6 +52,10 @@ class EncodedImage:
     """Given here when no question changes it: LaViDa's own encoding, and selection by attention."""
     seconds: float
     """Time the encoding took."""
+    blank: bool = False
+    """Whether it shows nothing: no patch of it has ink."""
+    notes: tuple[str, ...] = ()
+    """What has to be said about it: what its file holds and it does not show, and that it is blank."""
 
     def __repr__(self) -> str:
         return f"EncodedImage({self.image.width} x {self.image.height} pixels, encoded in {self.seconds:.2f} s)"
@@ -81,6 +85,10 @@ class Denoised:
     seconds: dict[str, float]
     """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included; an equal
     share where several questions were denoised together)."""
+    blank: bool = False
+    """As of ``EncodedImage``: the answer is about nothing."""
+    notes: tuple[str, ...] = ()
+    """As of ``EncodedImage``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -122,6 +130,7 @@ class Answer(Denoised):
             f"<p><b>{escape(self.question)}</b><br>{escape(self.text) or '<i>(empty)</i>'} "
             f"<small>(confidence {self.confidence:.0%})</small>"
             f"{'' if self.doubt is None else f'<br><small>{escape(self.doubt)}</small>'}</p>"
+            + "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
         )
         return words if self.shirg is None else f'{words}<img style="max-width:100%" src="{_inline(self.heatmap())}">'
 

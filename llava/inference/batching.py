@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from PIL import Image
 from torch import Tensor
 
-from llava.inference.answer import VisualPrefix
+from llava.inference.answer import Denoised, EncodedImage, VisualPrefix
+from llava.model.language_model.diffusion.progress import Progress
+from shirg.config import ShirgXConfig
 
 BATCH_POSITIONS = 16_384
 """Of prompts, image tokens and answers that are denoised together: 20 questions at K = 512, 12 at K = 1,024."""
@@ -17,20 +18,47 @@ WINDOW_BATCHES = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A question whose page is encoded and whose tokens are chosen; the encoding itself is let go."""
+    """A question whose page is encoded and whose tokens are chosen."""
 
-    image: Image.Image
+    page: EncodedImage
+    """Without its encoding, which is let go."""
     question: str
     ids: Tensor
     """Of the prompt; -200 stands for the image."""
     prefix: VisualPrefix
-    seconds: dict[str, float]
-    """By stage: ``encode``, ``select``."""
+    select_seconds: float
 
     @property
     def length(self) -> int:
         """Positions of the prompt with its image."""
         return len(self.ids) - 1 + len(self.prefix.tokens)
+
+    def denoised(
+        self, done: Progress, row: int, *, told: int, filled: int, shirg: ShirgXConfig | None, seconds: float
+    ) -> Denoised:
+        """What came out of the denoising in which this question was a ``row``.
+
+        Args:
+            told: positions that the answer takes, the first ones.
+            filled: those of them that were denoised.
+            shirg: how tokens were chosen; None for LaViDa's own encoding.
+            seconds: of the denoising, this question's share.
+        """
+        forwards = int(done.forwards[row])
+        return Denoised(
+            tokens=tuple(done.tokens[row].tolist()),
+            confidence=float(done.probabilities[row, :told].min()),
+            prefix=self.prefix,
+            image=self.page.image,
+            blank=self.page.blank,
+            notes=self.page.notes,
+            shirg=shirg,
+            steps=int(done.steps[row]),
+            forwards=forwards,
+            tokens_per_forward=filled / forwards,
+            settled_in=tuple(done.settled_in[row].tolist()),
+            seconds={"encode": self.page.seconds, "select": self.select_seconds, "denoise": seconds},
+        )
 
 
 def cut_batches(lengths: list[int], answer: int, positions: int) -> list[list[int]]:

@@ -6,40 +6,60 @@ from typing import Any
 
 from PIL import Image
 
-from llava.image_io import PDF_LONG_SIDE, LongSide, open_file, plain_image, read_page
+from llava.image_io import (
+    DEFAULT_LIMITS,
+    PDF_LONG_SIDE,
+    LongSide,
+    PageLimits,
+    Picture,
+    open_file,
+    plain_image,
+    read_page,
+)
 from shirg.tiling import PageViews
 
 
-def open_picture(source: Any, *, page: int | None = None, long_side: LongSide = PDF_LONG_SIDE) -> Image.Image:
-    """The picture in mode RGB, upright.
+def open_picture(
+    source: Any,
+    *,
+    page: int | None = None,
+    long_side: LongSide = PDF_LONG_SIDE,
+    limits: PageLimits = DEFAULT_LIMITS,
+) -> Picture:
+    """The picture in mode RGB, upright, and notes on what it does not show.
 
     Args:
-        source: the path of an image or a PDF, the bytes of one, a ``PIL.Image.Image``, or an array (height, width),
-            (height, width, 3) or (height, width, 4) of whole numbers up to 255, or of floats from 0 to 1.
-        page: of a PDF, counted from 1; needed where it has several.
+        source: the path of an image or a PDF, the bytes of one, a ``Picture``, a ``PIL.Image.Image``, or an array
+            (height, width), (height, width, 3) or (height, width, 4) of whole numbers up to 255, or of floats from 0
+            to 1.
+        page: of a PDF or a TIFF, counted from 1, needed where it has several; or a frame of an animation.
         long_side: of a PDF's page, in pixels, as of ``load_pages``.
+        limits: of the process that draws it, if it is a file's.
 
     Raises:
         FileNotFoundError: if nothing is at the path.
         ValueError: if it cannot be read, or there is no such page.
         TypeError: if it is something else.
     """
+    if isinstance(source, Picture):
+        return source
     if hasattr(source, "__array__") and not isinstance(source, str | bytes | Image.Image):
         source = _from_array(source)
     if isinstance(source, str | os.PathLike):
         if str(source).startswith(("http://", "https://")):
             raise ValueError(f"{source} is an address; download the page, and give its path or bytes")
         with open_file(source) as file:
-            return read_page(file, str(source), page, long_side=long_side)
+            return read_page(file, str(source), page, long_side=long_side, limits=limits)
     if isinstance(source, bytes | bytearray | memoryview):
         if not len(source):
             raise ValueError("the bytes of the page are empty; read the file again")
-        return read_page(BytesIO(source), f"the {len(source):,} bytes", page, long_side=long_side)
+        name = f"the {len(source):,} bytes"
+        return read_page(BytesIO(source), name, page, long_side=long_side, limits=limits)
     if not isinstance(source, Image.Image):
         raise TypeError(f"a page is a path, bytes, a PIL image or an array, but this is {type(source).__name__}")
     if page not in (None, 1):
         raise ValueError(f"a picture has no page {page}; leave the page out, or give the PDF's path")
-    return plain_image(source)
+    return Picture(image=plain_image(source), name="the image")
 
 
 def pdf_long_side(views: PageViews | None) -> LongSide:

@@ -9,7 +9,7 @@ A page is encoded once for all questions that one call asks about it.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,9 +18,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
+from llava.image_io import DEFAULT_LIMITS, PageLimits
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix, doubt_of
 from llava.inference.batching import BATCH_POSITIONS, Prepared, cut_batches, windows
+from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.picture import open_picture, pdf_long_side
@@ -52,6 +54,8 @@ class Session(Prompts):
     image_processor: SigLipImageProcessor
     handle: ShirgXHandle | None
     """None for LaViDa's own encoding of images."""
+    limits: PageLimits = DEFAULT_LIMITS
+    """Of the process that draws the pages of files."""
 
     @classmethod
     def load(
@@ -63,6 +67,7 @@ class Session(Prompts):
         revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        limits: PageLimits = DEFAULT_LIMITS,
     ) -> "Session":
         """Load a checkpoint's directory or hub repository.
 
@@ -73,10 +78,17 @@ class Session(Prompts):
             FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Session.open``.
         """
         checkpoint = Checkpoint.resolve(model, revision=revision, adapter=adapter, settings=shirg)
-        return cls.open(checkpoint, device=device, dtype=dtype)
+        return cls.open(checkpoint, device=device, dtype=dtype, limits=limits)
 
     @classmethod
-    def open(cls, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto") -> "Session":
+    def open(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        limits: PageLimits = DEFAULT_LIMITS,
+    ) -> "Session":
         """Load what has been resolved, its adapter merged into the weights.
 
         Raises:
@@ -96,7 +108,7 @@ class Session(Prompts):
             handle = merge_into(model, checkpoint.adapter, shirg_x=shirg, tokenizer=tokenizer)
         elif shirg.mode != "stock":
             handle = apply_shirg_x(model, shirg, tokenizer=tokenizer)
-        return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle)
+        return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle, limits=limits)
 
     def close(self) -> None:
         """Let go of the model, so that its memory is free; nothing can be asked any more."""
@@ -159,7 +171,7 @@ class Session(Prompts):
         Args:
             image: whatever ``open_picture`` takes (a path, bytes, a PIL image, an array), or a page from ``encode``.
             question: one text, for one answer, or several, for a list.
-            page: of a PDF, counted from 1.
+            page: of a PDF or a TIFF, counted from 1, or a frame of an animation.
             decoding: ``fast``, ``exact``, ``one-per-step``, or settings.
 
         Raises:
@@ -245,11 +257,11 @@ class Session(Prompts):
         prefix = self.select(page, question)
         seconds = seconds_now(self.model.device) - start
         return Prepared(
-            image=page.image,
+            page=replace(page, encoded=None),
             question=question,
             ids=self.prompt(question)[0],
             prefix=prefix,
-            seconds={"encode": page.seconds, "select": seconds},
+            select_seconds=seconds,
         )
 
     @property
@@ -262,7 +274,8 @@ class Session(Prompts):
     def encode(self, image: Any, *, page: int | None = None) -> EncodedImage:
         """Everything about a page that no question changes; ``image`` and errors as for ``ask``."""
         self._check_patch()
-        picture = open_picture(image, page=page, long_side=pdf_long_side(self._page_views))
+        opened = open_picture(image, page=page, long_side=pdf_long_side(self._page_views), limits=self.limits)
+        picture = opened.image
         start = seconds_now(self.model.device)
         views = process_images([picture], self.image_processor, self.model.config)
         encoded = prefix = None
@@ -272,8 +285,18 @@ class Session(Prompts):
             encoded = self.handle.encode_pages(views, [picture.size])
             if not self.handle.config.source.reads_question:
                 prefix = self._choose(encoded, None)
+        seconds = seconds_now(self.model.device) - start
+        if blank := is_blank(picture, encoded, self.image_processor):
+            opened = opened.noting(
+                f"{opened.name}: nothing is visible; the page is blank, and answers are not about it"
+            )
         return EncodedImage(
-            image=picture, encoded=encoded, prefix=prefix, seconds=seconds_now(self.model.device) - start
+            image=picture,
+            encoded=encoded,
+            prefix=prefix,
+            seconds=seconds,
+            blank=blank,
+            notes=opened.notes,
         )
 
     @torch.no_grad()
@@ -368,25 +391,11 @@ class Session(Prompts):
         share = (seconds_now(self.model.device) - start) / len(asked)
         runs = []
         for row, one in enumerate(asked):
-            tokens = tuple(done.tokens[row].tolist())
             # A draft is told as a whole; behind the end of an answer, nothing is said any more.
-            told = len(tokens) if draft is not None else self.count_tokens(tokens)
+            told = done.tokens.shape[1] if draft is not None else self.count_tokens(done.tokens[row].tolist())
             filled = told if draft is None else int((draft == self.model.config.mask_token_id).sum())
-            forwards = int(done.forwards[row])
-            runs.append(
-                Denoised(
-                    tokens=tokens,
-                    confidence=float(done.probabilities[row, :told].min()),
-                    prefix=one.prefix,
-                    image=one.image,
-                    shirg=None if self.handle is None else self.handle.config,
-                    steps=int(done.steps[row]),
-                    forwards=forwards,
-                    tokens_per_forward=filled / forwards,
-                    settled_in=tuple(done.settled_in[row].tolist()),
-                    seconds={**one.seconds, "denoise": share},
-                )
-            )
+            shirg = None if self.handle is None else self.handle.config
+            runs.append(one.denoised(done, row, told=told, filled=filled, shirg=shirg, seconds=share))
         return runs
 
 

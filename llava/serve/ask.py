@@ -7,19 +7,20 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress
 
 from llava.inference.words import check_question
-from llava.serve.display import AnswerDisplay, note, print_json, print_row, working
+from llava.serve.display import AnswerDisplay, note, print_json, print_row
 from llava.serve.files import check_picture, numbered, write_picture
-from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
+from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, record, summary
 
 if TYPE_CHECKING:
-    from llava.inference.answer import Answer
+    from llava.inference.answer import Answer, EncodedImage
     from llava.inference.checkpoint import Checkpoint
+    from llava.inference.session import Session
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,14 +37,13 @@ def run(args: argparse.Namespace) -> None:
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
     pictures = [check_picture(name, args.image) for name in names]
     checkpoint = checkpoint_of(args)
-    image = open_page(args, checkpoint)
+    picture = open_page(args, checkpoint)
     if pictures and checkpoint.shirg.mode == "stock":
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
     session = load_session(args, checkpoint)
     for question in questions:
         session.check_question(question, decoding.max_new_tokens)
-    with working("reading the page"):
-        page = session.encode(image)
+    page = encode_page(session, picture)
     display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
     for index, question in enumerate(questions):
         if args.json:
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> None:
         if pictures:
             write_picture(answer.heatmap(), pictures[index])
         if args.json:
-            picture = names[index] if names else None
+            drawn = names[index] if names else None
             told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
-            print_json({**told, **record(args, answer), "heatmap": picture})
+            print_json({**told, **record(args, answer), "heatmap": drawn})
         elif args.verbose and not display.watched:
             note(summary(answer))
         if answer.doubt is not None:
@@ -81,7 +81,7 @@ def _ask_many(args: argparse.Namespace) -> None:
     progress = Progress(console=Console(stderr=True), transient=True)
     with progress if progress.console.is_interactive else nullcontext():
         task = progress.add_task("questions", total=len(paths) * len(questions))
-        pairs = _pairs(args, checkpoint, paths, questions, asked, broken)
+        pairs = _pairs(args, checkpoint, session, paths, questions, asked, broken)
         for answer in session.answers(pairs, decoding=decoding, seed=args.seed):
             path, question = asked.popleft()
             _tell(args, path, question, answer)
@@ -93,22 +93,23 @@ def _ask_many(args: argparse.Namespace) -> None:
 def _pairs(
     args: argparse.Namespace,
     checkpoint: Checkpoint,
+    session: Session,
     paths: list[str],
     questions: list[str],
     asked: deque[tuple[str, str]],
     broken: list[str],
-) -> Iterator[tuple[Any, str]]:
+) -> Iterator[tuple[EncodedImage, str]]:
     """Pages with their questions, as they are needed; notes in ``asked`` what was given, in ``broken`` what was not."""
     for path in paths:
         try:
-            image = open_page(_about(args, path), checkpoint)
+            page = encode_page(session, open_page(_about(args, path), checkpoint))
         except (ValueError, OSError) as error:
             note(str(error))
             broken.append(path)
             continue
         for question in questions:
             asked.append((path, question))
-            yield image, question
+            yield page, question
 
 
 def _about(args: argparse.Namespace, path: str) -> argparse.Namespace:

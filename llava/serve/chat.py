@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from llava.inference.words import check_question, one_line
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.serve.display import AnswerDisplay, note, working
+from llava.serve.display import AnswerDisplay, note
 from llava.serve.files import check_picture, write_picture
-from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, summary
+from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, summary
 
 if TYPE_CHECKING:
     from llava.inference.answer import Answer, EncodedImage
@@ -38,9 +38,10 @@ def run(args: argparse.Namespace) -> None:
     """
     decoding = decoding_of(args, stop=True)
     checkpoint = checkpoint_of(args)
-    open_page(args, checkpoint)  # what cannot be read is told before a model is loaded
-    chat = Chat(args, checkpoint, load_session(args, checkpoint), decoding)
-    chat.go_to(args.image, args.page)
+    # What cannot be read is told before a model is loaded.
+    picture = open_page(args, checkpoint)
+    session = load_session(args, checkpoint)
+    chat = Chat(args, checkpoint, session, decoding, encode_page(session, picture))
     if sys.stdin.isatty():
         with suppress(ImportError):
             import readline  # noqa: F401 (gives input() its history and editing)
@@ -64,13 +65,18 @@ class Chat:
     """A page that questions are asked about, and the last answer."""
 
     def __init__(
-        self, args: argparse.Namespace, checkpoint: Checkpoint, session: Session, decoding: DecodingConfig
+        self,
+        args: argparse.Namespace,
+        checkpoint: Checkpoint,
+        session: Session,
+        decoding: DecodingConfig,
+        page: EncodedImage,
     ) -> None:
         self.session, self.decoding = session, decoding
         self._args, self._checkpoint = args, checkpoint
         self._display = AnswerDisplay(session.decode, mask_id=session.model.config.mask_token_id)
         self._file = str(args.image)
-        self._page: EncodedImage | None = None
+        self._page = page
         self._answer: Answer | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             ":page": self._go_to_page,
@@ -100,10 +106,8 @@ class Chat:
         if not file:
             raise ValueError(":open wants a file, as in :open invoice.png")
         about = argparse.Namespace(**{**vars(self._args), "image": file, "page": page})
-        image = open_page(about, self._checkpoint)
-        with working("reading the page"):
-            encoded = self.session.encode(image)
-        self._file, self._page, self._answer = file, encoded, None
+        page = encode_page(self.session, open_page(about, self._checkpoint))
+        self._file, self._page, self._answer = file, page, None
 
     def _go_to_page(self, words: str) -> None:
         if not words.isdecimal():
@@ -111,7 +115,6 @@ class Chat:
         self.go_to(self._file, int(words))
 
     def _ask(self, question: str) -> None:
-        assert self._page is not None
         question = check_question(question)
         with self._display.denoising() as on_step:
             answer = self.session.answer(

@@ -6,19 +6,22 @@ from pathlib import Path
 from PIL import Image
 
 from llava.files import replacing
-from llava.image_io import PDF_LONG_SIDE, LongSide, count_pages, load_pages
+from llava.image_io import PDF_LONG_SIDE, LongSide, PageLimits, Picture, open_pages
 
 
-def load_page(path: str, page: int | None, *, long_side: LongSide = PDF_LONG_SIDE) -> tuple[Image.Image, int]:
-    """The page asked for, or the first, and how many the file has (1 when a page is named).
+def load_page(path: str, page: int | None, *, limits: PageLimits, long_side: LongSide = PDF_LONG_SIDE) -> Picture:
+    """The page asked for, or the first, which a note says if there are more.
 
     Only that page is rendered, so that a long document opens as quickly as a short one.
 
     Raises:
         FileNotFoundError, ValueError: as ``load_pages``.
     """
-    image = load_pages(path, page=1 if page is None else page, long_side=long_side)[0]
-    return image, count_pages(path) if page is None else 1
+    with open_pages(path, limits=limits) as pages:
+        picture = pages.read(1 if page is None else page, long_side=long_side)
+    if page is not None or pages.count == 1:
+        return picture
+    return picture.noting(f"{path} has {pages.count} {pages.word}s; this reads the first, --page N another")
 
 
 def check_picture(path: str, source: str) -> Path:

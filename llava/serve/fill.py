@@ -3,8 +3,8 @@
 import argparse
 
 from llava.inference.words import Template
-from llava.serve.display import AnswerDisplay, note, print_json, working
-from llava.serve.requests import checkpoint_of, decoding_of, load_session, open_page, record, summary
+from llava.serve.display import AnswerDisplay, note, print_json
+from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, record, summary
 
 
 def run(args: argparse.Namespace) -> None:
@@ -21,12 +21,11 @@ def run(args: argparse.Namespace) -> None:
             "raise --tokens or shorten them"
         )
     checkpoint = checkpoint_of(args)
-    image = open_page(args, checkpoint)
+    picture = open_page(args, checkpoint)
     session = load_session(args, checkpoint)
     session.draft(template, args.tokens)
     session.check_question(template.instruction, args.tokens)
-    with working("reading the page"):
-        page = session.encode(image)
+    page = encode_page(session, picture)
     if args.json:
         filled = session.fill(page, template, decoding=decoding, seed=args.seed)
         text = {"template": template.text, "text": filled.text, "gaps": list(filled.gaps), "doubt": filled.doubt}

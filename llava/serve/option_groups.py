@@ -8,7 +8,12 @@ from llava.serve.parser import Parser, add_debug, positive
 def add_image(parser: Parser) -> None:
     """The page that a command reads."""
     parser.add_argument("image", metavar="IMAGE", help="an image or PDF file")
-    parser.add_argument("--page", metavar="N", type=int, help="page of a PDF, counted from 1 (default: the first)")
+    parser.add_argument(
+        "--page", metavar="N", type=int, help="page of a PDF or TIFF, or frame, from 1 (default: the first)"
+    )
+    group = parser.add_argument_group("limits of a page", "Beyond them, the process that draws it is ended.")
+    group.add_argument("--page-seconds", metavar="S", type=float, help="time for drawing it (default: 20)")
+    group.add_argument("--page-megabytes", metavar="MIB", type=float, help="memory for drawing it (default: 1024)")
 
 
 def add_json(parser: Parser) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
+from llava.image_io import PageLimits, Picture
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.decoding import find_decoding
 from llava.inference.picture import pdf_long_side
@@ -22,7 +21,7 @@ from llava.serve.files import load_page
 from llava.shipped import find_settings
 
 if TYPE_CHECKING:
-    from llava.inference.answer import Denoised
+    from llava.inference.answer import Denoised, EncodedImage
     from llava.inference.session import Session
 
 _OPTION_OF = {
@@ -34,6 +33,10 @@ _OPTION_OF = {
 _PLANNED = {"steps": None, "schedule": None, "shift": None, "remasking": "low_confidence"}
 """Options that plan in which order and how fast positions are settled, which ``fast`` leaves to the model's confidence,
 and what they are when nobody says anything."""
+
+
+_LIMITS = ("seconds", "megabytes")
+"""Of ``PageLimits``, each an option behind ``--page-``."""
 
 
 def decoding_of(args: argparse.Namespace, *, stop: bool) -> DecodingConfig:
@@ -116,12 +119,40 @@ def checkpoint_of(args: argparse.Namespace) -> Checkpoint:
     )
 
 
-def open_page(args: argparse.Namespace, checkpoint: Checkpoint) -> Image.Image:
-    """The picture asked about, after a note if it is one page of several; of a PDF as large as its views need it."""
-    image, count = load_page(args.image, args.page, long_side=pdf_long_side(checkpoint.page_views))
-    if count > 1:
-        note(f"{args.image} has {count} pages; this reads the first, --page N another")
-    return image
+def open_page(args: argparse.Namespace, checkpoint: Checkpoint) -> Picture:
+    """The picture asked about, its notes told; of a PDF as large as its views need it.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such page, or it cannot be read within the limits.
+    """
+    limits = limits_of(args)
+    picture = load_page(args.image, args.page, limits=limits, long_side=pdf_long_side(checkpoint.page_views))
+    for line in picture.notes:
+        note(line)
+    return picture
+
+
+def limits_of(args: argparse.Namespace) -> PageLimits:
+    """How much time and memory the drawing of a page may take.
+
+    Raises:
+        ValueError: naming the option that is wrong.
+    """
+    given = {name: getattr(args, f"page_{name}") for name in _LIMITS}
+    try:
+        return PageLimits(**{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise ValueError(f"--page-{name} {rest}") from error
+
+
+def encode_page(session: Session, picture: Picture) -> EncodedImage:
+    """The page as the model sees it; what only that shows is told before anything is asked."""
+    with working("reading the page"):
+        page = session.encode(picture)
+    for line in page.notes[len(picture.notes) :]:
+        note(line)
+    return page
 
 
 def load_session(args: argparse.Namespace, checkpoint: Checkpoint) -> Session:
@@ -155,6 +186,8 @@ def record(args: argparse.Namespace, run: Denoised) -> dict[str, Any]:
         "forwards": run.forwards,
         "tokens_per_forward": round(run.tokens_per_forward, 3),
         "seconds": {stage: round(seconds, 6) for stage, seconds in run.seconds.items()},
+        "blank": run.blank,
+        "notes": list(run.notes),
     }
 
 

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from llava.inference.heatmap import draw_heatmap
 from llava.inference.words import check_question, one_line
-from llava.serve.display import print_json, stdout_console, working
+from llava.serve.display import print_json, stdout_console
 from llava.serve.files import check_picture, write_picture
-from llava.serve.requests import checkpoint_of, load_session, open_page, source_of
+from llava.serve.requests import checkpoint_of, encode_page, load_session, open_page, source_of
 from llava.serve.truth import find_evidence
 from shirg.config import ShirgXConfig
 
@@ -28,23 +28,23 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError, ValueError: for bad input, in one sentence.
     """
     question = check_question(args.question)
-    picture = check_picture(args.heatmap, args.image) if args.heatmap is not None else None
+    heatmap = check_picture(args.heatmap, args.image) if args.heatmap is not None else None
     checkpoint = checkpoint_of(args)
-    image = open_page(args, checkpoint)
+    picture = open_page(args, checkpoint)
     if checkpoint.shirg.mode == "stock":
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
-    evidence = find_evidence(args.image, args.page, question, image, args.evidence)
+    evidence = find_evidence(args.image, args.page, question, picture.image, args.evidence)
     session = load_session(args, checkpoint)
     session.check_question(question, 0)
-    with working("reading the page"):
-        page = session.encode(image)
-        prefix = session.select(page, question)
+    page = encode_page(session, picture)
+    prefix = session.select(page, question)
     assert session.handle is not None
     counts = describe(page, prefix, session.handle.config, evidence)
-    if picture is not None:
-        write_picture(draw_heatmap(page.image, prefix, session.handle.config, question=question), picture)
+    if heatmap is not None:
+        write_picture(draw_heatmap(page.image, prefix, session.handle.config, question=question), heatmap)
     if args.json:
-        print_json({"question": question, **source_of(args), **counts, "heatmap": args.heatmap})
+        told = {"blank": page.blank, "notes": list(page.notes)}
+        print_json({"question": question, **source_of(args), **counts, **told, "heatmap": args.heatmap})
     else:
         stdout_console().print(_table(question, counts, args.heatmap))
 

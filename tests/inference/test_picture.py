@@ -43,7 +43,7 @@ def test_all_ways_to_give_a_page_give_the_same(page: Path) -> None:
         expected.astype(np.float32) / 255,
         torch.from_numpy(expected.copy()),
     ):
-        assert np.array_equal(pixels(open_picture(source)), expected), type(source)
+        assert np.array_equal(pixels(open_picture(source).image), expected), type(source)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_all_ways_to_give_a_page_give_the_same(page: Path) -> None:
     ids=["gray", "one channel", "bool", "float", "transparent"],
 )
 def test_arrays_are_read_as_their_type_and_shape_say(array: np.ndarray, shown: tuple[int, ...]) -> None:
-    image = open_picture(array)
+    image = open_picture(array).image
     assert image.size == (9, 12)
     assert image.getpixel((4, 5)) == shown
 
@@ -70,20 +70,20 @@ def test_a_picture_is_brought_upright_and_left_as_it_was() -> None:
     file = BytesIO()
     lying.save(file, "JPEG", exif=exif)
     given = Image.open(file)
-    assert open_picture(given).size == SIZE[::-1]
+    assert open_picture(given).image.size == SIZE[::-1]
     assert given.size == SIZE
 
 
 def test_of_a_pdf_one_page_is_read(tmp_path: Path) -> None:
     document = write_pdf(tmp_path / "two.pdf", [(90, 70), (70, 90)])
     for source in (document, document.read_bytes()):
-        first, second = (open_picture(source, page=number) for number in (1, 2))
+        first, second = (open_picture(source, page=number).image for number in (1, 2))
         assert first.width > first.height
         assert second.width < second.height
         with pytest.raises(ValueError, match="has 2 pages; say which one with page="):
             open_picture(source)
     alone = write_pdf(tmp_path / "one.pdf", [(90, 70)])
-    assert open_picture(alone).width == 2000
+    assert open_picture(alone).image.width == 2000
 
 
 @pytest.mark.parametrize(

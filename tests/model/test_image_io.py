@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from llava import image_io
-from llava.image_io import MAX_PIXELS, decode_base64_image, load_image, load_pages
+from llava.image_io import MAX_PIXELS, decode_base64_image, load_image, load_pages, pictures
 
 WIDTH, HEIGHT = 17, 13
 
@@ -219,9 +218,9 @@ class TestSize:
 
     def test_the_limit_itself_is_not_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         smooth_picture().save(tmp_path / "a.png")
-        monkeypatch.setattr(image_io, "MAX_PIXELS", WIDTH * HEIGHT)
+        monkeypatch.setattr(pictures, "MAX_PIXELS", WIDTH * HEIGHT)
         assert load_image(tmp_path / "a.png").size == (WIDTH, HEIGHT)
-        monkeypatch.setattr(image_io, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+        monkeypatch.setattr(pictures, "MAX_PIXELS", WIDTH * HEIGHT - 1)
         assert "17 x 13" in refusal(lambda: load_image(tmp_path / "a.png"), "a.png")
 
     def test_pillows_warning_stays_silent_here_and_alive_elsewhere(
@@ -248,7 +247,7 @@ class TestSize:
     def test_large_pictures_are_averaged_down(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pixels = np.random.default_rng(3).integers(0, 256, (60, 90, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "a.png")
-        monkeypatch.setattr(image_io, "REDUCE_PIXELS", 60 * 90 // 9)
+        monkeypatch.setattr(pictures, "REDUCE_PIXELS", 60 * 90 // 9)
         expected = pixels.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(np.asarray(load_image(tmp_path / "a.png")), expected, atol=1)
 
@@ -256,7 +255,7 @@ class TestSize:
         picture = smooth_picture(180, 120)
         picture.save(tmp_path / "a.jpg", quality=95)
         monkeypatch.setattr(
-            image_io, "REDUCE_PIXELS", 180 * 120 // 9
+            pictures, "REDUCE_PIXELS", 180 * 120 // 9
         )  # scales are 1, 1/2, 1/4, 1/8: a third is a quarter
         monkeypatch.setattr(Image.Image, "reduce", lambda image, factor: pytest.fail("decoded too large"))
         loaded = load_image(tmp_path / "a.jpg")
@@ -270,7 +269,7 @@ class TestSize:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, size: tuple[int, int]
     ) -> None:
         (tmp_path / "a").write_bytes(encode(smooth_picture(*size), form))
-        monkeypatch.setattr(image_io, "REDUCE_PIXELS", 4000)
+        monkeypatch.setattr(pictures, "REDUCE_PIXELS", 4000)
         width, height = load_image(tmp_path / "a").size
         assert min(width, height) >= 8
         assert width * height <= 4500 or min(size) // 8 < 4

@@ -5,21 +5,9 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
-from llava import image_io
-from llava.image_io import PDF_LONG_SIDE, count_pages, load_pages
+from llava.image_io import PDF_LONG_SIDE, count_pages, load_pages, pages
 from tests.model.test_image_io import HEIGHT, WIDTH, encode, refusal, smooth_picture
-
-
-def pdf_bytes(*objects: str, trailer: str = "") -> bytes:
-    """A PDF of the given objects, numbered from 1; the first is the catalog."""
-    body, offsets = b"%PDF-1.7\n", []
-    for number, content in enumerate(objects, start=1):
-        offsets.append(len(body))
-        body += f"{number} 0 obj\n{content}\nendobj\n".encode("latin-1")
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    count = len(objects) + 1
-    end = f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<</Size {count}/Root 1 0 R{trailer}>>"
-    return body + f"{end}\nstartxref\n{len(body)}\n%%EOF".encode("latin-1")
+from tests.pdf_helpers import pdf_bytes
 
 
 def write_pdf(path: Path, sizes: list[tuple[float, float]]) -> Path:
@@ -54,19 +42,11 @@ def test_page_out_of_range(tmp_path: Path, page: int) -> None:
 
 def test_too_many_pages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_pdf(tmp_path / "a.pdf", [(40, 50)] * 3)
-    monkeypatch.setattr(image_io, "MAX_PDF_PAGES", 3)
+    monkeypatch.setattr(pages, "MAX_PAGES", 3)
     assert len(load_pages(path)) == 3
-    monkeypatch.setattr(image_io, "MAX_PDF_PAGES", 2)
+    monkeypatch.setattr(pages, "MAX_PAGES", 2)
     assert "3 pages, more than the 2 read at once" in refusal(lambda: load_pages(path), str(path))
     assert len(load_pages(path, page=3)) == 1
-
-
-def test_only_one_thread_at_a_time_is_inside_pdfium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, held = write_pdf(tmp_path / "a.pdf", [(40, 50)]), []
-    monkeypatch.setattr(image_io, "_render_page", lambda *page: held.append(image_io._PDFIUM_LOCK.locked()))
-    load_pages(path)
-    assert held == [True]
-    assert not image_io._PDFIUM_LOCK.locked()
 
 
 def test_a_pdf_is_known_by_its_bytes(tmp_path: Path) -> None:
@@ -125,7 +105,7 @@ def test_an_image_is_its_only_page(tmp_path: Path) -> None:
 
 
 def test_pages_are_counted_without_rendering_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pypdfium2.PdfPage, "render", None)
+    monkeypatch.setattr(pages.Pages, "read", None)
     assert count_pages(write_pdf(tmp_path / "a.pdf", [(100, 100)] * 23)) == 23
     smooth_picture().save(tmp_path / "a.png")
     assert count_pages(tmp_path / "a.png") == 1

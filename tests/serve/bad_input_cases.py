@@ -11,9 +11,15 @@ from PIL import Image
 
 from tests.cli_helpers import INDEX, Room, edit_config, edit_tensors
 from tests.model.test_image_io import encode, forged_png
-from tests.model.test_image_io_pdf import pdf_bytes
+from tests.pdf_helpers import endless, pdf_bytes
 
 CATALOG = ("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>")
+
+
+XFA_CATALOG = "<</Type/Catalog/Pages 2 0 R/NeedsRendering true/AcroForm<</Fields[]/XFA 4 0 R>>>>"
+
+
+CROPPED = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 90 70]/CropBox[100 100 200 200]>>"
 
 
 SHEET = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 90 70]>>"
@@ -123,6 +129,20 @@ def tokenizer_with_more_words(directory: Path) -> None:
     path.write_text(json.dumps(settings))
 
 
+def endless_page(room: Room) -> bytes:
+    return endless(room.path / "endless.pdf").read_bytes()
+
+
+def two_pages(room: Room) -> bytes:
+    frames = [Image.new("RGB", (90, 70), color) for color in ("red", "blue")]
+    return encode(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+
+
+def two_frames(room: Room) -> bytes:
+    frames = [Image.new("RGB", (90, 70), color) for color in ("red", "blue")]
+    return encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
 def wide(room: Room) -> bytes:
     return encode(Image.new("RGB", (800, 10), "red"), "PNG")
 
@@ -150,6 +170,23 @@ CASES = [
     image("encrypted PDF", "a.pdf", pdf_bytes(*CATALOG, SHEET, LOCK, trailer="/Encrypt 4 0 R/ID[<00><00>]")),
     image("PDF without pages", "a.pdf", pdf_bytes(CATALOG[0], "<</Type/Pages/Kids[]/Count 0>>")),
     image("PDF page out of range", "a.pdf", pdf_bytes(*CATALOG, SHEET), "--page", "7", named="no page 7"),
+    image(
+        "page without end",
+        "a.pdf",
+        endless_page,
+        "--page-seconds",
+        "0.5",
+        named="more than 0.5 s; raise",
+    ),
+    image("page that fills the memory", "a.pdf", endless_page, "--page-megabytes", "30", named="more than 30 MiB"),
+    image("XFA form", "a.pdf", pdf_bytes(XFA_CATALOG, CATALOG[1], SHEET, "<<>>"), named="contents cannot be drawn"),
+    image("crop box outside the page", "a.pdf", pdf_bytes(*CATALOG, CROPPED), named="leave nothing"),
+    image("page of a TIFF out of range", "a.tif", two_pages, "--page", "3", named="no page 3; choose a page"),
+    image("frame out of range", "a.gif", two_frames, "--page", "3", named="no frame 3; choose a frame from 1 to 2"),
+    image("endless sliver", "a.png", forged_png(8, 18_000_000), named="one side more than 256 times the other"),
+    image("wide sliver", "a.png", forged_png(90_000, 40), named="one side more than 256 times the other"),
+    image("no time for a page", "a.pdf", pdf_bytes(*CATALOG, SHEET), "--page-seconds", "0", named="--page-seconds"),
+    image("no memory for a page", "a.png", PAGE_PNG, "--page-megabytes", "nan", named="--page-megabytes"),
     image("page 0", "a.pdf", pdf_bytes(*CATALOG, SHEET), "--page", "0", named="no page 0"),
     image("page of a picture", "a.png", PAGE_PNG, "--page", "2", named="no page 2"),
     image("page that is no number", "a.png", PAGE_PNG, "--page", "two", named="'two'"),

@@ -58,7 +58,7 @@ class TestAsk:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
                 *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
-                *("forwards", "tokens_per_forward", "doubt"),
+                *("forwards", "tokens_per_forward", "doubt", "blank", "notes"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
             assert (record["k"], record["scaffold_tokens"], record["image_tokens"]) == (48, 9, 57)
@@ -141,12 +141,36 @@ class TestAsk:
         document = write_pdf(tmp_path / "three.pdf", [(90, 70), (50, 70), (30, 70)])
         sizes = []
         encode = Session.encode
-        monkeypatch.setattr(Session, "encode", lambda self, image: sizes.append(image.size) or encode(self, image))
+        monkeypatch.setattr(Session, "encode", lambda self, page: sizes.append(page.image.size) or encode(self, page))
         _, note = call("ask", document, "why?", "--tokens", "2")
         _, silent = call("ask", document, "why?", "--tokens", "2", "--page", "2")
         assert note == f"lavida: {document} has 3 pages; this reads the first, --page N another\n"
         assert silent == ""
         assert [width > height for width, height in sizes] == [True, False]
+
+    def test_a_page_of_a_tiff_is_read(self, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / "two.tif"
+        pages = [write_page(tmp_path / f"{size[0]}.png", size) for size in ((170, 130), (130, 170))]
+        first, second = (Image.open(page) for page in pages)
+        first.save(path, save_all=True, append_images=[second])
+        told = [
+            json.loads(call("ask", path, "why?", "--tokens", "2", "--json", *words)[0])
+            for words in ([], ["--page", "2"])
+        ]
+        assert told[0]["notes"] == [f"{path} has 2 pages; this reads the first, --page N another"]
+        assert told[1]["notes"] == []
+        assert not told[0]["blank"]
+
+    @pytest.mark.parametrize("command", ["ask", "fill", "select"])
+    def test_a_blank_page_is_said_to_be(self, call: Call, tmp_path: Path, command: str) -> None:
+        path = tmp_path / "a.png"
+        Image.new("LA", (90, 70), (0, 0)).save(path)
+        note = f"{path}: nothing is visible; the page is blank, so that answers mean nothing"
+        text = "It is [2]." if command == "fill" else "why?"
+        out, err = call(command, path, text, "--json", *([] if command == "select" else ["--tokens", "4"]))
+        told = json.loads(out)
+        assert (told["blank"], told["notes"]) == (True, [note])
+        assert err == f"lavida: {note}\n"
 
     def test_an_untrained_model_says_so(self, page: Path, quick: Path, tmp_path: Path, capsys: Any) -> None:
         copy = quick_checkpoint(quick, tmp_path / "copy")

@@ -33,7 +33,7 @@ def test_a_pdf_is_rendered_for_its_tiles(call: Call, tmp_path: Path, monkeypatch
     sizes = []
 
     def encode(self, image, *, page=None):
-        sizes.append(image.size)
+        sizes.append(image.image.size)
         raise ValueError("seen")
 
     monkeypatch.setattr("llava.inference.session.Session.encode", encode)
