@@ -74,7 +74,7 @@ class Drawing:
             # Of the parent's settings only the module path is passed on; the terminal's Ctrl-C goes to the parent.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", script, json.dumps(sys.path)],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
@@ -171,4 +171,4 @@ def _on_disk(file: BinaryIO) -> BinaryIO:
         file.seek(0)
         copy.write(file.read())
         copy.flush()
-        return copy  # type: ignore[return-value]
+        return copy

@@ -134,7 +134,7 @@ def is_gray_numbers(image: Image.Image) -> bool:
 
 def _open_image(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     head = read_head(file)
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if is_tiff(head):
         from PIL import TiffImagePlugin  # noqa: F401 (named alone, it need not be found among forty others)
 

@@ -1,8 +1,10 @@
 """Which questions are denoised together: as many as memory is set aside for, those of like length side by side."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from torch import Tensor
 
@@ -91,3 +93,8 @@ def windows(items: Iterable[Prepared], answer: int, positions: int) -> Iterator[
             window += following
             used += following[0].length + answer
         yield window
+
+
+def page_key(image: Any) -> object:
+    """Equal for what is surely the same page, as long as both are held."""
+    return str(image) if isinstance(image, str | os.PathLike) else id(image)

@@ -7,7 +7,6 @@
 A page is encoded once for all questions that one call asks about it.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.image_io import DEFAULT_LIMITS, PageLimits
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix, doubt_of
-from llava.inference.batching import BATCH_POSITIONS, Prepared, cut_batches, windows
+from llava.inference.batching import BATCH_POSITIONS, Prepared, cut_batches, page_key, windows
 from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
@@ -217,8 +216,8 @@ class Session(Prompts):
         # Questions about a page come together, and pages in the order of their first question.
         first: dict[object, int] = {}
         for place, (image, _) in enumerate(pairs):
-            first.setdefault(_page_key(image), place)
-        order = sorted(range(len(pairs)), key=lambda place: (first[_page_key(pairs[place][0])], place))
+            first.setdefault(page_key(image), place)
+        order = sorted(range(len(pairs)), key=lambda place: (first[page_key(pairs[place][0])], place))
         found: dict[int, Answer] = {}
         for answer in self.answers((pairs[place] for place in order), decoding=decoding, seed=seed):
             found[order[len(found)]] = answer
@@ -247,7 +246,7 @@ class Session(Prompts):
         last = page = None
         for image, question in asked:
             self.check_question(check_question(question), decoding.max_new_tokens)
-            if page is None or _page_key(image) != _page_key(last):
+            if page is None or page_key(image) != page_key(last):
                 # The page itself is held, so that no other can be taken for it.
                 last, page = image, image if isinstance(image, EncodedImage) else self.encode(image)
             yield self._prepare(page, check_question(question))
@@ -288,7 +287,7 @@ class Session(Prompts):
         seconds = seconds_now(self.model.device) - start
         if blank := is_blank(picture, encoded, self.image_processor):
             opened = opened.noting(
-                f"{opened.name}: nothing is visible; the page is blank, and answers are not about it"
+                f"{opened.name}: nothing is visible; the page is blank, so that answers mean nothing"
             )
         return EncodedImage(
             image=picture,
@@ -397,8 +396,3 @@ class Session(Prompts):
             shirg = None if self.handle is None else self.handle.config
             runs.append(one.denoised(done, row, told=told, filled=filled, shirg=shirg, seconds=share))
         return runs
-
-
-def _page_key(image: Any) -> object:
-    """Equal for what is surely the same page."""
-    return str(image) if isinstance(image, str | os.PathLike) else id(image)

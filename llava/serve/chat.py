@@ -106,8 +106,8 @@ class Chat:
         if not file:
             raise ValueError(":open wants a file, as in :open invoice.png")
         about = argparse.Namespace(**{**vars(self._args), "image": file, "page": page})
-        page = encode_page(self.session, open_page(about, self._checkpoint))
-        self._file, self._page, self._answer = file, page, None
+        encoded = encode_page(self.session, open_page(about, self._checkpoint))
+        self._file, self._page, self._answer = file, encoded, None
 
     def _go_to_page(self, words: str) -> None:
         if not words.isdecimal():

@@ -24,7 +24,7 @@ from llava.model.builder import load_pretrained_model
 from llava.serve import cli, info, options, training_options
 from llava.serve.cli import main
 from shirg.config import ShirgXConfig
-from tests.cli_helpers import QUICK_SHIRG_X, Call, edit_config, quick_checkpoint
+from tests.cli_helpers import QUICK_SHIRG_X, Call, edit_config, quick_checkpoint, write_page
 from tests.model.test_image_io_pdf import write_pdf
 from tests.model.test_parity import block_image
 
@@ -144,8 +144,12 @@ class TestAsk:
         monkeypatch.setattr(Session, "encode", lambda self, page: sizes.append(page.image.size) or encode(self, page))
         _, note = call("ask", document, "why?", "--tokens", "2")
         _, silent = call("ask", document, "why?", "--tokens", "2", "--page", "2")
-        assert note == f"lavida: {document} has 3 pages; this reads the first, --page N another\n"
-        assert silent == ""
+        blank = "nothing is visible; the page is blank, so that answers mean nothing"
+        assert note.splitlines() == [
+            f"lavida: {document} has 3 pages; this reads the first, --page N another",
+            f"lavida: {document}, page 1: {blank}",
+        ]
+        assert silent == f"lavida: {document}, page 2: {blank}\n"
         assert [width > height for width, height in sizes] == [True, False]
 
     def test_a_page_of_a_tiff_is_read(self, call: Call, tmp_path: Path) -> None:
@@ -167,7 +171,7 @@ class TestAsk:
         Image.new("LA", (90, 70), (0, 0)).save(path)
         note = f"{path}: nothing is visible; the page is blank, so that answers mean nothing"
         text = "It is [2]." if command == "fill" else "why?"
-        out, err = call(command, path, text, "--json", *([] if command == "select" else ["--tokens", "4"]))
+        out, err = call(command, path, text, "--json", *([] if command == "select" else ["--tokens", "12"]))
         told = json.loads(out)
         assert (told["blank"], told["notes"]) == (True, [note])
         assert err == f"lavida: {note}\n"
