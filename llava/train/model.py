@@ -109,6 +109,11 @@ class TrainingModel(nn.Module):
             wanted.append("relevance_teacher: boxes")
         if wanted and (self.handle is None or not drawn):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
+        if self.learns_relevance and not config.denoising and config.relevance_teacher != "boxes":
+            raise ValueError(
+                f"losses: relevance_teacher {config.relevance_teacher} asks the language model, which denoising: 0 "
+                "leaves out; use boxes, or set relevance: 0"
+            )
         layers = len(self.lavida.model.blocks)
         distills = self.learns_relevance and config.relevance_teacher == "attention"
         if distills and not all(0 <= layer < layers for layer in config.pointing_layers):
@@ -128,9 +133,11 @@ class TrainingModel(nn.Module):
         seen = self._see(batch, draws.budget)
         pages = seen.pages
         parts = {name: loss(seen) for name, loss in self._of(PagesLoss).items()}
-        if not self.loss_config.denoising:
-            return parts
         rows = _rows(pages, batch, draws.budget)
+        if not self.loss_config.denoising:
+            if self.learns_relevance:
+                parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
+            return parts
         if draws.gate:
             parts["denoising"], _, _ = self._denoise(draws, self._splice(batch, self._gated(rows, batch, draws)))
         else:
@@ -278,8 +285,11 @@ class TrainingModel(nn.Module):
         if len(asked) != len(batch.questions):
             raise ValueError("the learned relevance needs a question with every image; a prompt has none")
         words, mask = self.handle.word_embeddings(asked)
-        # What is taught is the relevance; the tower and the words it reads have losses of their own.
-        return self.lavida.shirg_x.relevance(rows.dual.detail.detach(), words.detach(), mask)
+        detail = rows.dual.detail
+        if not self.loss_config.relevance_into_tower:
+            # What is taught is the relevance; the tower and the words it reads have losses of their own.
+            detail, words = detail.detach(), words.detach()
+        return self.lavida.shirg_x.relevance(detail, words, mask)
 
     def _gated(self, rows: EncodedPages, batch: Batch, draws: Draws) -> list[Tensor]:
         assert self.handle is not None

@@ -126,6 +126,28 @@ def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
     assert set(module.losses) == {"reading", "alignment"}
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_relevance_is_taught_by_boxes_without_a_language_model(monkeypatch, deep):
+    """Its own maps, and where settings say so the tower and the words that it reads."""
+    module = training_model(
+        "learned", denoising=0.0, pointing=0.0, grounding=0.0, relevance_teacher="boxes", relevance_into_tower=deep
+    )
+    monkeypatch.setattr(module.lavida.model, "forward", None)
+    batch = make_batch(page_groups(module.lavida, 2))
+    parts = module(batch, draw_all(batch))
+    assert set(parts) == {"reading", "alignment", "relevance"}
+    moved = moved_by(module, parts["relevance"][0])
+    assert {name for name in moved if "shirg_x.relevance" in name}
+    assert any("vision_tower" in name for name in moved) == deep
+    assert any("wte" in name for name in moved) == deep
+
+
+@pytest.mark.parametrize("teacher", ["attention", "gate"])
+def test_teachers_that_ask_the_language_model_need_denoising(teacher):
+    with pytest.raises(ValueError, match=rf"relevance_teacher {teacher} asks the language model"):
+        training_model("learned", denoising=0.0, pointing=0.0, grounding=0.0, relevance_teacher=teacher)
+
+
 def test_patches_are_put_into_the_words_that_are_read_and_those_that_are_said():
     module = training_model(denoising=0.0, pointing=0.0, grounding=0.0, reading=0.0)
     batch = make_batch(page_groups(module.lavida, 2))

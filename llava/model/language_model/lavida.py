@@ -117,7 +117,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         """Embedded prompts of a batch.
 
         Without ``attention_mask``, unlabeled end-of-text at either end of a row is taken for padding where
-        ``input_ids`` is one tensor; a list of prompts has none.
+        ``input_ids`` is one tensor of several rows; a list of prompts has none.
 
         Raises:
             ValueError: if images and placeholders do not pair up, or ids, masks or labels do not fit.
@@ -146,14 +146,19 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             self.check_ids(ids[ids != IMAGE_TOKEN_INDEX], "the prompt")
         if attention_mask is not None:
             return rows, [mask.bool().cpu() for mask in attention_mask]
-        if not isinstance(input_ids, Tensor) or self.config.pad_token_id is None:
+        if len(rows) == 1 or not isinstance(input_ids, Tensor):
             return rows, [torch.ones_like(ids, dtype=torch.bool) for ids in rows]
-        real = [ids != self.config.pad_token_id for ids in rows]
+        return rows, self._find_padding(rows, labels)
+
+    def _find_padding(self, rows: Sequence[Tensor], labels: Tensor | None = None) -> list[Tensor]:
+        """False on unlabeled end-of-text at either end of each row."""
+        pad = self.config.pad_token_id
+        real = [torch.ones_like(ids, dtype=torch.bool) if pad is None else ids != pad for ids in rows]
         if labels is not None:
             real = [mask | (row.cpu() != IGNORE_INDEX) for mask, row in zip(real, labels, strict=True)]
         if not all(mask.any() for mask in real):
             raise ValueError("there is no prompt to answer: a row of input_ids is all padding")
-        return rows, [(mask.cumsum(0) > 0) & (mask.flip(0).cumsum(0).flip(0) > 0) for mask in real]
+        return [(mask.cumsum(0) > 0) & (mask.flip(0).cumsum(0).flip(0) > 0) for mask in real]
 
     def check_ids(self, ids: Tensor, what: str) -> None:
         """Refuse ids that have no embedding: on a GPU, looking them up would end the process.
@@ -223,6 +228,9 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         if decoding is not None and settings:
             raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
         decoding = decoding or DecodingConfig(**settings)
+        if attention_mask is None and isinstance(inputs, Tensor) and inputs.numel():
+            # One row too: a prompt is the same whoever it was padded with.
+            attention_mask = torch.stack(self._find_padding(torch.atleast_2d(inputs).cpu()))
         prepared = self.prepare_inputs(inputs, attention_mask, images, image_sizes, questions)
         history: list[Tensor] = []
 

@@ -29,6 +29,8 @@ class LossOptions(Settings):
     small losses from deciding by their last digits."""
     relevance_teacher: str = "attention"
     """One of ``TEACHERS``."""
+    relevance_into_tower: bool = False
+    """Let the relevance teach the tower and the word embeddings too, where these train, and not its own maps alone."""
     grounding_layers: tuple[int, ...] = (0,)
     """Layers of the language model whose attention is taught where questions look."""
     grounding_heads: int = 2
@@ -41,7 +43,7 @@ class LossOptions(Settings):
         self.check_number("budget_slack")
         for name, least in (("budget_every", 1), ("budget_draws", 4), ("grounding_heads", 1)):
             self.check_count(name, least)
-        for name in ("prefix_lm", "reweight"):
+        for name in ("prefix_lm", "reweight", "relevance_into_tower"):
             self.check_switch(name)
         self.check_choice("relevance_teacher", TEACHERS)
         for name in ("pointing_layers", "grounding_layers"):
