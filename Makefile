@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lmms lint format clean
+.PHONY: help demo test docs lmms fuzz lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ docs: $(READY) ## build the documents in build/docs; a broken link or docstring 
 
 lmms: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need lmms-eval, in an environment of their own
 	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/eval/test_lmms.py tests/eval/test_lmms_run.py
+
+fuzz: $(READY) ## damage files, settings and records for an hour or so, and see that each is taken or refused
+	$(RUN) pytest -q -n 2 tests/fuzz --hypothesis-profile=long
 
 lint: $(READY) ## check style, format and types; change nothing
 	$(RUN) ruff check .
