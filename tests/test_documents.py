@@ -105,7 +105,7 @@ ROTTEN = {
     ),
     "a script's option, marked": (
         "bash",
-        "python -m scripts.benchmark_training --big --device cuda",
+        "python -m scripts.benchmark_training x.yaml --big --device cuda",
         "needs a GPU",
         "unrecognized arguments: --big",
     ),

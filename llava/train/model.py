@@ -110,10 +110,8 @@ class TrainingModel(nn.Module):
         if wanted and (self.handle is None or not drawn):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
         if self.learns_relevance and not config.denoising and config.relevance_teacher != "boxes":
-            raise ValueError(
-                f"losses: relevance_teacher {config.relevance_teacher} asks the language model, which denoising: 0 "
-                "leaves out; use boxes, or set relevance: 0"
-            )
+            teacher = f"relevance_teacher {config.relevance_teacher}"
+            raise ValueError(f"losses: {teacher} asks the language model, which denoising: 0 leaves out; use boxes")
         layers = len(self.lavida.model.blocks)
         distills = self.learns_relevance and config.relevance_teacher == "attention"
         if distills and not all(0 <= layer < layers for layer in config.pointing_layers):
