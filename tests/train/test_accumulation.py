@@ -34,7 +34,7 @@ def trainer(accumulation: int) -> MaskedDiffusionTrainer:
     made.accelerator = SimpleNamespace(num_processes=1, reduce=lambda value, reduction: value)
     made.config = SimpleNamespace(losses=LossConfig.from_dict(WEIGHTS))
     made.num_skipped, made._sums = 0, None
-    made.draw = lambda batch: None
+    made.draw = lambda batch: SimpleNamespace(budget=None)
     return made
 
 

@@ -335,7 +335,11 @@ class TestWhatIsKept:
         assert run.trainer.model.handle.config.budget == "auto"  # whatever the stage's own budget is
         asked = []
 
-        def choose(pixels: torch.Tensor, grids: tuple[Grid, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
+        def choose(
+            pixels: torch.Tensor, grids: tuple[Grid, ...], counts: tuple[int, ...], budget: int | str
+        ) -> tuple[int, ...]:
+            if isinstance(budget, int):
+                return (budget,) * len(counts)
             asked.append(len(counts))
             return (13,) * len(counts)
 
