@@ -203,6 +203,8 @@ def test_every_public_module_has_its_place_in_the_reference() -> None:
     text = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
     listed = re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
     assert len(listed) == len(set(listed))
+    files = [ROOT.joinpath(*name.split(".")) for name in listed]
+    assert not [path for path in files if not path.with_suffix(".py").is_file() and not path.is_dir()], "gone"
     folders = (
         "llava/data",
         "llava/eval",
