@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         )
     result = {
         "command": shlex.join(["lavida", *args.words]),
-        "model": "full size, random weights" if args.full_size else checkpoint.model,
+        "model": "full size, random weights" if args.full_size else checkpoint.directory.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights_gb": sum(each.numel() * each.element_size() for each in model.parameters()) / 1e9,
         "peaks": vars(peaks),

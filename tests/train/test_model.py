@@ -129,9 +129,8 @@ def test_a_stage_without_denoising_runs_no_language_model(monkeypatch):
 @pytest.mark.parametrize("deep", [False, True])
 def test_relevance_is_taught_by_boxes_without_a_language_model(monkeypatch, deep):
     """Its own maps, and where settings say so the tower and the words that it reads."""
-    module = training_model(
-        "learned", denoising=0.0, pointing=0.0, grounding=0.0, relevance_teacher="boxes", relevance_into_tower=deep
-    )
+    losses = {"denoising": 0.0, "pointing": 0.0, "grounding": 0.0, "relevance_teacher": "boxes"}
+    module = training_model("learned", **losses, relevance_into_tower=deep)
     monkeypatch.setattr(module.lavida.model, "forward", None)
     batch = make_batch(page_groups(module.lavida, 2))
     parts = module(batch, draw_all(batch))
