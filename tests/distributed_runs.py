@@ -4,10 +4,15 @@ torchrun --nproc-per-node 2 -m tests.distributed_runs a.yaml b.yaml "b.yaml --re
 """
 
 import sys
+from contextlib import redirect_stdout
 
 from scripts.train_shirg_x import main
 
 if __name__ == "__main__":
+    with redirect_stdout(sys.stderr):  # it speaks on import
+        import deepspeed.ops
+    # Sharing memory between processes needs an operator whose compilation takes longer than all runs together.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     for words in sys.argv[1:]:
         code = main(words.split())
         if code:

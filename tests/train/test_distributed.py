@@ -1,6 +1,6 @@
 """Two processes, with and without DeepSpeed, give the losses of one; what ZeRO spreads is resumed, asked and exported.
 
-On the CPU over gloo. The first start of DeepSpeed on a machine compiles an operator, which takes about a minute.
+On the CPU over gloo.
 """
 
 import json
