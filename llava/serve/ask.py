@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from llava.inference.words import check_question
 from llava.serve.display import AnswerDisplay, note, print_json, print_row
-from llava.serve.files import check_picture, numbered, write_picture
+from llava.serve.files import check_film, check_picture, numbered, write_picture
 from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, record, summary
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> None:
     decoding = decoding_of(args, stop=not args.no_stop)
     names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
     pictures = [check_picture(name, args.image) for name in names]
+    reels = numbered(args.film, len(questions)) if args.film is not None else []
+    films = [check_film(name, args.image) for name in reels]
     checkpoint = checkpoint_of(args)
     picture = open_page(args, checkpoint)
     if pictures and checkpoint.shirg.mode == "stock":
@@ -55,10 +57,12 @@ def run(args: argparse.Namespace) -> None:
             display.show_answer(answer.text, summary(answer))
         if pictures:
             write_picture(answer.heatmap(), pictures[index])
+        if films:
+            session.film(answer).save(films[index])
         if args.json:
-            drawn = names[index] if names else None
+            drawn = {"heatmap": names[index] if names else None, "film": reels[index] if reels else None}
             told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
-            print_json({**told, **record(args, answer), "heatmap": drawn})
+            print_json({**told, **record(args, answer), **drawn})
         elif args.verbose and not display.watched:
             note(summary(answer))
         if answer.doubt is not None:
@@ -67,8 +71,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _ask_many(args: argparse.Namespace) -> None:
     """Every question of a file about every page; pages that cannot be read are told, and the others are answered."""
-    if args.heatmap is not None:
-        raise ValueError("--heatmap draws one page's questions; leave out --questions or --heatmap")
+    for option in ("heatmap", "film"):
+        if getattr(args, option) is not None:
+            raise ValueError(f"--{option} draws one page's questions; leave out --questions or --{option}")
     questions = read_questions(args.question_file)
     decoding = decoding_of(args, stop=not args.no_stop)
     paths = [args.image, *args.questions]
@@ -119,7 +124,7 @@ def _about(args: argparse.Namespace, path: str) -> argparse.Namespace:
 def _tell(args: argparse.Namespace, path: str, question: str, answer: Answer) -> None:
     if args.json:
         told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
-        print_json({**told, **record(_about(args, path), answer), "heatmap": None})
+        print_json({**told, **record(_about(args, path), answer), "heatmap": None, "film": None})
     else:
         print_row(path, question, answer.text)
     if answer.doubt is not None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from llava.files import replacing
 from llava.image_io import PDF_LONG_SIDE, LongSide, PageLimits, Picture, open_pages
+from llava.inference.film import check_film_name
 
 
 def load_page(path: str, page: int | None, *, limits: PageLimits, long_side: LongSide = PDF_LONG_SIDE) -> Picture:
@@ -25,23 +26,40 @@ def load_page(path: str, page: int | None, *, limits: PageLimits, long_side: Lon
 
 
 def check_picture(path: str, source: str) -> Path:
-    """The path of a picture to be written, once it is clear that it can be.
+    """The path of a heat map to be written, once it is clear that it can be.
 
     Raises:
         ValueError: if it is no PNG, lies in a missing or read-only directory, is a directory, or is ``source``, the
             file that the page comes from.
     """
-    out = Path(path)
-    if out.suffix.lower() != ".png":
+    if Path(path).suffix.lower() != ".png":
         raise ValueError(f"--heatmap writes PNG files, but {path} does not end in .png; rename it")
+    return _writable("--heatmap", path, source)
+
+
+def check_film(path: str, source: str) -> Path:
+    """The path of a film to be written, once it is clear that it can be.
+
+    Raises:
+        ValueError: if it is neither GIF nor WebP, and as ``check_picture``.
+    """
+    try:
+        check_film_name(path)
+    except ValueError as error:
+        raise ValueError(f"--film: {error}") from error
+    return _writable("--film", path, source)
+
+
+def _writable(option: str, path: str, source: str) -> Path:
+    out = Path(path)
     if not out.parent.is_dir():
-        raise ValueError(f"--heatmap {path}: there is no directory {out.parent}; make it first")
+        raise ValueError(f"{option} {path}: there is no directory {out.parent}; make it first")
     if out.is_dir():
-        raise ValueError(f"--heatmap {path} is a directory; give the name of a file")
+        raise ValueError(f"{option} {path} is a directory; give the name of a file")
     if out.exists() and Path(source).exists() and out.samefile(source):
-        raise ValueError(f"--heatmap {path} would overwrite the image itself; choose another name")
+        raise ValueError(f"{option} {path} would overwrite the image itself; choose another name")
     if not os.access(out.parent, os.W_OK):
-        raise ValueError(f"--heatmap {path}: {out.parent} is not writable; choose another directory")
+        raise ValueError(f"{option} {path}: {out.parent} is not writable; choose another directory")
     return out
 
 

@@ -305,6 +305,8 @@ CASES = [
     ask("heat map over the page", "--heatmap@{page}", "{page}"),
     ask("second heat map over the page", "--heatmap@{dir}/over.png", "over-2.png", question="why?@when?"),
     ask("heat map of another format", "--heatmap@{dir}/a.jpg", "a.jpg"),
+    ask("film of another format", "--film@{dir}/a.mov", "--film: a film is written as .gif or .webp"),
+    ask("film in a missing directory", "--film@{dir}/none/a.gif", "{dir}/none"),
     ask("unknown option", "--heat@{dir}/a.png", "--heat"),
     request("no question", "ask@{page}", "QUESTION"),
     request("unknown command", "answer@{page}@why?", "'answer'"),

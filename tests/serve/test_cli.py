@@ -56,7 +56,7 @@ class TestAsk:
         for record in records:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
-                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap"),
+                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap", "film"),
                 *("forwards", "tokens_per_forward", "doubt", "blank", "notes"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
@@ -65,7 +65,7 @@ class TestAsk:
             assert 0 < record["tokens_per_forward"] <= 32
             assert set(record["seconds"]) == {"encode", "select", "denoise"}
             assert min(record["seconds"].values()) >= 0
-            assert record["heatmap"] is None
+            assert (record["heatmap"], record["film"]) == (None, None)
 
     @pytest.mark.parametrize("way", [[], ["--no-shirg"], ["--similarity", "attention"]], ids=" ".join)
     def test_the_page_is_encoded_once(self, call: Call, page: Path, tower_calls: list[str], way: list[str]) -> None:
