@@ -85,6 +85,9 @@ class ShirgXConfig(Settings):
     """Hidden width of the coordinate embedding."""
     relevance_dim: int = 128
     """Width in which the ``learned`` similarity compares patches with words."""
+    relevance_heads: int = 1
+    """Parts of that width that look for a word each: with several, a patch counts for matching the question twice, as
+    the cell of a table does that lies in the row asked for and in the column."""
     debug: bool = False
     """Log every stage with its time and memory."""
 
@@ -102,6 +105,10 @@ class ShirgXConfig(Settings):
         object.__setattr__(self, "tiles", name_tiles(tiling))
         if self.grid % self.scaffold_factor:
             raise ValueError(f"scaffold_factor must divide grid, got {self.scaffold_factor} and {self.grid}")
+        if self.relevance_dim % self.relevance_heads:
+            raise ValueError(
+                f"relevance_heads must divide relevance_dim, got {self.relevance_heads} and {self.relevance_dim}"
+            )
         self._check_budgets()
 
     def _check_budgets(self) -> None:
@@ -197,7 +204,15 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "neighbor": get_args(Neighbor),
 }
 _SWITCHES = ("ink_first", "merge", "scaffold", "coordinates", "coordinates_on_scaffold", "debug")
-_COUNTS = {"grid": 1, "max_tiles": 1, "scaffold_factor": 1, "min_per_cell": 0, "coordinate_dim": 1, "relevance_dim": 1}
+_COUNTS = {
+    "grid": 1,
+    "max_tiles": 1,
+    "scaffold_factor": 1,
+    "min_per_cell": 0,
+    "coordinate_dim": 1,
+    "relevance_dim": 1,
+    "relevance_heads": 1,
+}
 _NUMBERS = {
     "similarity_weight": (0.0, math.inf),
     "neighbor_weight": (0.0, math.inf),

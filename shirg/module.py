@@ -19,7 +19,9 @@ class ShirgX(nn.Module):
             self.coordinates = CoordinateEmbedding(vision_dim, config.coordinate_dim)
             self.budget_head = BudgetHead(len(config.budgets))
             if config.source.weights is not None:
-                self.relevance = config.source.weights(vision_dim, word_dim, config.relevance_dim)
+                self.relevance = config.source.weights(
+                    vision_dim, word_dim, config.relevance_dim, config.relevance_heads
+                )
         # SigLIP's text tower is read from SigLIP's repository, so it is not saved a second time.
         self.register_state_dict_post_hook(_drop_text_tower)
 

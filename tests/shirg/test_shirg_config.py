@@ -47,6 +47,7 @@ def test_derived_counts():
         ({"min_per_cell": 4}, "min_per_cell of 4 for 144 cells asks for more tokens than the smallest budget, 512"),
         ({"coordinate_dim": 0}, "coordinate_dim must be"),
         ({"relevance_dim": "wide"}, "relevance_dim must be"),
+        ({"relevance_dim": 10, "relevance_heads": 4}, "relevance_heads must divide relevance_dim, got 4 and 10"),
         ({"similarity_weight": math.nan}, "similarity_weight must be a finite number of at least 0"),
         ({"similarity_weight": math.inf}, "similarity_weight must be a finite number"),
         ({"neighbor_weight": -0.1}, "neighbor_weight must be a finite number of at least 0"),

@@ -108,6 +108,20 @@ class TestLearnedRelevance:
                     mapped[image, row] = linear.weight @ normed
         torch.testing.assert_close(relevance(patches, words, mask), by_loops(mapped_patches, mapped_words, mask))
 
+    def test_heads_look_for_a_word_each(self, inputs):
+        patches, _, mask = inputs
+        words = torch.randn(BATCH, WORDS, 13)
+        relevance = LearnedRelevance(DIM, 13, dim=6, heads=3)
+        alone = []
+        for head in range(3):
+            own = slice(2 * head, 2 * head + 2)
+            single = LearnedRelevance(DIM, 13, dim=2)
+            single.patch_map.weight.data = relevance.patch_map.weight.data[own].clone()
+            single.word_map.weight.data = relevance.word_map.weight.data[own].clone()
+            alone.append(single(patches, words, mask))
+        assert not torch.allclose(alone[0], alone[1])
+        torch.testing.assert_close(relevance(patches, words, mask), sum(alone) / 3)
+
     def test_one_loud_channel_does_not_decide(self, inputs):
         # Shifting and scaling whole vectors is what norm undoes.
         relevance = LearnedRelevance(DIM, DIM, dim=3)
