@@ -11,8 +11,9 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from PIL import Image
 
@@ -213,6 +214,16 @@ class RecordStore(Sequence[Record], ABC):
         source, folder = self._places[place]
         turns = tuple(zip(("user", "assistant") * (len(texts) // 2), texts, strict=True))
         return Record(id=name, source=source, turns=turns, images=tuple(images), folder=folder, bad=bad)
+
+    def take(self, positions: Iterable[int]) -> Self:
+        """A store of some of the records, in this order, whose images are where these are."""
+        part = copy(self)
+        part._data, part._ends, part.num_answers = bytearray(), array("q", [0]), array("i")
+        for position in positions:
+            part._data += self._data[self._ends[position] : self._ends[position + 1]]
+            part._ends.append(len(part._data))
+            part.num_answers.append(self.num_answers[position])
+        return part
 
     def digest(self) -> str:
         """32 hexadecimal digits of all records and their sources; the folders of images may move."""

@@ -60,6 +60,8 @@ class TrainConfig(Settings):
     """Folder of the mixture's images, where the list does not say."""
     real: RealSetConfig | None = None
     """A public set to train on."""
+    held_out: int = 0
+    """Records of each source of the mixture or the real set that are not trained on, and asked at every evaluation."""
     validation: PagesConfig | None = None
     """Drawn pages to answer during training."""
     validation_budgets: tuple[int | Literal["auto", "question"], ...] = ("auto",)
@@ -111,6 +113,7 @@ class TrainConfig(Settings):
         self.check_count("answer_block", 1)
         self.check_count("max_extra_blocks", 0)
         self.check_count("max_bad_steps", 1)
+        self.check_count("held_out", 0)
         self.check_number("max_missing_images", 0.0, 1.0)
         self.check_number("random_selection")
         if self.random_selection > 1:
@@ -118,6 +121,8 @@ class TrainConfig(Settings):
         self.check_choice("gradient_checkpointing", (True, False))
         if sum(source is not None for source in (self.pages, self.mixture, self.real)) != 1:
             raise ValueError("give exactly one of pages, mixture and real: what to train on")
+        if self.held_out and self.pages is not None:
+            raise ValueError("held_out is of a mixture or a real set; drawn pages have validation: {split: validation}")
         if self.images is not None and self.mixture is None:
             raise ValueError("images is the folder of a mixture, which is not given; leave it out")
         self._check_losses()

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from lavida_shirg_integration import ShirgXHandle
 from llava.data.checks import CheckReport
 from llava.data.conversations import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
+from llava.data.held_out import hold_out
 from llava.data.infill import draw_gap
 from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
@@ -37,6 +38,8 @@ class LookedAt:
     """What its records hold, without the model's own way to see images: to be counted and read, not to train on."""
     report: CheckReport | None = None
     unusable: Mapping[int, str] = field(default_factory=dict)
+    held_out: RecordStore | None = None
+    """Records that are not among them."""
 
 
 def read_records(config: TrainConfig) -> RecordStore:
@@ -70,8 +73,9 @@ def look_at_data(config: TrainConfig, *, max_missing_images: float | None = None
     same = None
     if shirg is not None and shirg.mode != "stock" and shirg.tiles != "auto":
         same = shirg_positions(config, None, (1, 1), learns=shirg.source.weights is not None)
+    records, held_out = hold_out(read_records(config), config.held_out, seed=config.seed)
     dataset = ConversationDataset(
-        read_records(config),
+        records,
         tokenizer,
         SigLipImageProcessor(),
         model_config,
@@ -81,7 +85,7 @@ def look_at_data(config: TrainConfig, *, max_missing_images: float | None = None
     )
     share = config.max_missing_images if max_missing_images is None else max_missing_images
     report = dataset.check(max_missing_images=share)
-    return LookedAt(dataset=dataset, report=report, unusable=dataset.unusable)
+    return LookedAt(dataset=dataset, report=report, unusable=dataset.unusable, held_out=held_out)
 
 
 def make_dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None, looked_at: LookedAt) -> Dataset:
@@ -107,26 +111,48 @@ def make_dataset(config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | Non
             spelled=config.answers == "spelled",
         )
     assert looked_at.dataset is not None
-    view: PageViews | None = getattr(model.config, "image_view", None)
-    counter: ImageTokens = image_token_counter(model)
-    if view is not None:
-        assert handle is not None
-        counter = partial(shirg_positions, config, view, learns=handle.config.source.weights is not None)
-    dataset = ConversationDataset(
-        looked_at.dataset.records,
-        tokenizer,
-        image_processor,
-        model.config,
-        image_tokens=counter,
-        config=_conversations(config, model.config),
-        unusable=looked_at.unusable,
-    )
+    dataset = _dataset_of(looked_at.dataset.records, config, loaded, handle, looked_at.unusable)
     report = looked_at.report
     assert report is not None
     logger.log(logging.WARNING if report.num_bad else logging.INFO, "%s", report)
     for example in report.examples:
         logger.warning("cannot be used: %s", example)
     return dataset
+
+
+def make_held_out(
+    config: TrainConfig, loaded: Loaded, handle: ShirgXHandle | None, looked_at: LookedAt
+) -> ConversationDataset | None:
+    """The samples that a run is asked about and does not train on; None where none are held out."""
+    if looked_at.held_out is None:
+        return None
+    dataset = _dataset_of(looked_at.held_out, config, loaded, handle, {})
+    dataset.check()
+    return dataset
+
+
+def _dataset_of(
+    records: RecordStore,
+    config: TrainConfig,
+    loaded: Loaded,
+    handle: ShirgXHandle | None,
+    unusable: Mapping[int, str],
+) -> ConversationDataset:
+    tokenizer, model, image_processor, _ = loaded
+    view: PageViews | None = getattr(model.config, "image_view", None)
+    counter: ImageTokens = image_token_counter(model)
+    if view is not None:
+        assert handle is not None
+        counter = partial(shirg_positions, config, view, learns=handle.config.source.weights is not None)
+    return ConversationDataset(
+        records,
+        tokenizer,
+        image_processor,
+        model.config,
+        image_tokens=counter,
+        config=_conversations(config, model.config),
+        unusable=unusable,
+    )
 
 
 def shirg_positions(config: TrainConfig, view: PageViews | None, size: Size, *, learns: bool) -> int:

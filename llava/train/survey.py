@@ -60,6 +60,8 @@ def survey_rows(config: TrainConfig, looked_at: LookedAt) -> Rows:
         for kind, count in source.faults.items():
             rows.append((f"  {kind}", f"{count:,} samples left out"))
     rows.append(("samples", f"{good:,} of {report.num_samples:,} can be used"))
+    if looked_at.held_out is not None:
+        rows.append(("held out", f"{len(looked_at.held_out):,} records more, to be asked about"))
     return rows + _lengths(dataset)
 
 

@@ -13,12 +13,13 @@ from transformers import TrainingArguments
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
+from llava.data.conversations import ConversationDataset
 from llava.data.page_data import PageDataset
 from llava.inference.checkpoint import vision_kwargs
 from llava.inference.decoding import DECODING
 from llava.model.builder import Loaded, load_pretrained_model
 from llava.train.config import TrainConfig
-from llava.train.datasets import look_at_data, make_dataset
+from llava.train.datasets import look_at_data, make_dataset, make_held_out
 from llava.train.earlier import find_checkpoint, remember_start
 from llava.train.export import Export
 from llava.train.losses.registry import LOSSES
@@ -78,7 +79,7 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
         config,
         dataset,
         export=Export(config=config, lavida=model, tokenizer=loaded[0]),
-        validation=_validation(config, loaded),
+        validation=_validation(config, loaded, make_held_out(config, loaded, handle, looked_at)),
     )
     trainer.add_callback(StabilityCallback(uses_lora=config.trainable.uses_lora, rank=config.trainable.rank))
     logger.info(
@@ -105,9 +106,12 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     Raises:
         ValueError: if transformers refuses one.
     """
-    validates = config.validation is not None
+    validates = config.validation is not None or config.held_out > 0
     if validates and config.trainer.get("eval_strategy", "no") == "no":
-        logger.warning("validation: its questions are never asked; set trainer: eval_strategy: steps, with eval_steps")
+        logger.warning(
+            "%s: its questions are never asked; set trainer: eval_strategy: steps, with eval_steps",
+            "held_out" if config.validation is None else "validation",
+        )
     settings: dict[str, Any] = {
         "use_cpu": not torch.accelerator.is_available(),  # bf16 on CPUs is refused unless somebody asks for them
         "remove_unused_columns": False,
@@ -123,7 +127,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         **config.trainer,
     }
     if settings.get("eval_strategy", "no") != "no" and not validates:
-        raise ValueError("trainer: eval_strategy needs a validation section; add one, or set it to no")
+        raise ValueError("trainer: eval_strategy needs validation or held_out; add one, or set it to no")
     try:
         return _Arguments(output_dir=config.out, seed=config.seed, data_seed=config.seed, **settings)
     except (ValueError, TypeError, ImportError) as error:
@@ -204,21 +208,24 @@ def _check_enough(dataset: Dataset, args: TrainingArguments) -> None:
         )
 
 
-def _validation(config: TrainConfig, loaded: Loaded) -> Validation | None:
-    if config.validation is None:
+def _validation(config: TrainConfig, loaded: Loaded, held_out: ConversationDataset | None) -> Validation | None:
+    if config.validation is None and held_out is None:
         return None
     tokenizer, model, image_processor, _ = loaded
-    pages = PageDataset(
-        config.validation,
-        tokenizer,
-        image_processor,
-        model.config,
-        answer_block=config.answer_block,
-        spelled=config.answers == "spelled",
-    )
+    pages = None
+    if config.validation is not None:
+        pages = PageDataset(
+            config.validation,
+            tokenizer,
+            image_processor,
+            model.config,
+            answer_block=config.answer_block,
+            spelled=config.answers == "spelled",
+        )
     budgets = config.validation_budgets if config.shirg_x is not None else ("auto",)
     return Validation(
         pages=pages,
+        held_out=held_out,
         tokenizer=tokenizer,
         # As long as the longest answers that training shows.
         decoding=replace(DECODING, max_new_tokens=config.answer_block * (1 + config.max_extra_blocks)),

@@ -24,7 +24,7 @@ from llava.train.losses.config import LossConfig
 from llava.train.losses.registry import LOSSES
 from llava.train.model import Draws, Parts, TrainingModel
 from llava.train.muon import make_optimizer
-from llava.train.validation import Validation
+from llava.train.validation import Validation, add_up
 from llava.tuning.parameters import parameter_groups
 
 logger = logging.getLogger(__name__)
@@ -197,23 +197,18 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         ignore_keys: Sequence[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Share of held-out questions answered exactly, per budget and kind; the best model so far is written."""
+        """Share of held-out questions answered exactly, per budget and kind, and the loss on held-out records; the best
+        model so far is written, the one with most right answers, or with the lowest loss where there are records alone.
+        """
         assert self.validation is not None
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
         model.eval()
+        part = {"shard": self.args.process_index, "num_shards": self.args.world_size}
         with self.gathered(model):
-            counts = self.validation.count_right(
-                model.lavida,
-                model.handle,
-                shard=self.args.process_index,
-                num_shards=self.args.world_size,
-            )
+            counts = self.validation.count_right(model.lavida, model.handle, **part)
+            losses = self.validation.held_out_losses(model, **part)
         model.train()
-        merged: dict[tuple[int | None, str], list[int]] = {}
-        for shard in gather_object([counts]):
-            for key, (right, asked) in shard.items():
-                total = merged.setdefault(key, [0, 0])
-                total[0], total[1] = total[0] + right, total[1] + asked
+        merged = add_up(gather_object([counts]))
         metrics = {}
         for budget in self.validation.budgets:
             of_budget = {kind: pair for (place, kind), pair in merged.items() if place == budget}
@@ -222,9 +217,15 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             metrics[f"{metric_key_prefix}_exact_match{suffix}"] = right / asked
             for kind, pair in sorted(of_budget.items()):
                 metrics[f"{metric_key_prefix}_{kind}{suffix}"] = pair[0] / pair[1]
+        score = next(iter(metrics.values()))
+        if sums := add_up(gather_object([losses])):
+            for source, (total, count) in sorted(sums.items()):
+                metrics[f"{metric_key_prefix}_loss_{source}"] = total / count
+            if self.validation.pages is None:
+                score = -sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._keep_best(next(iter(metrics.values())), metrics)
+        self._keep_best(score, metrics)
         return metrics
 
     def _keep_best(self, score: float, metrics: Mapping[str, float]) -> None:

@@ -1,20 +1,23 @@
-"""Answers to held-out samples during training, and how many are right."""
+"""Answers to held-out samples during training, how many are right, and the loss on them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal, TypeVar
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import ShirgXHandle
 from llava.constants import IGNORE_INDEX
-from llava.data.batch import Batch, Group, make_batch
+from llava.data.batch import Batch, Group, draw_noise, make_batch
+from llava.data.conversations import ConversationDataset
 from llava.data.page_data import PageDataset
 from llava.metrics.match import exact_match
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.train.model import Draws, TrainingModel
 
 ValidationBudget = int | Literal["question"] | None
 """Detail tokens to keep; as many as each question needs; or what the patch chooses."""
@@ -26,7 +29,7 @@ class Answered:
 
     id: str
     kind: str
-    """The kind of question of a drawn page; empty for other data."""
+    """The kind of question of a drawn page; ``held_out_SOURCE`` of a record; empty for other data."""
     right: str
     answer: str
 
@@ -38,9 +41,10 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Asks all questions of some held-out pages, at one or more budgets."""
+    """Asks all questions of some held-out pages, of held-out records, or of both, at one or more budgets."""
 
-    pages: PageDataset
+    pages: PageDataset | None = None
+    held_out: ConversationDataset | None = None
     tokenizer: PreTrainedTokenizerBase
     decoding: DecodingConfig
     budgets: tuple[ValidationBudget, ...] = (None,)
@@ -57,14 +61,69 @@ class Validation:
     ) -> Mapping[tuple[ValidationBudget, str], tuple[int, int]]:
         """Right answers and questions, by (budget, kind); each of ``num_shards`` processes asks its own pages."""
         counts: dict[tuple[ValidationBudget, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
-        numbers = range(shard, len(self.pages), num_shards)
-        for start in range(0, len(numbers), self.batch_pages):
-            groups = [self.pages[number] for number in numbers[start : start + self.batch_pages]]
+        for source, groups in (*self._of_pages(shard, num_shards), *self._of_records(shard, num_shards)):
+            decoding = self.decoding
+            if source is not None:
+                # A record's answer may be of any length, and is written into as many positions as it was padded to.
+                longest = max(int((sample.labels != IGNORE_INDEX).sum()) for group in groups for sample in group)
+                decoding = replace(decoding, max_new_tokens=longest)
             for budget in self.budgets:
-                for answered in answer_groups(lavida, handle, self.tokenizer, groups, self.decoding, budget=budget):
-                    right, asked = counts[budget, answered.kind]
-                    counts[budget, answered.kind] = right + answered.is_right, asked + 1
+                for answered in answer_groups(lavida, handle, self.tokenizer, groups, decoding, budget=budget):
+                    kind = answered.kind if source is None else f"held_out_{source}"
+                    right, asked = counts[budget, kind]
+                    counts[budget, kind] = right + answered.is_right, asked + 1
         return dict(counts)
+
+    @torch.no_grad()
+    def held_out_losses(
+        self, model: TrainingModel, *, shard: int = 0, num_shards: int = 1
+    ) -> Mapping[str, tuple[float, int]]:
+        """The sum of the denoising loss over the answer tokens of held-out records, and their number, by source.
+
+        Times and masks depend on a sample's name alone, so that one evaluation can be compared with the next. Empty
+        where training has no such loss.
+        """
+        losses: dict[str, tuple[float, int]] = {}
+        for source, groups in self._of_records(shard, num_shards):
+            batch = make_batch(groups)
+            times, noise = draw_noise(batch, "held out")
+            budget = self.budgets[0] if isinstance(self.budgets[0], int) else None
+            part = model(batch, Draws(times=times, noise=noise, budget=budget)).get("denoising")
+            if part is not None:
+                total, count = losses.get(source, (0.0, 0))
+                losses[source] = total + float(part[0]), count + int(part[1])
+        return losses
+
+    def _of_pages(self, shard: int, num_shards: int) -> Iterator[tuple[None, list[Group]]]:
+        if self.pages is not None:
+            numbers = range(shard, len(self.pages), num_shards)
+            for start in range(0, len(numbers), self.batch_pages):
+                yield None, [self.pages[number] for number in numbers[start : start + self.batch_pages]]
+
+    def _of_records(self, shard: int, num_shards: int) -> Iterator[tuple[str, list[Group]]]:
+        """Batches of usable samples, each of one source."""
+        dataset = self.held_out
+        if dataset is None:
+            return
+        usable = [place for place in range(len(dataset)) if place not in dataset.unusable]
+        for source, run in groupby(usable[shard::num_shards], key=lambda place: dataset.find(place)[0].source):
+            places = list(run)
+            for start in range(0, len(places), self.batch_pages):
+                yield source, [(dataset[place],) for place in places[start : start + self.batch_pages]]
+
+
+Key = TypeVar("Key")
+Sum = TypeVar("Sum", int, float)
+
+
+def add_up(shards: Iterable[Mapping[Key, tuple[Sum, int]]]) -> dict[Key, tuple[Sum, int]]:
+    """What every process has counted, together."""
+    total: dict[Key, tuple[Sum, int]] = {}
+    for shard in shards:
+        for key, (value, count) in shard.items():
+            before, counted = total.get(key, (0, 0))
+            total[key] = before + value, counted + count
+    return total
 
 
 @torch.no_grad()

@@ -249,11 +249,12 @@ class TestMistakes:
             ({"pages": None}, "give exactly one of pages, mixture and real"),
             ({"pages": None, "real": {"name": "lcs"}}, "real: name must be one of"),
             ({"images": "x"}, "images is the folder of a mixture"),
+            ({"held_out": 3}, "held_out is of a mixture or a real set"),
             ({"shirg_x": None, "losses": {"reading": 1}}, "reading needs shirg_x"),
             ({"trainer": {"learning_rate": 5.0}}, "learning_rate has no effect here; give trainable: learning_rates"),
             ({"max_bad_steps": 0}, "max_bad_steps must be a whole number of at least 1"),
             ({"max_missing_images": 2}, "max_missing_images must be a finite number from 0.0 to 1.0"),
-            ({"trainer": {"eval_strategy": "steps"}}, "eval_strategy needs a validation section"),
+            ({"trainer": {"eval_strategy": "steps"}}, "eval_strategy needs validation or held_out"),
             ({"trainer": {"deepspeed": "gone.json"}}, "gone.json"),
             (
                 {"losses": {"speaking": 1}, "trainer": {"deepspeed": str(ROOT / "configs/deepspeed/zero3.json")}},
