@@ -224,7 +224,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         Raises:
             ValueError: for settings that do not fit, or if prompt, images and answer exceed the context.
         """
-        _drop_unused_settings(settings)
+        drop_unused_settings(settings)
         if decoding is not None and settings:
             raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
         decoding = decoding or DecodingConfig(**settings)
@@ -331,7 +331,7 @@ _IDLE_SETTINGS: dict[str, tuple[Any, ...]] = {
 _IGNORED_SETTINGS = ("tokenizer", "use_cache", "pad_token_id")
 
 
-def _drop_unused_settings(settings: dict[str, Any]) -> None:
+def drop_unused_settings(settings: dict[str, Any]) -> None:
     """Take out what LLaVA's callers pass along without asking for anything.
 
     Raises:
