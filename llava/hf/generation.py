@@ -37,7 +37,7 @@ class LavidaGenerationOutput(ModelOutput):
     confidence: Tensor | None = None
     """(batch,) float32, from 0 to 1: the probability of the least sure token when it was settled."""
     settled_in: Tensor | None = None
-    """(batch, answer) int64: the step in which each position was settled, counted from 1; 0 for what no step settled."""
+    """(batch, answer) int64: the step in which each position was settled, counted from 1; 0 where no step did."""
 
 
 class GeneratingLavida(LavidaForMaskedDiffusion):

@@ -22,9 +22,9 @@ _PLANS = ("steps", "step_ratio", "step_per_block", "schedule", "lookahead")
 class LavidaGenerationConfig(GenerationConfig):
     """The settings of ``DecodingConfig`` under the same names, beside ``return_dict_in_generate`` and special ids.
 
-    What is not given is that of the ``fast`` way of denoising; a setting that plans steps (``steps``, ``schedule``, ...)
-    takes the place of its ``threshold``. Settings of autoregressive decoding do not exist here, and the special ids are
-    kept for others to read: the model's own are in its config.
+    What is not given is that of the ``fast`` way of denoising; a setting that plans steps (``steps``, ``schedule``,
+    ...) takes the place of its ``threshold``. Settings of autoregressive decoding do not exist here, and the special
+    ids are kept for others to read: the model's own are in its config.
 
     Raises:
         ValueError: for a setting that does not exist, or settings that exclude each other.

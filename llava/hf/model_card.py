@@ -44,7 +44,7 @@ def draw_card(config: LavidaConfig, measured: Measured = (), *, name: str) -> st
         + "".join(f"- {tag}\n" for tag in tags)
         + "---\n",
         f"# {name}\n",
-        f"LaViDa: a vision-language model that answers by masked diffusion (`{config.model_type}`). {_encoding(shirg)}\n",
+        f"LaViDa (`{config.model_type}`) answers questions about pictures by masked diffusion. {_encoding(shirg)}\n",
         *([f"{config.about}\n"] if isinstance(getattr(config, "about", None), str) else []),
         "## Use\n",
         _USE.format(name=name),
@@ -54,28 +54,36 @@ def draw_card(config: LavidaConfig, measured: Measured = (), *, name: str) -> st
     return "\n".join(parts)
 
 
-def push_with_card(model: PreTrainedModel, repo_id: str, *, measured: Measured = (), **options: Any) -> str:
+def push_with_card(
+    model: PreTrainedModel,
+    repo_id: str,
+    *,
+    measured: Measured = (),
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    max_shard_size: int | str = "50GB",
+    **options: Any,
+) -> str:
     """Upload what ``model.save_pretrained`` writes, with a card of this module; a card that the repository has stays,
     unless something was measured. Gives the commit's address.
 
     Args:
-        options: of transformers' ``push_to_hub``.
+        revision: a branch, made where it does not exist.
+        options: of the commit, as huggingface_hub's ``upload_folder`` takes them (``commit_message``, ...).
     """
-    tags = options.pop("tags", None)
-    if tags:
-        raise ValueError("tags belong to the model card; edit README.md in the repository")
-    saving = {name: options.pop(name) for name in ("max_shard_size",) if name in options}
-    token, private = options.get("token"), options.pop("private", None)
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    has_card = api.file_exists(repo_id, CARD_FILE, revision=options.get("revision"))
+    if revision is not None and not options.get("create_pr"):
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    has_card = api.file_exists(repo_id, CARD_FILE, revision=revision)
     with tempfile.TemporaryDirectory() as folder:
+        # The card bears the folder's name.
         place = Path(folder) / repo_id.rpartition("/")[2]
-        model.save_pretrained(place, measured=measured, **saving)
+        model.save_pretrained(place, measured=measured, max_shard_size=max_shard_size)
         if has_card and not measured:
             (place / CARD_FILE).unlink()
-        commit = model._upload_modified_files(str(place), repo_id, {}, **options)
-    return str(commit)
+        return str(api.upload_folder(repo_id=repo_id, folder_path=place, revision=revision, **options))
 
 
 _USE = """```bash

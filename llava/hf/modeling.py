@@ -26,6 +26,7 @@ from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaF
 from llava.model.weight_files import weight_files
 from llava.question import Question
 from shirg.config import ShirgXConfig
+from shirg.weights import read_settings
 
 
 class LavidaForConditionalGeneration(GeneratingLavida):
@@ -76,12 +77,17 @@ class LavidaForConditionalGeneration(GeneratingLavida):
         weights: str | Path | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> ShirgXHandle:
-        """Put SHIRG-X on, as ``lavida_shirg_integration.apply_shirg_x`` does; ``processor.follow(model)`` then makes the
-        views that it wants.
+        """Put SHIRG-X on, as ``lavida_shirg_integration.apply_shirg_x`` does; ``processor.follow(model)`` then makes
+        the views that it wants.
+
+        Args:
+            config: the settings; those beside ``weights`` when not given, else the checkpoint's.
 
         Raises:
             RuntimeError, ValueError, FileNotFoundError: as there.
         """
+        if config is None and weights is not None and (stored := read_settings(weights)) is not None:
+            config = ShirgXConfig.from_dict(stored)
         self.shirg_x_handle = apply_shirg_x(self, config, weights=weights, tokenizer=tokenizer)
         return self.shirg_x_handle
 
@@ -102,9 +108,9 @@ class LavidaForConditionalGeneration(GeneratingLavida):
         which follows where a prompt is shorter than others. Arguments are those of ``generate``.
 
         Args:
-            labels: (batch, length) ids where a token is to be predicted, in its own place and not in the one before, and
-                -100 elsewhere; ``loss`` is then their mean cross-entropy. Masking the answer in ``input_ids`` is the
-                caller's work; ``lavida train`` does it as LaViDa did.
+            labels: (batch, length) ids where a token is to be predicted, in its own place and not in the one before,
+                and -100 elsewhere; ``loss`` is then their mean cross-entropy. Masking the answer in ``input_ids`` is
+                the caller's work; ``lavida train`` does it as LaViDa did.
 
         Raises:
             ValueError: if not either ids or embeddings are given, or ids, pictures and labels do not fit.

@@ -124,8 +124,8 @@ class LavidaProcessor(ProcessorMixin):
             raise ValueError("images must be one list, or one list for each text, and not a mixture")
         if given != (list(wanted) if nested else [sum(wanted)]):
             raise ValueError(
-                f"the texts hold {list(wanted)} {DEFAULT_IMAGE_TOKEN} but {given} images were given; write one for each "
-                "image, or use apply_chat_template, which does"
+                f"the texts hold {list(wanted)} {DEFAULT_IMAGE_TOKEN} but {given} images were given; write one for "
+                "each image, or use apply_chat_template, which does"
             )
         return [image for each in nested for image in each] if nested else list(images)
 

@@ -1,8 +1,8 @@
 """Drafts of an answer as text, while it is denoised.
 
-``generate`` speaks the language of transformers' streamers: ``put`` with the prompt, ``put_draft`` after every forward,
-``put`` with the answer, ``end``. Its ``TextDiffusionStreamer`` writes drafts to the terminal; the one here hands them to
-a function, for notebooks, web pages and servers.
+``generate`` speaks the language of transformers' streamers: ``put`` with the prompt, ``put_draft`` after every
+forward, ``put`` with the answer, ``end``. ``TextDiffusionStreamer`` of transformers writes drafts to the terminal; the
+one here hands them to a function, for notebooks, web pages and servers.
 """
 
 from collections.abc import Callable
