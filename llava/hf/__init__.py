@@ -4,8 +4,8 @@
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
 Importing this package is what makes LaViDa known to transformers; no code of a checkpoint ever runs. ``import llava``
-does it too where transformers has been imported before. It does not import transformers by itself, since that takes a
-hundred times as long as everything else in ``import llava``.
+does it too where transformers has been imported before. By itself it imports neither transformers nor torch, which
+take seconds.
 """
 
 from llava.hf.generation_config import LavidaGenerationConfig

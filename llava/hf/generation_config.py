@@ -33,7 +33,7 @@ class LavidaGenerationConfig(GenerationConfig):
     def __init__(self, **settings: Any) -> None:
         # Without super().__init__, which would add what has no meaning here.
         ids = {name: settings.pop(name, None) for name in _IDS}
-        drop_unused_settings(settings)
+        settings = drop_unused_settings(settings)
         for name in _METADATA:
             settings.pop(name, None)
         for name in _DIFFUSION:

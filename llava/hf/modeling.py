@@ -4,7 +4,7 @@ Axis names: batch (prompts), length (ids of a prompt), images (of all prompts), 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from llava.hf.views import Sizes, unpad_views
 from llava.model.builder import load_tokenizer, settle_loaded
 from llava.model.config_file import read_config
 from llava.model.hub import quiet_loading
-from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.registry import BACKBONES
 from llava.model.weight_files import weight_files
 from llava.question import Question
 from shirg.config import ShirgXConfig
@@ -152,11 +153,16 @@ class LavidaForConditionalGeneration(GeneratingLavida):
         return push_with_card(self, repo_id, **options)
 
 
-class LlavaLladaForConditionalGeneration(LavidaForConditionalGeneration, LlavaLladaForMaskedDiffusion):
-    """LaViDa with LLaDA."""
+def _around(kind: type[LavidaForMaskedDiffusion]) -> type[LavidaForConditionalGeneration]:
+    """The class for a backbone's model."""
+    name = kind.__name__.replace("ForMaskedDiffusion", "ForConditionalGeneration")
+    own = {"__doc__": kind.__doc__, "__module__": __name__, "config_class": kind.config_class}
+    return type(name, (LavidaForConditionalGeneration, kind), own)
 
-    config_class = LlavaLladaConfig
 
+MODELS: Mapping[str, type[LavidaForConditionalGeneration]] = {
+    model_type: _around(entry.resolve()) for model_type, entry in BACKBONES.items()
+}
+"""By the ``model_type`` of checkpoints, for every backbone."""
 
-MODELS: tuple[type[LavidaForConditionalGeneration], ...] = (LlavaLladaForConditionalGeneration,)
-"""One for each backbone of ``llava.model.language_model.registry``."""
+LlavaLladaForConditionalGeneration = MODELS["llava_llada"]

@@ -12,7 +12,8 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
-from llava.hf.chat_template import CHAT_TEMPLATE
+from llava.conversation import conv_templates
+from llava.hf.chat_template import chat_template as template_of
 from llava.hf.directories import SMALL_FILES, refuse_options, take_directory
 from llava.hf.image_processing import LavidaImageProcessor
 from llava.image_io import decode_base64_image
@@ -32,7 +33,7 @@ class LavidaProcessor(ProcessorMixin):
 
     Args:
         chat_template: of conversations with images, by the word ``<image>``. One that knows no images, as tokenizers
-            have them, gives way to LaViDa's.
+            have them, gives way to LaViDa's for LLaDA.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class LavidaProcessor(ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase,
         chat_template: str | None = None,
     ) -> None:
-        knows_images = chat_template is not None and DEFAULT_IMAGE_TOKEN in chat_template
-        super().__init__(image_processor, tokenizer, chat_template=chat_template if knows_images else CHAT_TEMPLATE)
+        if chat_template is None or DEFAULT_IMAGE_TOKEN not in chat_template:
+            chat_template = template_of(conv_templates["llada"])
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
         self.image_token, self.image_token_id = DEFAULT_IMAGE_TOKEN, IMAGE_TOKEN_INDEX
 
     @classmethod

@@ -10,7 +10,7 @@ from llava.hf.processing import LavidaProcessor
 
 def register() -> None:
     """Register every backbone's config with its model and with the processors; doing it again changes nothing."""
-    for kind in MODELS:
+    for kind in MODELS.values():
         config = kind.config_class
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForImageTextToText.register(config, kind, exist_ok=True)

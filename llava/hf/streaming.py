@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
 from llava.hf.processing import LavidaProcessor
-from llava.question import special_ids_of
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 
 MASK_SIGN = "\N{LIGHT SHADE}"
 
@@ -26,15 +26,16 @@ class DraftStreamer(BaseStreamer):
 
     def __init__(
         self,
+        model: LavidaForMaskedDiffusion,
         processor: LavidaProcessor,
         on_draft: Callable[[str], object],
         on_answer: Callable[[str], object] | None = None,
         *,
         mask: str = MASK_SIGN,
     ) -> None:
-        ids = special_ids_of(processor.tokenizer)
-        self.tokenizer, self.mask, self.mask_id = processor.tokenizer, mask, ids["mask_token_id"]
-        self.ends = {ids[name] for name in ("eot_token_id", "eos_token_id") if name in ids}
+        config, eos = model.config, model.config.eos_token_id
+        self.tokenizer, self.mask, self.mask_id = processor.tokenizer, mask, config.mask_token_id
+        self.ends = {config.eot_token_id, *([eos] if isinstance(eos, int) else eos or ())}
         self.on_draft, self.on_answer = on_draft, on_answer
         self.asked = False
 

@@ -23,7 +23,11 @@ from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
 
 
 def test_every_backbone_has_a_model() -> None:
-    assert {kind.config_class.model_type for kind in MODELS} == set(BACKBONES)
+    assert set(MODELS) == set(BACKBONES)
+    for model_type, kind in MODELS.items():
+        assert kind.config_class.model_type == model_type
+        assert issubclass(kind, BACKBONES[model_type].resolve())
+        assert AutoModelForImageTextToText._model_mapping[kind.config_class] is kind
 
 
 def test_auto_classes_give_lavida(tiny_checkpoint: Path, stock) -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoProcessor
 
 from llava.conversation import conv_templates
-from llava.hf.chat_template import CHAT_TEMPLATE
+from llava.hf.chat_template import chat_template
 from llava.mm_utils import process_images
 from tests.hf_helpers import QUESTION, inputs, user
 from tests.integration_helpers import IMAGES, ask
@@ -51,7 +51,8 @@ class TestText:
     def test_a_template_with_images_is_kept_and_one_without_is_not(self, stock, tmp_path: Path) -> None:
         processor, _ = stock
         kind = type(processor)
-        assert kind(processor.image_processor, processor.tokenizer, chat_template="text").chat_template == CHAT_TEMPLATE
+        plain = kind(processor.image_processor, processor.tokenizer, chat_template="text")
+        assert plain.chat_template == processor.chat_template == chat_template(conv_templates["llada"])
         own = kind(processor.image_processor, processor.tokenizer, chat_template="<image>{{ messages }}")
         own.save_pretrained(tmp_path)
         assert AutoProcessor.from_pretrained(tmp_path).chat_template == "<image>{{ messages }}"

@@ -20,7 +20,7 @@ def test_drafts_are_texts_that_end_in_the_answer(stock) -> None:
     processor, model = stock
     drafts, told = [], []
     asked = inputs(processor)
-    streamer = DraftStreamer(processor, drafts.append, told.append, mask="?")
+    streamer = DraftStreamer(model, processor, drafts.append, told.append, mask="?")
     output = model.generate(**asked, **SLOW, streamer=streamer)
     masks = [draft.count("?") for draft in drafts]
     ended = next((count for count in masks if count == 0), None)
@@ -39,7 +39,7 @@ def test_a_mask_is_a_sign_and_the_answer_ends_at_its_end(stock) -> None:
     ids = processor.tokenizer("ab", add_special_tokens=False).input_ids
     config = model.config
     told: list[str] = []
-    streamer = DraftStreamer(processor, told.append)
+    streamer = DraftStreamer(model, processor, told.append)
     streamer.put_draft(torch.tensor([[ids[0], config.mask_token_id, ids[1], config.eot_token_id, ids[0]]]))
     assert told == [f"a{MASK_SIGN}b"]
 
@@ -60,4 +60,4 @@ def test_one_answer_at_a_time_is_streamed(stock) -> None:
     processor, model = stock
     asked = inputs(processor, [user("a", IMAGES[0])], [user("b", IMAGES[1])])
     with pytest.raises(ValueError, match="2 are denoised together"):
-        model.generate(**asked, **SLOW, streamer=DraftStreamer(processor, lambda text: None))
+        model.generate(**asked, **SLOW, streamer=DraftStreamer(model, processor, lambda text: None))
