@@ -131,11 +131,17 @@ class LavidaImageProcessor(BaseImageProcessor):
         if not pictures:
             raise ValueError("there is no image to process; give at least one, or none at all")
         side = self.size["height"]
-        mean, std = tuple(self.image_mean), tuple(self.image_std)
-        siglip = SigLipImageProcessor(size=(side, side), image_mean=mean, image_std=std)
+        siglip = SigLipImageProcessor(
+            size=(side, side), image_mean=_by_channel(self.image_mean), image_std=_by_channel(self.image_std)
+        )
         views = process_images(pictures, siglip, self)
         sizes = torch.tensor([picture.size for picture in pictures])
         return BatchFeature({"pixel_values": pad_sequence(views, batch_first=True), "image_sizes": sizes})
+
+
+def _by_channel(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _saved_settings(directory: Path) -> dict[str, Any] | None:

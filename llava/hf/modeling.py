@@ -37,9 +37,7 @@ class LavidaForConditionalGeneration(GeneratingLavida):
     """Of SHIRG-X, where ``apply_shirg_x`` or the checkpoint's settings have put it on; its ``remove`` takes it off."""
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls, pretrained_model_name_or_path: str | Path, *arguments: Any, **options: Any
-    ) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *arguments: Any, **options: Any) -> Any:
         """A checkpoint's directory or hub repository, with all of ``load_pretrained_model``'s checks.
 
         SHIRG-X is applied where ``config.json`` has settings of it; ``shirg_x`` gives others, and ``{"mode": "stock"}``
@@ -144,7 +142,7 @@ class LavidaForConditionalGeneration(GeneratingLavida):
         super().save_pretrained(save_directory, **options)
         write_card(Path(save_directory), self.config, measured)
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:  # type: ignore[override]
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload what ``save_pretrained`` writes; a card that the repository has stays.
 
         Args:

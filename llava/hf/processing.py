@@ -108,7 +108,7 @@ class LavidaProcessor(ProcessorMixin):
             raise ValueError(f"return_tensors={return_tensors!r} is not supported; use 'pt'")
         prompts = [text] if isinstance(text, str) else list(text)
         pictures = self._pictures(images, [prompt.count(DEFAULT_IMAGE_TOKEN) for prompt in prompts])
-        rows = [tokenizer_image_token(prompt, self.tokenizer) for prompt in prompts]
+        rows = [self._ids(prompt) for prompt in prompts]
         data = self._pad(rows, padding, padding_side)
         if pictures:
             data |= self.image_processor(pictures)
@@ -130,6 +130,11 @@ class LavidaProcessor(ProcessorMixin):
                 "each image, or use apply_chat_template, which does"
             )
         return [image for each in nested for image in each] if nested else list(images)
+
+    def _ids(self, prompt: str) -> list[int]:
+        ids = tokenizer_image_token(prompt, self.tokenizer)
+        assert isinstance(ids, list)
+        return ids
 
     def _pad(self, rows: Sequence[Sequence[int]], padding: bool | str, side: str) -> dict[str, torch.Tensor]:
         if padding not in (True, False, "longest", "do_not_pad") or side not in ("left", "right"):

@@ -13,9 +13,6 @@ from llava.tuning.peft_format import export_peft
 from tests.adapter_helpers import LEARNED, fresh, train
 from tests.hf_helpers import FEW, inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-"""peft's own call, whatever the model."""
-
 
 def load(directory: Path):
     return AutoModelForImageTextToText.from_pretrained(directory)
