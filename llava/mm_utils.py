@@ -141,6 +141,19 @@ def process_images(
     return [single_view(image, image_processor, side, pad=aspect == "pad") for image in rgb]
 
 
+def count_views(image_size: Size, side: int, model_cfg: ViewConfig) -> int:
+    """How many views ``process_images`` makes of an image of this size.
+
+    Args:
+        side: of LaViDa's views, in pixels.
+    """
+    if (view := getattr(model_cfg, "image_view", None)) is not None:
+        return math.prod(view.tiling(image_size))
+    if getattr(model_cfg, "image_aspect_ratio", None) != "anyres":
+        return 1
+    return 1 + math.prod(get_anyres_image_grid_shape(image_size, model_cfg.image_grid_pinpoints, side))
+
+
 def _check_images(images: Sequence[Image.Image]) -> None:
     if isinstance(images, Image.Image | str):
         raise TypeError("process_images takes a list of images; put the one in brackets")

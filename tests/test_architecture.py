@@ -32,6 +32,7 @@ FLOORS = {
     "train": ("llava.train",),
     "speed": ("llava.speed",),
     "eval": ("llava.eval",),
+    "hf": ("llava.hf",),
     "serve": ("llava.serve",),
     "scripts": ("scripts",),
 }

@@ -90,12 +90,36 @@ def load_pretrained_model(
                 ignore_mismatched_sizes=True,
             )
         )
+    settle_loaded(model, info, directory, files, tokenizer)
+    return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
+
+
+def settle_loaded(
+    model: LavidaForMaskedDiffusion,
+    info: dict[str, Any],
+    directory: Path,
+    files: Sequence[Path],
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> None:
+    """What transformers' loading leaves to be done: the tower's missing layers, checks of all tensors, SHIRG-X's
+    weights, and special ids, which without a tokenizer are those of ``config.json``.
+
+    Args:
+        info: transformers' loading report.
+        files: the safetensors files that were read.
+
+    Raises:
+        FileNotFoundError: if the tower lacks layers that nobody has.
+        ValueError: if tensors or special ids do not fit.
+    """
     _complete_tower(model, info)
     _refuse_wrong_tensors(directory, info)
     check_finite(model.named_parameters(), str(directory))
     model.kept_shirg_x = read_shirg_x(files)
-    _take_special_ids(model, tokenizer, directory)
-    return tokenizer, model.eval(), model.get_vision_tower().image_processor, config.max_sequence_length
+    if tokenizer is None:
+        check_special_ids(model.config)
+    else:
+        _take_special_ids(model, tokenizer, directory)
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

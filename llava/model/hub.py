@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from llava.constants import ASSETS
 
@@ -14,9 +15,16 @@ SAFE_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 def resolve_directory(
-    name_or_path: str | Path, *, revision: str | None = None, allow_patterns: Sequence[str] = SAFE_FILES
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    allow_patterns: Sequence[str] = SAFE_FILES,
+    **options: Any,
 ) -> Path:
     """The directory itself, the bundled model by its name, or a download of the hub repository of that name.
+
+    Args:
+        options: of the download, as huggingface_hub's ``snapshot_download`` takes them (``token``, ``cache_dir``, ...).
 
     Raises:
         FileNotFoundError: if it is neither, naming what was tried.
@@ -37,7 +45,7 @@ def resolve_directory(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(allow_patterns), **options))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(

@@ -203,20 +203,31 @@ def _is_run(name: str, model: LavidaForMaskedDiffusion) -> bool:
     return place.startswith("embeddings.")
 
 
-def _inject_lora(model: LavidaForMaskedDiffusion, ranks: Mapping[str, int], config: TrainableConfig) -> None:
+def lora_config(ranks: Mapping[str, int], config: TrainableConfig) -> Any:
+    """peft's settings of LoRA on these layers, each with its own rank.
+
+    Raises:
+        ModuleNotFoundError: if peft is not installed.
+    """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"scope {config.scope!r} needs peft; install lavida-shirg[train]") from error
     # peft reads the keys of its patterns as regular expressions over the ends of names.
     patterns = {f"^{name.replace('.', '[.]')}": rank for name, rank in ranks.items()}
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    settings = LoraConfig(
+    return LoraConfig(
         target_modules=list(ranks),
         rank_pattern=patterns,
         alpha_pattern={key: config.alpha_per_rank * rank for key, rank in patterns.items()},
         lora_dropout=config.dropout,
     )
+
+
+def _inject_lora(model: LavidaForMaskedDiffusion, ranks: Mapping[str, int], config: TrainableConfig) -> None:
+    settings = lora_config(ranks, config)
+    from peft import inject_adapter_in_model
+
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     inject_adapter_in_model(settings, model, low_cpu_mem_usage=model.device.type == "meta")
     # peft freezes everything but LoRA.
     for name, parameter in model.named_parameters():

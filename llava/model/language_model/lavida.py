@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, ClassVar
@@ -224,7 +224,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         Raises:
             ValueError: for settings that do not fit, or if prompt, images and answer exceed the context.
         """
-        _drop_unused_settings(settings)
+        settings = drop_unused_settings(settings)
         if decoding is not None and settings:
             raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
         decoding = decoding or DecodingConfig(**settings)
@@ -331,14 +331,17 @@ _IDLE_SETTINGS: dict[str, tuple[Any, ...]] = {
 _IGNORED_SETTINGS = ("tokenizer", "use_cache", "pad_token_id")
 
 
-def _drop_unused_settings(settings: dict[str, Any]) -> None:
-    """Take out what LLaVA's callers pass along without asking for anything.
+def drop_unused_settings(settings: Mapping[str, Any], *, keep: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings without what LLaVA's callers pass along and ask nothing by.
+
+    Args:
+        keep: names that mean something to the model.
 
     Raises:
         ValueError: if such a setting asks for something that masked diffusion does not have.
     """
-    for name in _IGNORED_SETTINGS:
-        settings.pop(name, None)
+    left = {name: value for name, value in settings.items() if name not in _IGNORED_SETTINGS}
     for name, idle in _IDLE_SETTINGS.items():
-        if settings.pop(name, None) not in idle:
+        if name not in keep and left.pop(name, None) not in idle:
             raise ValueError(f"{name} does not exist in masked-diffusion decoding; sample with temperature > 0")
+    return left

@@ -1,0 +1,26 @@
+"""LaViDa in transformers' own words: auto classes, processors, ``generate`` with a generation config, pipelines.
+
+    import llava.hf
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+Importing this package is what makes LaViDa known to transformers; no code of a checkpoint ever runs. ``import llava``
+does it too where transformers has been imported before. By itself it imports neither transformers nor torch, which
+take seconds.
+"""
+
+from llava.hf.generation_config import LavidaGenerationConfig
+from llava.hf.image_processing import LavidaImageProcessor
+from llava.hf.modeling import LlavaLladaForConditionalGeneration
+from llava.hf.processing import LavidaProcessor
+from llava.hf.registration import register
+from llava.hf.streaming import DraftStreamer
+
+__all__ = [
+    "DraftStreamer",
+    "LavidaGenerationConfig",
+    "LavidaImageProcessor",
+    "LavidaProcessor",
+    "LlavaLladaForConditionalGeneration",
+]
+
+register()
