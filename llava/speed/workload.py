@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from llava.conversation import conv_templates
+from llava.conversation import Conversation
 from llava.mm_utils import tokenizer_image_token
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
 from llava.question import Question
@@ -34,9 +34,11 @@ class Workload:
     question: Question
 
     @classmethod
-    def of_question(cls, image: Image.Image, text: str, tokenizer: PreTrainedTokenizerBase) -> "Workload":
+    def of_question(
+        cls, image: Image.Image, text: str, tokenizer: PreTrainedTokenizerBase, template: Conversation
+    ) -> "Workload":
         """A question about an image, in LaViDa's prompt."""
-        conversation = conv_templates["llada"].copy()
+        conversation = template.copy()
         conversation.append_message("user", f"<image>\n{text}")
         conversation.append_message("assistant", None)
         ids = torch.tensor(tokenizer_image_token(conversation.get_prompt(), tokenizer))

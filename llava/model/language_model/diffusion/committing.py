@@ -22,6 +22,11 @@ def commit_count(scores: Tensor, masked: Tensor, count: Tensor) -> Tensor:
     return masked & (rank(scores, masked) < count[..., None])
 
 
+def commit_share(noise: Tensor, masked: Tensor, share: Tensor) -> Tensor:
+    """(..., window) the masked positions whose uniform noise lies below the share (,) that a step settles."""
+    return masked & (noise < share)
+
+
 def commit_above(log_odds: Tensor, masked: Tensor, threshold: float) -> Tensor:
     """(batch, window) masked positions whose probability exceeds the threshold, and the most probable in any case.
 

@@ -24,7 +24,7 @@ from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.ending import Ending
 from llava.model.language_model.diffusion.predicting import Predict
 from llava.model.language_model.diffusion.progress import Progress
-from llava.model.language_model.diffusion.sampling import confidence, log_odds, sample_tokens
+from llava.model.language_model.diffusion.sampling import confidence, keep_likely, log_odds, sample_tokens
 
 
 def take_drafted_steps(
@@ -40,7 +40,7 @@ def take_drafted_steps(
     """Take all steps of a block, written into ``progress``; gives how many its slowest row took.
 
     Args:
-        plan: (batch, steps) positions that each step settles.
+        plan: (batch, steps) int64 positions that each step settles.
         start: the first position that the block may settle.
         end: the one behind its last.
         report: told after every forward how many steps are done.
@@ -53,6 +53,7 @@ def take_drafted_steps(
     while True:
         logits = predict(states, start, end)
         windows = states[..., start:end]
+        logits = keep_likely(logits, top_p=config.top_p, top_k=config.top_k)
         chosen = sample_tokens(logits, config.temperature)
         scores = confidence(logits, chosen, config.remasking)
         odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
