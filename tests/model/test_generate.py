@@ -383,7 +383,7 @@ def test_images_and_placeholders_must_pair_up(loaded, pages):
         ({"threshold": 0.9, "schedule": "shift"}, "schedule plans what threshold decides"),
         ({"cuda_graph": True}, "turn prefix_lm on"),
         ({"remasking": "sure"}, "sure"),
-        ({"schedule": "linear"}, "linear"),
+        ({"schedule": "ramp"}, "ramp"),
     ],
 )
 def test_wrong_decoding_settings_are_named(settings, named):

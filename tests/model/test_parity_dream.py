@@ -5,7 +5,6 @@ How the recordings were made is told in tests/fixtures/parity_dream/README.md.
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,7 +197,9 @@ def test_more_steps_than_there_are_is_one_clear_error(dream_loaded):
 @pytest.mark.parametrize("prefix_lm", [False, True])
 def test_rows_of_a_batch_are_what_they_are_alone_unlike_the_recorded_ones(dream_loaded, prefix_lm):
     model = dream_loaded[1]
-    entries = [each for each in RECORDED["generate"] if each["source"] == "text2" and each["args"]["prefix_lm"] == prefix_lm]
+    entries = [
+        each for each in RECORDED["generate"] if each["source"] == "text2" and each["args"]["prefix_lm"] == prefix_lm
+    ]
     assert len(entries) == 2
     for entry in entries:
         ids = torch.tensor(RECORDED["text2_ids"])
@@ -250,7 +251,9 @@ def counts_of(plan: Plan, opened: int) -> list[int]:
 
 def test_plans():
     for entry in RECORDED["transfer"]:
-        wanted = {name: entry[name] for name in ("max_new_tokens", "steps", "step_ratio", "schedule", "eps", "prefix_lm")}
+        wanted = {
+            name: entry[name] for name in ("max_new_tokens", "steps", "step_ratio", "schedule", "eps", "prefix_lm")
+        }
         opened = entry["max_new_tokens"] - entry["prefix_lm"]
         if "raises" in entry and entry["step_ratio"] is not None:
             with pytest.raises(ValueError, match="step_ratio"):
@@ -279,7 +282,9 @@ def train_model(dream_loaded):
     from fill import fill_state_dict
 
     vision = dream_loaded[1].config.mm_vision_config
-    model = LlavaDreamForMaskedDiffusion(LlavaDreamConfig.from_dict({**RECORDED["train_config"], "mm_vision_config": vision}))
+    model = LlavaDreamForMaskedDiffusion(
+        LlavaDreamConfig.from_dict({**RECORDED["train_config"], "mm_vision_config": vision})
+    )
     held = model.state_dict()
     tower = {name for name in held if ".vision_tower." in name}
     assert {name: list(held[name].shape) for name in held.keys() - tower} == RECORDED["train_state_dict"]
@@ -295,9 +300,7 @@ def test_training_loss_and_gradients(dream_loaded, train_model, pages, index):
     # There, end-of-text always has a label, padding too.
     labels = torch.where(ids == model.config.eos_token_id, ids, labels)
     views, sizes = zip(*(pages[case] for case in entry["cases"]), strict=True)
-    batch = model.prepare_inputs(
-        ids, torch.ones_like(ids), images=list(views), image_sizes=list(sizes), labels=labels
-    )
+    batch = model.prepare_inputs(ids, torch.ones_like(ids), images=list(views), image_sizes=list(sizes), labels=labels)
     assert list(batch.lengths) == entry["embeds_lens"]
     noise = np.random.RandomState(entry["noise_seed"]).rand(len(ids), entry["embeds_len"]).astype(np.float32)
     masked = torch.from_numpy(noise <= np.float32(entry["p_mask"])[:, None])
@@ -350,7 +353,13 @@ def test_prompt_template(dream_loaded):
 
 def test_the_recorded_ids_are_the_defaults():
     config, ids = LlavaDreamConfig(), RECORDED["prompt"]["ids"]
-    found = (config.mask_token_id, config.eos_token_id, config.pad_token_id, config.start_header_id, config.end_header_id)
+    found = (
+        config.mask_token_id,
+        config.eos_token_id,
+        config.pad_token_id,
+        config.start_header_id,
+        config.end_header_id,
+    )
     assert found == (ids["mask"], ids["eos"], ids["pad"], ids["im_start"], ids["newline"])
 
 

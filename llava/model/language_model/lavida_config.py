@@ -23,6 +23,8 @@ class LavidaConfig(PretrainedConfig):
     """The template of prompts that the backbone was trained on; copy it before adding turns."""
     special_words: ClassVar[Mapping[str, str]]
     """By their names here, the words whose ids a tokenizer can tell where ``config.json`` does not."""
+    tensor_names: ClassVar[Mapping[str, str]]
+    """Beginnings of the names of what ``embeddings`` and ``output head`` hold; the same where the embedding is both."""
 
     mm_vision_tower: str | None = "google/siglip-so400m-patch14-384"
     mm_vision_config: dict | None = None

@@ -28,6 +28,9 @@ class LlavaLladaConfig(LLaDAConfig, LavidaConfig):
             "eot_token_id": "<|eot_id|>",
         }
     )
+    tensor_names: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"embeddings": "model.transformer.wte.", "output head": "model.transformer.ff_out."}
+    )
 
 
 class LlavaLladaModel(LLaDAModel, LavidaModel):

@@ -70,8 +70,10 @@ def check_own_places(lavida: LavidaForMaskedDiffusion, loss: str) -> None:
         ValueError: naming the loss.
     """
     if lavida.model.predicts_next:
-        raise ValueError(f"losses: {loss} teaches tokens to be read from their own positions, which this model does not; "
-                         "leave it out")
+        raise ValueError(
+            f"losses: {loss} teaches tokens to be read from their own positions, which this model does not; "
+            "leave it out"
+        )
 
 
 def query_places(asking: Tensor) -> tuple[Tensor, Tensor]:

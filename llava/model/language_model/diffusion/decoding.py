@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SCHEDULES = ("uniform", "shift", "cosine", "logit_normal")
+SCHEDULES = ("uniform", "linear", "shift", "cosine", "logit_normal")
 DEFAULT_SHIFT = 1 / 3
 """The paper's recommendation; LaViDa's own code defaults to 3, which the paper reports as far worse."""
 
@@ -33,7 +33,7 @@ class DecodingConfig:
     step_per_block: int | None = None
     """Steps per block, at most one per token."""
     schedule: str | None = None
-    """uniform (None), shift, cosine or logit_normal."""
+    """uniform (None), linear, shift, cosine or logit_normal."""
     schedule_kwargs: Mapping[str, Any] | None = None
     remasking: str = "low_confidence"
     """Which positions are settled first: low_confidence, entropy, margin or random. ``share``, along a time axis, lets
@@ -46,8 +46,8 @@ class DecodingConfig:
     order_temperature: float = 0.0
     """Above 0, positions are drawn with probabilities that grow with the confidence divided by this."""
     timesteps: int | None = None
-    """Instead of a schedule, go along a time axis cut into so many equal steps from 1 down to ``eps``: from time t to s,
-    the share 1 - s/t of the positions that are still open is settled, rounded down, and all of them in the last step
+    """Instead of a schedule, go along a time axis cut into so many equal steps from 1 down to ``eps``: from time t to
+    s, the share 1 - s/t of the positions that are still open is settled, rounded down, and all of them in the last step
     (Dream, arXiv 2508.15487; MDLM, arXiv 2406.07524). Fewer ``steps`` walk its beginning only."""
     eps: float = 1e-3
     """Where the time axis ends."""
@@ -131,7 +131,8 @@ class DecodingConfig:
         """Refuse settings under which a step cannot be foretold, or not be verified beside others."""
         for needed, mend in (
             (self.temperature == 0, "temperature at 0"),
-            (self.remasking not in _DRAWN and not self.order_temperature, "the order of positions undrawn"),
+            (self.remasking not in _DRAWN, "remasking at a rule that does not draw"),
+            (self.order_temperature == 0, "order_temperature at 0"),
             (self.timesteps is None, "timesteps out"),
             (self.threshold is None, "threshold out"),
             (self.prefix_lm, "prefix_lm on"),

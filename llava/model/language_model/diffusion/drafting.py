@@ -35,6 +35,7 @@ def take_drafted_steps(
     end: int,
     config: DecodingConfig,
     ending: Ending,
+    later_first: bool,
     report: Callable[[int], None],
 ) -> int:
     """Take all steps of a block, written into ``progress``; gives how many its slowest row took.
@@ -43,9 +44,10 @@ def take_drafted_steps(
         plan: (batch, steps) int64 positions that each step settles.
         start: the first position that the block may settle.
         end: the one behind its last.
+        later_first: which of equal scores goes first, as in ``rank``.
         report: told after every forward how many steps are done.
     """
-    tokens, steps = progress.tokens, plan.shape[1]
+    tokens, steps = progress.tokens, (plan > 0).sum(1)
     # Nothing is planned behind the last step, where drafts may look.
     plan = pad(plan, (0, 1 + config.lookahead))
     taken = torch.zeros_like(progress.steps)
@@ -59,12 +61,12 @@ def take_drafted_steps(
         odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
         masked = windows == ending.mask_id
         order = taken[:, None] + torch.arange(states.shape[1], device=tokens.device)
-        ranks = rank(scores, masked)
+        ranks = rank(scores, masked, later_first=later_first)
         settled = masked & (ranks < plan.gather(1, order)[..., None])
         after = torch.where(settled, chosen, windows)
         # A state is real if all before it are, and the step taken from the one before it leads to it.
         real = pad((after[:, :-1] == windows[:, 1:]).all(-1), (1, 0), value=True)
-        steps_on = real & ~ending.done(states, start, end) & (order < steps)
+        steps_on = real & ~ending.done(states, start, end) & (order < steps[:, None])
         steps_on = steps_on.int().cumprod(1).bool()
         accepted = steps_on.sum(1)
         _write(progress, settled & steps_on[..., None], chosen, odds, start, end)

@@ -64,9 +64,10 @@ def denoise(
     plans = _plan_blocks(tokens, mask_id, config)
     predict, first = make_predictor(model, prefix_embeds, prefix_lengths, config)
     ending = Ending(config, mask_id=mask_id, stop_ids=stop_ids, fill_id=fill_id, device=device)
-    progress, done = Progress.start(tokens, mask_id), 0
+    progress, done, later_first = Progress.start(tokens, mask_id), 0, model.predicts_next
     if first is not None:
         _settle_first(progress, first, mask_id)
+        _settle_behind(progress, config, ending)
         plans = _plan_blocks(tokens, mask_id, config)
     planned = sum(plan.steps for plan in plans)
 
@@ -78,17 +79,17 @@ def denoise(
         start, end = block * config.block, (block + 1) * config.block
         if plan.steps == 0:
             continue
-        if done and ending.answer_is_over(tokens):
+        if (done or first is not None) and ending.answer_is_over(tokens):
             break
         # A model may predict the mask itself; LaViDa lets such positions be settled together with a later block.
         if block and bool((tokens[:, :start] == mask_id).any()):
             start = 0
         if config.lookahead:
             assert plan.counts is not None
-            done += take_drafted_steps(progress, predict, plan.counts, start, end, config, ending, report)
+            done += take_drafted_steps(progress, predict, plan.counts, start, end, config, ending, later_first, report)
             continue
         for step in range(plan.steps):
-            _take_step(progress, predict, plan, step, start, end, config, ending, generator)
+            _take_step(progress, predict, plan, step, start, end, config, ending, later_first, generator)
             report(step + 1)
             if ending.block_is_over(ending.done(tokens, start, end)):
                 break
@@ -132,12 +133,13 @@ def _take_step(
     end: int,
     config: DecodingConfig,
     ending: Ending,
+    later_first: bool,
     generator: torch.Generator | None,
 ) -> None:
     """One forward, and the positions it settles written into ``progress``: what the plan says for this step, where no
     threshold decides."""
     tokens = progress.tokens
-    active = ~ending.done(tokens, start, end)
+    active = ~ending.done(tokens, start, end) & plan.goes_on(step)
     logits = predict(tokens, start, end)
     logits = keep_likely(logits, top_p=config.top_p, top_k=config.top_k, temperature=config.temperature)
     window = tokens[:, start:end]
@@ -155,7 +157,9 @@ def _take_step(
         else:
             if config.order_temperature:
                 scores = draw_order(scores, config.remasking, config.order_temperature, generator)
-            settled = commit_count(scores, masked, plan.count(step, masked))
+            settled = commit_count(scores, masked, plan.count(step, masked), later_first=later_first)
+    # A row that is done waits for the others, as it is.
+    settled = settled & active[:, None]
     progress.steps += active
     progress.forwards += active
     window.copy_(torch.where(settled, chosen, window))
@@ -164,7 +168,13 @@ def _take_step(
         (progress.settled_in[:, start:end], progress.steps[:, None]),
     ):
         known.copy_(torch.where(settled, new, known))
+    _settle_behind(progress, config, ending)
+
+
+def _settle_behind(progress: Progress, config: DecodingConfig, ending: Ending) -> None:
+    """Where a threshold decides, a settled end of turn settles what is still open behind it."""
     if config.threshold is not None and config.stop_at_end_of_turn:
+        tokens = progress.tokens
         behind = ending.behind(tokens) & (tokens == ending.mask_id)
         tokens.masked_fill_(behind, ending.fill_id)
         progress.probabilities.masked_fill_(behind, 1.0)

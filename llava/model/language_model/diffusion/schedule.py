@@ -2,7 +2,8 @@
 
 LaViDa's schedules (arXiv 2505.16839, section 3.3; public code ``generate.py``): a curve over [0, 1] is cut into steps,
 and the tokens are dealt out along it, its end first. A convex curve (``shift`` < 1) settles much at once and then
-slows down; the paper's value is 1/3.
+slows down; the paper's value is 1/3. ``linear`` deals as evenly as rounding lets it, ``uniform`` gives what is left
+over to the first steps.
 """
 
 import math
@@ -17,6 +18,8 @@ from llava.model.language_model.diffusion.decoding import DEFAULT_SHIFT, Decodin
 
 
 def _curve(schedule: str, time: Tensor, shift: float) -> Tensor:
+    if schedule == "linear":
+        return time
     if schedule == "shift":
         return shift * time / (1 + (shift - 1) * time)
     if schedule == "cosine":
@@ -63,7 +66,8 @@ def _deal_along_curve(curve: Tensor, masked: int) -> Tensor:
 
 
 def time_shares(steps: int, timesteps: int, eps: float) -> Tensor:
-    """What share of the open positions each step settles along a time axis, (steps,) float32 on the CPU; the last all."""
+    """What share of the open positions each step settles along a time axis, (steps,) float32 on the CPU; the last one
+    settles all."""
     times = torch.linspace(1, eps, timesteps + 1)
     shares = (1 - times[1:] / times[:-1])[:steps]
     shares[-1] = 1
@@ -92,6 +96,10 @@ class Plan:
             return cls(steps=0)
         counts = num_transfer_tokens(num_masked, steps, config.schedule, config.schedule_kwargs)
         return cls(steps=steps, counts=counts.to(device))
+
+    def goes_on(self, step: int) -> Tensor:
+        """(batch,) bool: rows whose own plan, as if they were alone, is not at its end."""
+        return self.counts[:, step] > 0 if self.counts is not None else torch.ones((), dtype=torch.bool)
 
     def count(self, step: int, masked: Tensor) -> Tensor:
         """(batch,) int64 positions that a step settles of ``masked`` (batch, window)."""

@@ -32,6 +32,9 @@ class LlavaDreamConfig(DreamConfig, LavidaConfig):
             "eot_token_id": "<|im_end|>",
         }
     )
+    tensor_names: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"embeddings": "model.embed_tokens.", "output head": "lm_head."}
+    )
 
 
 class LlavaDreamModel(DreamModel, LavidaModel):

@@ -32,10 +32,10 @@ def read_settings(
     """Settings under the public names and with the public defaults, by which released scores were made.
 
     Tokens are chosen, and their confidence judged, among the likeliest by ``top_p`` and ``top_k`` also at temperature
-    0. Without a schedule, ``steps`` cut a time axis from 1 to ``eps``: with as many steps as tokens the first one settles
-    nothing (with ``prefix_lm`` the first two), and ``step_ratio`` walks only the beginning of the axis and settles all
-    the rest in its last step. A schedule of unknown name is uniform. Answers are one block: ``block_length`` and
-    ``step_per_block`` are taken and do nothing.
+    0. Without a schedule, ``steps`` cut a time axis from 1 to ``eps``: with as many steps as tokens the first one
+    settles nothing (with ``prefix_lm`` the first two), and ``step_ratio`` walks only the beginning of the axis and
+    settles all the rest in its last step. A schedule of unknown name is ``linear``. Answers are one block:
+    ``block_length`` and ``step_per_block`` are taken and do nothing.
 
     Args:
         alg: entropy, maskgit_plus (probability of the token), topk_margin, or origin (chance).
@@ -54,8 +54,8 @@ def read_settings(
     taken = allowed if step_ratio is None else int(max_new_tokens * step_ratio)
     if not 1 <= taken <= allowed:
         raise ValueError(
-            f"step_ratio={step_ratio} of max_new_tokens={max_new_tokens} is {taken} steps, but it must be 1 to {allowed}; "
-            "change it, or steps"
+            f"step_ratio={step_ratio} of max_new_tokens={max_new_tokens} is {taken} steps, but it must be 1 to "
+            f"{allowed}; change it, or steps"
         )
     if schedule == "shift" and not schedule_kwargs:
         schedule_kwargs = {"shift": PUBLIC_SHIFT}
@@ -63,7 +63,7 @@ def read_settings(
         max_new_tokens=max_new_tokens,
         steps=taken,
         timesteps=allowed if schedule is None else None,
-        schedule=schedule if schedule in (None, *SCHEDULES) else "uniform",
+        schedule=schedule if schedule in (None, *SCHEDULES) else "linear",
         schedule_kwargs=schedule_kwargs,
         remasking=ALGORITHMS[alg],
         order_temperature=alg_temp or 0.0,
