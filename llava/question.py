@@ -5,9 +5,8 @@ Token selection reads the question and nothing else of the prompt; the answer ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -94,15 +93,7 @@ class PromptIds:
         return turns
 
 
-def special_ids_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Special ids under the config's names, as far as the tokenizer has their words."""
-    words = {
-        "mask_token_id": "<|mdm_mask|>",
-        "bos_token_id": "<|startoftext|>",
-        "eos_token_id": "<|endoftext|>",
-        "start_header_id": "<|start_header_id|>",
-        "end_header_id": "<|end_header_id|>",
-        "eot_token_id": "<|eot_id|>",
-    }
+def special_ids_of(tokenizer: PreTrainedTokenizerBase, words: Mapping[str, str]) -> dict[str, int]:
+    """Special ids under the config's names, as far as the tokenizer has their ``words``."""
     vocabulary = tokenizer.get_vocab()
     return {name: vocabulary[word] for name, word in words.items() if word in vocabulary}

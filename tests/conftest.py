@@ -22,6 +22,7 @@ from tests.adapter_helpers import fresh, logits, train
 from tests.cli_helpers import Call, quick_checkpoint, write_page
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
+DREAM_PARITY = Path(__file__).parent / "fixtures" / "parity_dream"
 
 
 def pytest_configure() -> None:
@@ -46,21 +47,39 @@ def golden_arrays() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _make_checkpoint(out: Path, key: str) -> Path:
+@pytest.fixture(scope="session")
+def dream_goldens() -> dict[str, Any]:
+    """The same of LaViDa's second backbone; see tests/fixtures/parity_dream/README.md."""
+    return json.loads((DREAM_PARITY / "goldens.json").read_text())
+
+
+def _make_checkpoint(out: Path, *options: str, recordings: Path = PARITY) -> Path:
     """Run the script that lies beside the recordings, in this process: a new one would import torch once more."""
-    words = ["make_checkpoint.py", str(PARITY / "goldens.json"), str(out), "--key", key]
+    words = ["make_checkpoint.py", str(recordings / "goldens.json"), str(out), *options]
     with pytest.MonkeyPatch.context() as patched, torch.random.fork_rng():
         patched.syspath_prepend(str(PARITY))
         patched.setattr(sys, "argv", words)
-        runpy.run_path(str(PARITY / words[0]), run_name="__main__")
+        runpy.run_path(str(recordings / words[0]), run_name="__main__")
     sys.modules.pop("fill", None)
-    return out / "lavida-llada-tiny"
+    return next(out.glob("lavida-*-tiny"))
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in the released format, with a small SigLIP repository beside it. Copy it before changing it."""
-    return _make_checkpoint(tmp_path_factory.mktemp("tiny"), "config")
+    return _make_checkpoint(tmp_path_factory.mktemp("tiny"), "--key", "config")
+
+
+@pytest.fixture(scope="session")
+def tiny_dream_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``tiny_checkpoint``, with Dream for a language model."""
+    return _make_checkpoint(tmp_path_factory.mktemp("dream"), recordings=DREAM_PARITY)
+
+
+@pytest.fixture(scope="session")
+def dream_loaded(tiny_dream_checkpoint: Path) -> Loaded:
+    """As ``loaded``, of the tiny Dream checkpoint."""
+    return load_pretrained_model(tiny_dream_checkpoint, device_map="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +91,7 @@ def loaded(tiny_checkpoint: Path) -> Loaded:
 @pytest.fixture(scope="session")
 def tiny_train_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the released vocabulary and ids, as the recorded training losses need it."""
-    return _make_checkpoint(tmp_path_factory.mktemp("train"), "train_config")
+    return _make_checkpoint(tmp_path_factory.mktemp("train"), "--key", "train_config")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ tells may come up at any time: such a sample is reported, the next good one take
 import logging
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
-from llava.conversation import conv_templates
+from llava.conversation import Conversation, conv_templates
 from llava.data.checks import Checked, CheckReport, count_placeholders, look_for_images
 from llava.data.infill import WHOLE, InfillConfig, draw_gap
 from llava.data.records import Record, RecordStore
@@ -57,14 +57,13 @@ class ConversationConfig:
     """Decides the random extra and the gaps, together with the sample's id."""
     require_question: bool = False
     """Skip samples whose question is an image alone; selection by the question refuses them."""
-    template: str = "llada"
+    template: Conversation = field(default_factory=lambda: conv_templates["llada"])
+    """Of the model that is to learn from them."""
 
     def __post_init__(self) -> None:
         for name, least in (("max_sequence_length", 1), ("answer_block", 1), ("max_extra_blocks", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.template not in conv_templates:
-            raise ValueError(f"template {self.template!r} does not exist; use one of {', '.join(conv_templates)}")
 
 
 _NEAR, _FAR = 32, 1000
@@ -269,7 +268,7 @@ class ConversationDataset(Dataset[Sample]):
         self._check_room(encoded, (self.tokens_per_image or 0) * count_placeholders(record, turn))
 
     def _is_short(self, record: Record) -> bool:
-        conversation = conv_templates[self.config.template].copy()
+        conversation = self.config.template.copy()
         for role, text in record.turns:
             conversation.append_message(role, text)
         # A token takes a byte at least, and a gap adds its padding and its end.

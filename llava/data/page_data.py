@@ -84,6 +84,7 @@ class PageDataset(Dataset[Group]):
                 extra_blocks=int(rng.integers(self.max_extra_blocks + 1)),
                 gap=gap,
                 spelled=self.spelled,
+                template=self.model_config.conversation,
             )
             # Behind a gap's padding, characters no longer stand where they are counted.
             points = truth is not None and self.spelled and gap is None

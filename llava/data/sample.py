@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from llava.constants import DEFAULT_IMAGE_TOKEN, IGNORE_INDEX
-from llava.conversation import END_OF_TURN, conv_templates
+from llava.conversation import Conversation, conv_templates
 from llava.data.infill import Gap, open_gap
 from llava.data.page_truth import PageTruth
 from llava.data.records import Turn
@@ -73,7 +73,7 @@ def encode_conversation(
     extra_blocks: int = 0,
     gap: Gap | None = None,
     spelled: bool = False,
-    template: str = "llada",
+    template: Conversation = conv_templates["llada"],
 ) -> Encoded:
     """Ids and labels of a conversation whose last turn is the answer to learn; earlier answers are history.
 
@@ -82,6 +82,7 @@ def encode_conversation(
 
     Args:
         gap: opened in the answer.
+        template: of the model that is to learn it: ``model.config.conversation``.
         spelled: give each character of the answer a token of its own, so that it can be read off a page as it stands.
 
     Raises:
@@ -94,14 +95,14 @@ def encode_conversation(
         raise ValueError(
             f"answer_block must be positive and extra_blocks not negative, got {answer_block}, {extra_blocks}"
         )
-    conversation = conv_templates[template].copy()
+    conversation = template.copy()
     for role, text in turns[:-1]:
         conversation.append_message(role, text)
     conversation.append_message("assistant", None)
     prompt = tokenizer_image_token(conversation.get_prompt(), tokenizer)
     words = turns[-1][1].strip()
     answer = spell(words, tokenizer) if spelled else tokenizer(words, add_special_tokens=False).input_ids
-    answer = [*answer, *tokenizer(END_OF_TURN, add_special_tokens=False).input_ids]
+    answer = [*answer, *tokenizer(template.turn_end, add_special_tokens=False).input_ids]
     if gap is not None:
         answer = open_gap(answer, gap, pad_id=tokenizer.eos_token_id)
     padding = -len(answer) % answer_block + extra_blocks * answer_block

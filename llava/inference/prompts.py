@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import ShirgXHandle
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.conversation import conv_templates
 from llava.inference.words import Blank, Template
 from llava.mm_utils import tokenizer_image_token
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
@@ -84,7 +83,7 @@ class Prompts:
         Raises:
             ValueError: if the question holds no words.
         """
-        conversation = conv_templates["llada"].copy()
+        conversation = self.model.config.conversation.copy()
         conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
         conversation.append_message("assistant", None)
         ids = tokenizer_image_token(conversation.get_prompt(), self.tokenizer, return_tensors="pt")
@@ -114,7 +113,7 @@ class Prompts:
                 f"the template takes {len(ids)} tokens, more than the {length} of the answer; raise --tokens "
                 "(max_new_tokens) or shorten it"
             )
-        ending = [config.eot_token_id, *[config.eos_token_id] * length]
+        ending = [*self._words(config.conversation.turn_end), *[config.eos_token_id] * length]
         return torch.tensor([(ids + ending)[:length]]), spans
 
     def _masks(self, blank: Blank) -> list[int]:

@@ -204,7 +204,7 @@ def _refuse_wrong_tensors(directory: Path, info: dict[str, Any]) -> None:
 def fill_special_ids(config: LavidaConfig, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Take special ids that ``config.json`` does not give from the tokenizer, and drop a default that cannot exist."""
     given = json.loads((directory / "config.json").read_text())
-    for name, value in special_ids_of(tokenizer).items():
+    for name, value in special_ids_of(tokenizer, config.special_words).items():
         if name not in given:
             setattr(config, name, value)
     rows = config.vocab_rows

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
             )
         if args.full_size:
             dtype = torch.bfloat16 if args.dtype == "auto" else getattr(torch, args.dtype)
-            model = full_size_model(device, dtype)
+            model = full_size_model(device, dtype, args.full_size)
         elif checkpoint.adapter is not None:
             handle = load_adapter(model, checkpoint.adapter.directory, merge=True, tokenizer=tokenizer)
             if handle is not None:
@@ -75,14 +75,14 @@ def run(args: argparse.Namespace) -> None:
         rows = measure(
             model,
             ways,
-            Workload.of_question(image, QUESTION, tokenizer),
+            Workload.of_question(image, QUESTION, tokenizer, checkpoint.config.conversation),
             peaks,
             rounds=args.rounds,
             on_round=lambda _: progress.advance(task),
         )
     result = {
         "command": shlex.join(["lavida", *args.words]),
-        "model": "full size, random weights" if args.full_size else checkpoint.directory.name,
+        "model": f"{args.full_size} of full size, random weights" if args.full_size else checkpoint.directory.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights_gb": sum(each.numel() * each.element_size() for each in model.parameters()) / 1e9,
         "peaks": vars(peaks),

@@ -21,7 +21,7 @@ from llava.model.builder import fill_special_ids, load_tokenizer
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
 from llava.model.weight_files import weight_files
-from llava.speed.floors import prefill_flops, vision_flops
+from llava.speed.floors import cache_elements, prefill_flops, vision_flops
 from llava.tuning.fingerprint import digest_shapes
 from llava.tuning.settings import AdapterSettings
 from shirg.config import ShirgXConfig
@@ -29,14 +29,14 @@ from shirg.config import ShirgXConfig
 PARTS = {
     "vision tower": "model.vision_tower.",
     "projector": "model.mm_projector.",
-    "embeddings": "model.transformer.wte.",
-    "output head": "model.transformer.ff_out.",
-    "language model": "model.transformer.",
+    "embeddings": None,
+    "output head": None,
+    "language model": "model.",
     "newline token": "model.image_newline",
     "SHIRG-X": "shirg_x.",
     "other": "",
 }
-"""Beginnings of tensor names; the first that fits decides."""
+"""Beginnings of tensor names, of which the longest that fits decides; the backbone knows those that are None."""
 
 SPECIAL_IDS = (
     "mask_token_id",
@@ -111,8 +111,10 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     headers = read_headers(checkpoint)
     parts, num_bytes, dtypes = Counter[str](), Counter[str](), Counter[str]()
+    beginnings = [(given or checkpoint.config.tensor_names[part], part) for part, given in PARTS.items() if given != ""]
     for name, header in headers.items():
-        part = next(part for part, beginning in PARTS.items() if name.startswith(beginning))
+        fitting = [(len(beginning), part) for beginning, part in beginnings if name.startswith(beginning)]
+        part = max(fitting)[1] if fitting else "other"
         parts[part] += header.parameters
         num_bytes[part] += header.num_bytes
         dtypes[header.dtype] += header.parameters
@@ -131,10 +133,12 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "adapter": held,
         "fresh_shirg_x_parameters": 0 if brings_shirg_x else _fresh_parameters(config, vision, shirg),
         "language": {
-            "width": config.d_model,
-            "layers": config.n_layers,
-            "heads": config.n_heads,
-            "mlp": config.mlp_hidden_size,
+            "width": config.hidden_size,
+            "layers": config.num_hidden_layers,
+            "heads": config.num_attention_heads,
+            "key_value_heads": config.key_value_heads,
+            "mlp": config.intermediate_size,
+            "cache_bytes_per_position": 2 * cache_elements(config, 1),
             "vocabulary": config.vocab_size,
             "context": config.max_sequence_length,
         },
@@ -197,5 +201,5 @@ def _special_ids(config: LavidaConfig) -> dict[str, int | None]:
 
 def _fresh_parameters(config: LavidaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
     with torch.device("meta"):
-        module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.d_model)
+        module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.hidden_size)
     return sum(parameter.numel() for parameter in module.parameters())

@@ -2,6 +2,7 @@
 
 import argparse
 
+from llava.model.language_model.registry import BACKBONES
 from llava.serve.parser import Parser, add_debug, positive
 
 
@@ -206,7 +207,13 @@ def add_bench(parser: Parser) -> None:
     """What ``lavida bench`` times."""
     group = parser.add_argument_group("what is timed")
     group.add_argument("--image", metavar="FILE", help="the page asked about (default: a bundled invoice)")
-    group.add_argument("--full-size", action="store_true", help="LaViDa-8B's sizes with random weights, for a GPU")
+    group.add_argument(
+        "--full-size",
+        nargs="?",
+        const=next(iter(BACKBONES)),
+        choices=list(BACKBONES),
+        help="a released model's sizes with random weights, for a GPU: LaViDa-8B's around LLaDA, or the one named",
+    )
     group.add_argument(
         "--budget", dest="budgets", metavar="K", nargs="+", type=positive, help="detail tokens (default: all on offer)"
     )

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lavida_shirg_integration import ShirgXHandle, apply_shirg_x
 from llava.mm_utils import process_images
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.llava_llada import LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.splice import PromptEmbeds
 from llava.speed.floors import Peaks, stage_floors
 from llava.speed.workload import Workload
@@ -59,7 +59,7 @@ class _Run:
 
 @torch.no_grad()
 def measure(
-    model: LlavaLladaForMaskedDiffusion,
+    model: LavidaForMaskedDiffusion,
     ways: Sequence[Way],
     work: Workload,
     peaks: Peaks,
@@ -83,7 +83,7 @@ def measure(
     return [_summarize(model, run, work, peaks) for run in runs]
 
 
-def _time_once(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload) -> None:
+def _time_once(model: LavidaForMaskedDiffusion, run: _Run, work: Workload) -> None:
     device, decoding = model.device, run.way.decoding
     with _patched(model, run.way) as handle:
         with run.stage("preprocess", device):
@@ -109,12 +109,12 @@ def _time_once(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload) -
 
 
 @contextmanager
-def _patched(model: LlavaLladaForMaskedDiffusion, way: Way, *, timed: bool = True) -> Iterator[ShirgXHandle | None]:
+def _patched(model: LavidaForMaskedDiffusion, way: Way, *, timed: bool = True) -> Iterator[ShirgXHandle | None]:
     with nullcontext() if way.shirg is None else apply_shirg_x(model, way.shirg.replace(debug=timed)) as handle:
         yield handle
 
 
-def _views(model: LlavaLladaForMaskedDiffusion, work: Workload) -> list[Tensor]:
+def _views(model: LavidaForMaskedDiffusion, work: Workload) -> list[Tensor]:
     return process_images([work.image], model.get_vision_tower().image_processor, model.config)
 
 
@@ -126,12 +126,12 @@ def _encode_by_stages(handle: ShirgXHandle, views: list[Tensor], work: Workload,
     return visual
 
 
-def _answer(model: LlavaLladaForMaskedDiffusion, work: Workload, decoding: DecodingConfig) -> None:
+def _answer(model: LavidaForMaskedDiffusion, work: Workload, decoding: DecodingConfig) -> None:
     visual = model.encode_images(_views(model, work), [work.image.size], [work.question])
     model.denoise(model.splice([work.prompt_ids], visual), decoding)
 
 
-def _summarize(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload, peaks: Peaks) -> dict[str, Any]:
+def _summarize(model: LavidaForMaskedDiffusion, run: _Run, work: Workload, peaks: Peaks) -> dict[str, Any]:
     milliseconds = {name: statistics.median(values) for name, values in run.times.items()}
     # Denoising begins with a prefill. Medians are subtracted: single runs differ by more than a step takes.
     milliseconds["step"] = max(0.0, milliseconds["denoise"] - milliseconds["prefill"]) / run.shape["forwards"]
@@ -148,7 +148,7 @@ def _summarize(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload, p
     }
 
 
-def _count(model: LlavaLladaForMaskedDiffusion, run: _Run, work: Workload) -> tuple[dict[str, float], float | None]:
+def _count(model: LavidaForMaskedDiffusion, run: _Run, work: Workload) -> tuple[dict[str, float], float | None]:
     """Launches by stage, and the most memory that was allocated on a GPU during one answer."""
     decoding, device = run.way.decoding, model.device
     counts: dict[str, float] = {}

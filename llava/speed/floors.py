@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import SiglipVisionConfig
 
-from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.stem import stem_flops
 from shirg.config import ShirgXConfig
 from shirg.profiling import seconds_now
@@ -68,16 +68,30 @@ def peaks_of(device_name: str) -> Peaks | None:
     return next((peaks for name, peaks in _PEAKS.items() if name in device_name), None)
 
 
-def language_weights(config: LLaDAConfig) -> int:
+def keys_width(config: LavidaConfig) -> int:
+    """Width of a layer's keys, and of its values: less than the model's where heads share them."""
+    return int(config.hidden_size // config.num_attention_heads * config.key_value_heads)
+
+
+def block_weights(config: LavidaConfig) -> int:
+    """Matrix weights of one layer of the language model."""
+    width = config.hidden_size
+    return int(width * (2 * width + 2 * keys_width(config) + 3 * config.intermediate_size))
+
+
+def language_weights(config: LavidaConfig) -> int:
     """Matrix weights that one denoising step reads: all blocks and the head; of the embedding it reads single rows."""
-    block = 4 * config.d_model**2 + 3 * config.d_model * config.mlp_hidden_size
-    return config.n_layers * block + config.d_model * (config.vocab_rows)
+    return int(config.num_hidden_layers * block_weights(config) + config.hidden_size * config.vocab_rows)
 
 
-def prefill_flops(config: LLaDAConfig, tokens: int) -> float:
+def cache_elements(config: LavidaConfig, tokens: int) -> int:
+    """Numbers in a cache of the keys and values of so many positions."""
+    return int(config.num_hidden_layers * 2 * keys_width(config) * tokens)
+
+
+def prefill_flops(config: LavidaConfig, tokens: int) -> float:
     """Arithmetic of a prefill: every weight of the blocks once per token, and attention; there is no head."""
-    block = 4 * config.d_model**2 + 3 * config.d_model * config.mlp_hidden_size
-    return config.n_layers * (2.0 * block * tokens + 4.0 * config.d_model * tokens**2)
+    return config.num_hidden_layers * (2.0 * block_weights(config) * tokens + 4.0 * config.hidden_size * tokens**2)
 
 
 def vision_flops(config: SiglipVisionConfig, layers: int, patches: int, views: int = 1) -> float:

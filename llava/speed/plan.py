@@ -20,7 +20,7 @@ from llava.model.anyres import stock_tokens
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.language_model.registry import BACKBONES
-from llava.speed.floors import peaks_of, prefill_flops, projector_flops, vision_flops
+from llava.speed.floors import keys_width, peaks_of, prefill_flops, projector_flops, vision_flops
 from llava.tuning.config import TrainableConfig
 from llava.tuning.parameters import group_of, num_elements, prepare_trainable
 from shirg.config import ShirgXConfig
@@ -238,18 +238,19 @@ def activation_elements(
 ) -> float:
     """Numbers that the language model keeps of one sequence for its backward pass.
 
-    A layer keeps, per position, the inputs of its two norms, queries, keys, values and attention's result (6 d), and
-    its MLP's gate before and after the activation and the other branch (3 h). Weights that train in full add their
-    inputs and the normed states (5 d + h), LoRA of rank r on the attention's four projections its own (2 d + 4 r). With
-    checkpointing a layer keeps its input (d), and one layer at a time the rest.
+    A layer keeps, per position, the inputs of its two norms, queries and attention's result (4 d), keys and values
+    (2 d, or less where heads share them), and its MLP's gate before and after the activation and the other branch
+    (3 h). Weights that train in full add their inputs and the normed states (5 d + h), LoRA of rank r on the
+    attention's four projections its own (2 d + 4 r). With checkpointing a layer keeps its input (d), and one layer at a
+    time the rest.
     """
-    width, hidden = config.d_model, config.mlp_hidden_size
-    layer = 6 * width + 3 * hidden
+    width, hidden = config.hidden_size, config.intermediate_size
+    layer = 4 * width + 2 * keys_width(config) + 3 * hidden
     if full:
         layer += 5 * width + hidden
     elif lora_rank:
         layer += 2 * width + 4 * lora_rank
-    kept = config.n_layers * width + layer if checkpointing else config.n_layers * layer
+    kept = config.num_hidden_layers * width + layer if checkpointing else config.num_hidden_layers * layer
     return float(length * (kept + width))
 
 
@@ -269,7 +270,7 @@ def _meta_model(model_config: LavidaConfig, shirg: ShirgXConfig | None) -> Lavid
         model: LavidaForMaskedDiffusion = BACKBONES[config.model_type](config)
         if shirg is not None:
             vision_dim = model.get_vision_tower().hidden_size
-            model.add_module("shirg_x", ShirgX(shirg, vision_dim=vision_dim, word_dim=config.d_model))
+            model.add_module("shirg_x", ShirgX(shirg, vision_dim=vision_dim, word_dim=config.hidden_size))
     model.config.shirg_x = None if shirg is None else shirg.to_dict()
     return model
 
@@ -306,7 +307,7 @@ def _memory(
     )
     views, patches = _views(model, run, shirg)
     projected = (length - run.prompt_tokens - run.answer_tokens) if shirg is not None else views * patches
-    vision = float(projected * (tower.hidden_size + 2 * config.d_model))
+    vision = float(projected * (tower.hidden_size + 2 * config.hidden_size))
     if full:
         vision += views * tower_activation_elements(model, patches, checkpointing=run.gradient_checkpointing)
     return {
@@ -334,14 +335,18 @@ def _flops(
     config, tower = model.config, model.get_vision_tower()
     full, expanded = trainable.scope == "everything", trainable.scope == "shirg_x_expanded"
     blocks = COPIES * sum(prefill_flops(config, length) for length in lengths) / len(lengths)
-    attention = COPIES * sum(4.0 * config.n_layers * config.d_model * length**2 for length in lengths) / len(lengths)
+    attention = (
+        COPIES
+        * sum(4.0 * config.num_hidden_layers * config.hidden_size * length**2 for length in lengths)
+        / len(lengths)
+    )
     matrices = blocks - attention
-    head = 2.0 * config.d_model * _vocabulary(config) * run.answer_tokens
+    head = 2.0 * config.hidden_size * _vocabulary(config) * run.answer_tokens
     views, patches = _views(model, run, shirg)
     vision = vision_flops(tower.config, tower.num_layers_run, patches, views)
     visual = [length - run.prompt_tokens - run.answer_tokens for length in lengths]
     projected = sum(visual) / len(visual) if shirg is not None else views * patches
-    projector = projector_flops(tower.hidden_size, config.d_model, 1) * projected
+    projector = projector_flops(tower.hidden_size, config.hidden_size, 1) * projected
     flops = {
         "encoding images": vision + projector,
         "language model forward": blocks + head,
@@ -349,12 +354,13 @@ def _flops(
         "projector's backward": projector * (1 if trainable.uses_lora else 2),
     }
     if shirg is not None and "projected" in shirg.source.needs:
-        flops["encoding images"] += projector_flops(tower.hidden_size, config.d_model, views * patches)
+        flops["encoding images"] += projector_flops(tower.hidden_size, config.hidden_size, views * patches)
     if full:
         seen = views * tower.num_layers_run * 4.0 * tower.hidden_size * patches**2
         flops["tower's backward"] = 2 * (vision - seen) + _ATTENTION_BACKWARD * seen
     if expanded:
-        lora = 4 * 2 * config.d_model * trainable.ranks["language"] * config.n_layers
+        sides = 6 * config.hidden_size + 2 * keys_width(config)
+        lora = sides * trainable.ranks["language"] * config.num_hidden_layers
         flops["LoRA"] = 6.0 * lora * COPIES * sum(lengths) / len(lengths)
     if run.gradient_checkpointing:
         flops["computing again"] = blocks + (vision if full else 0.0)
@@ -370,15 +376,16 @@ def _flops(
             * shirg.relevance_dim
             * (
                 views * patches * tower.hidden_size
-                + run.prompt_tokens * config.d_model
+                + run.prompt_tokens * config.hidden_size
                 + views * patches * run.prompt_tokens
             )
         )
         flops["relevance"] = 3 * vectors
     if shirg is not None and run.teacher == "attention":
-        looked = COPIES * run.looked_at_layers * 4.0 * config.d_model**2 * longest
+        looks = 2.0 * config.hidden_size * (config.hidden_size + keys_width(config))
+        looked = COPIES * run.looked_at_layers * looks * longest
         every = projector_flops(
-            tower.hidden_size, config.d_model, views * patches + shirg.scaffold * shirg.scaffold_tokens
+            tower.hidden_size, config.hidden_size, views * patches + shirg.scaffold * shirg.scaffold_tokens
         )
         flops["attention teacher"] = COPIES * prefill_flops(config, longest) + head + looked + every
     return flops

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from llava.conversation import conv_templates
+from llava.conversation import Conversation
 from llava.mm_utils import tokenizer_image_token
-from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.registry import BACKBONES
 from llava.question import Question
 
 FULL_SIZE_VISION = {
@@ -34,19 +35,25 @@ class Workload:
     question: Question
 
     @classmethod
-    def of_question(cls, image: Image.Image, text: str, tokenizer: PreTrainedTokenizerBase) -> "Workload":
+    def of_question(
+        cls, image: Image.Image, text: str, tokenizer: PreTrainedTokenizerBase, template: Conversation
+    ) -> "Workload":
         """A question about an image, in LaViDa's prompt."""
-        conversation = conv_templates["llada"].copy()
+        conversation = template.copy()
         conversation.append_message("user", f"<image>\n{text}")
         conversation.append_message("assistant", None)
         ids = torch.tensor(tokenizer_image_token(conversation.get_prompt(), tokenizer))
         return cls(image=image, prompt_ids=ids, question=Question.from_text(text, tokenizer))
 
 
-def full_size_model(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> LlavaLladaForMaskedDiffusion:
-    """LaViDa-8B with random weights on a device; speed does not depend on what they are."""
+def full_size_model(
+    device: torch.device, dtype: torch.dtype = torch.bfloat16, backbone: str = "llava_llada"
+) -> LavidaForMaskedDiffusion:
+    """LaViDa of full size around one of ``BACKBONES``, whose defaults are its released model's, with random weights on
+    a device; speed does not depend on what they are."""
+    kind = BACKBONES[backbone].resolve()
     with torch.device("meta"):
-        model = LlavaLladaForMaskedDiffusion(LlavaLladaConfig(mm_vision_config=FULL_SIZE_VISION))
+        model: LavidaForMaskedDiffusion = kind(kind.config_class(mm_vision_config=FULL_SIZE_VISION))
     model = model.to(dtype).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():

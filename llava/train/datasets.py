@@ -178,6 +178,7 @@ def _conversations(config: TrainConfig, model_config: LavidaConfig) -> Conversat
         max_extra_blocks=config.max_extra_blocks,
         infill=config.infill,
         infill_id=model_config.infill_token_id,
+        template=model_config.conversation,
         seed=config.seed,
         require_question=config.shirg_x is not None and config.shirg_x.source.reads_question,
     )

@@ -321,8 +321,8 @@ class TrainingModel(nn.Module):
         sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
         prepared = self._splice(batch, sequences)
         copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.loss_config.pointing_layers)
-        places, real = query_places(copies.masked)
-        heads = self.lavida.config.n_heads
+        places, real = query_places(copies.asking)
+        heads = self.lavida.config.num_attention_heads
         looks = torch.stack([log_attention(given, places, heads).exp().mean(1) for given in inputs.values()]).mean(0)
         looks = (looks * real[..., None]).sum(1)
         # Copies along the batch are two rows of one sample.

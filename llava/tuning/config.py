@@ -10,17 +10,18 @@ from shirg.settings import Settings
 Scope = Literal["projector", "everything", "shirg_x", "shirg_x_expanded"]
 Dtype = Literal["float32", "bfloat16"]
 
-GROUPS = {
-    "projector": "model.mm_projector.",
-    "tower": "model.vision_tower.",
-    "newline": "model.image_newline",
-    "language": "model.transformer.",
-    "coordinates": "shirg_x.coordinates.",
-    "budget_head": "shirg_x.budget_head.",
-    "relevance": "shirg_x.relevance.",
-    "other": "",
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "projector": ("model.mm_projector.",),
+    "tower": ("model.vision_tower.",),
+    "newline": ("model.image_newline",),
+    "language": ("model.", "lm_head."),
+    "coordinates": ("shirg_x.coordinates.",),
+    "budget_head": ("shirg_x.budget_head.",),
+    "relevance": ("shirg_x.relevance.",),
+    "other": ("",),
 }
-"""Places in the model; the first that fits a parameter's name decides. ``other`` is what a caller adds: a probe."""
+"""Places in the model; the longest that fits a parameter's name decides, so that the language model is what else is in
+``model``, and an output head beside it. ``other`` is what a caller adds: a probe."""
 
 _ADDED = {"coordinates": 1e-3, "budget_head": 1e-3, "relevance": 1e-3, "other": 1e-3}
 _LORA = {"projector": 2e-4, "tower": 2e-6, "newline": 2e-4, "language": 2e-4} | _ADDED

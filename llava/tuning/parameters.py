@@ -15,7 +15,6 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.tuning.config import GROUPS, TrainableConfig
 
 _COORD_LINEAR = "shirg_x.coordinates.coord_linear"
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "attn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,18 @@ def parameter_groups(model: nn.Module, config: TrainableConfig) -> list[dict[str
 
 def group_of(name: str) -> str:
     """The group that a parameter of this name belongs to, also where the model is part of another module."""
-    return next(group for group, place in GROUPS.items() if f".{place}" in f".{name}" or not place)
+    return max(
+        (
+            (len(place), group)
+            for group, places in GROUPS.items()
+            for place in places
+            if not place or _lies_in(name, place)
+        )
+    )[1]
+
+
+def _lies_in(name: str, place: str) -> bool:
+    return f".{place}" in f".{name}"
 
 
 def num_elements(parameter: nn.Parameter) -> int:
@@ -156,9 +166,9 @@ def lora_ranks(model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coor
     if coordinates and config.coord == "lora":
         ranks[_COORD_LINEAR] = config.ranks["coordinates"]
     if config.scope == "shirg_x_expanded":
-        for index in range(len(model.get_model().blocks)):
-            names = [f"model.transformer.blocks.{index}.{name}" for name in _ATTENTION]
-            ranks |= dict.fromkeys(names, config.ranks["language"])
+        names = {layer: name for name, layer in model.named_modules()}
+        for block in model.get_model().blocks:
+            ranks |= {names[layer]: config.ranks["language"] for layer in block.projections}
     return {name: rank for name, rank in ranks.items() if config.trains(group_of(f"{name}."))}
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llava.model.language_model.diffusion.schedule import num_transfer_tokens
-from llava.model.language_model.llada.modeling_llada import LLaDAModel, apply_rotary, rotary_embedding
+from llava.model.language_model.llada.modeling_llada import LLaDAModel
+from llava.model.language_model.rotary import apply_rotary, rotary_embedding
 
 
 def _run_layers(

@@ -112,7 +112,7 @@ def test_what_does_not_depend_on_other_tokens_takes_one_forward_for_many_steps(
     scores[:, MASK] = -10
 
     def make(*_: Any) -> Any:
-        return lambda tokens, start, end: scores[start:end].expand(*tokens.shape[:2], -1, -1)
+        return lambda tokens, start, end: scores[start:end].expand(*tokens.shape[:2], -1, -1), None
 
     monkeypatch.setattr(generate, "make_predictor", make)
     seen: list[DenoisingStep] = []
@@ -135,7 +135,7 @@ def test_a_wrong_draft_costs_nothing_and_is_not_believed(monkeypatch: pytest.Mon
             logits = torch.zeros(*tokens.shape, VOCAB)
             return logits.scatter(-1, (settled % 3).expand_as(tokens)[..., None], sureness[..., None].float() * 9)
 
-        return predict
+        return predict, None
 
     monkeypatch.setattr(generate, "make_predictor", make)
     config = DecodingConfig(max_new_tokens=12, prefix_lm=True)
@@ -152,8 +152,8 @@ def test_states_side_by_side_are_scored_as_if_alone(lengths: list[int]) -> None:
     config = DecodingConfig(max_new_tokens=5, prefix_lm=True, lookahead=3)
     prefix = torch.randn(len(lengths), 7, WIDTH, dtype=torch.float64)
     states = torch.randint(VOCAB, (len(lengths), 4, 5))
-    together = make_predictor(model, prefix, lengths, config)
-    alone = make_predictor(model, prefix, lengths, replace(config, lookahead=0))
+    together, _ = make_predictor(model, prefix, lengths, config)
+    alone, _ = make_predictor(model, prefix, lengths, replace(config, lookahead=0))
     for count in (4, 2, 1, 3):
         found = together(states[:, :count], 1, 4)
         for place in range(count):

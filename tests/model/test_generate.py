@@ -252,7 +252,7 @@ def test_a_settled_end_settles_what_is_behind_it(loaded, monkeypatch):
             logits[..., place, stop] = 50.0
         return logits[..., start:end, :]
 
-    monkeypatch.setattr(generate, "make_predictor", lambda *_: predict)
+    monkeypatch.setattr(generate, "make_predictor", lambda *_: (predict, None))
     settings = DecodingConfig(max_new_tokens=length, prefix_lm=True, stop_at_end_of_turn=True, threshold=0.95)
     done = progress_of(loaded, settings, stop=(stop,), fill=fill)
     assert done.tokens[0].tolist() == [20, 21, 22, 23, stop, *[fill] * 7]
@@ -383,7 +383,7 @@ def test_images_and_placeholders_must_pair_up(loaded, pages):
         ({"threshold": 0.9, "schedule": "shift"}, "schedule plans what threshold decides"),
         ({"cuda_graph": True}, "turn prefix_lm on"),
         ({"remasking": "sure"}, "sure"),
-        ({"schedule": "linear"}, "linear"),
+        ({"schedule": "ramp"}, "ramp"),
     ],
 )
 def test_wrong_decoding_settings_are_named(settings, named):

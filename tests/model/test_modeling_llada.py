@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
-from llava.model.language_model.llada.modeling_llada import LLaDAModel, apply_rotary, rotary_embedding
+from llava.model.language_model.llada.modeling_llada import LLaDAModel
+from llava.model.language_model.rotary import apply_rotary, rotary_embedding
 
 WIDTH, HEADS, LAYERS, VOCAB = 20, 2, 3, 53
 CLOSE = {"atol": 2e-5, "rtol": 0.0}

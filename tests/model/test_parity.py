@@ -15,7 +15,7 @@ from llava.mm_utils import get_anyres_image_grid_shape, parse_pinpoints, process
 from llava.model.anyres import unpad_image
 from llava.model.builder import load_pretrained_model
 from llava.model.language_model.diffusion.schedule import num_transfer_tokens
-from llava.model.language_model.llada.modeling_llada import apply_rotary
+from llava.model.language_model.rotary import apply_rotary
 from llava.train.losses.objective import masked_diffusion_loss
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures" / "parity"))
@@ -77,7 +77,7 @@ def test_features_splice_logits_and_cache(goldens, golden_arrays, loaded, index)
     cache = model.model.prefill(prompt.embeds, prompt.lengths, num_answer=3)
     keys, values = (states[0, :, ::97] for states in cache.prefix(-1))
     positions = torch.arange(0, prompt.lengths[0], 97)[None]
-    assert_close(keys, apply_rotary(golden("cache_k"), model.model._rotary(positions))[0], **FEATURES)
+    assert_close(keys, apply_rotary(golden("cache_k"), model.model.rotary(positions))[0], **FEATURES)
     assert_close(values, golden("cache_v"), **FEATURES)
 
 

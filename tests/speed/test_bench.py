@@ -6,13 +6,15 @@ import pytest
 import torch
 from transformers import SiglipVisionConfig
 
-from llava.model import LlavaLladaConfig
 from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.model.language_model.dream.llava_dream import LlavaDreamConfig
 from llava.model.language_model.llada.configuration_llada import LLaDAConfig
+from llava.model.language_model.registry import BACKBONES
 from llava.provenance import provenance
 from llava.speed.bench import Way, count_launches, measure
 from llava.speed.floors import (
     Peaks,
+    cache_elements,
     language_weights,
     measure_peaks,
     peaks_of,
@@ -27,7 +29,7 @@ from tests.model.test_parity import block_image
 
 @pytest.fixture(scope="module")
 def work(loaded):
-    return Workload.of_question(block_image(90, 70, 1), "Total?", loaded[0])
+    return Workload.of_question(block_image(90, 70, 1), "Total?", loaded[0], loaded[1].config.conversation)
 
 
 PEAKS = Peaks(bytes_per_second=1e10, flops_per_second=5e10, published=False)
@@ -107,6 +109,12 @@ def test_floors_of_the_full_size_model():
     assert prefill_flops(language, 1000) == pytest.approx(14.5e12, rel=0.01)
     assert vision_flops(vision, 26, 48**2) == pytest.approx(2.46e12, rel=0.01)
     assert vision_flops(vision, 26, 27**2, views=5) == pytest.approx(3.20e12, rel=0.01)
+    dream = LlavaDreamConfig()
+    # 6.53 billion weights of 28 layers, and a head of 0.54 billion.
+    block = 3584 * (2 * 3584 + 2 * 512 + 3 * 18944)
+    assert language_weights(dream) == 28 * block + 3584 * 152064
+    assert cache_elements(dream, 1000) == 28 * 2 * 512 * 1000
+    assert cache_elements(language, 1000) == 32 * 2 * 4096 * 1000
     assert peaks_of("NVIDIA H100 80GB HBM3").bytes_per_second == 3.35e12
     assert peaks_of("some CPU") is None
 
@@ -117,21 +125,22 @@ def test_results_say_where_they_come_from():
     assert all(found.values())
 
 
-def test_a_model_with_random_weights_answers(monkeypatch, loaded, work):
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_model_with_random_weights_answers(monkeypatch, work, backbone):
     """The full-size builder, on a small config: every tensor is filled, and all stages run on it."""
-    small = dict.fromkeys(("hidden_size", "intermediate_size"), 32) | {"num_hidden_layers": 2, "num_attention_heads": 2}
-    monkeypatch.setattr(
-        "llava.speed.workload.LlavaLladaConfig",
-        lambda mm_vision_config: LlavaLladaConfig(
-            d_model=32,
-            n_heads=2,
-            n_layers=2,
-            mlp_hidden_size=48,
-            mm_hidden_size=32,
-            mm_vision_config={**mm_vision_config, **small},
-        ),
-    )
-    model = full_size_model(torch.device("cpu"), torch.float32)
+    kind = BACKBONES[backbone].resolve()
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    small = dict.fromkeys(("hidden_size", "intermediate_size"), 32) | layers
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_key_value_heads": None, **layers}
+    config_class = kind.config_class
+
+    def make(mm_vision_config):
+        vision = {**mm_vision_config, **small}
+        sized = {config_class.attribute_map.get(name, name): value for name, value in sizes.items()}
+        return config_class(**sized, mm_hidden_size=32, mm_vision_config=vision)
+
+    monkeypatch.setattr(kind, "config_class", make)
+    model = full_size_model(torch.device("cpu"), torch.float32, backbone)
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
-    assert model.model.transformer["ln_f"].weight.eq(1).all()
+    assert model.model.final_norm.weight.eq(1).all()
     assert measure(model, ways()[:1], work, PEAKS, rounds=1)[0]["forwards"] == 8

@@ -11,6 +11,7 @@ import pytest
 from transformers import TrainingArguments
 
 from llava.model import LlavaLladaConfig
+from llava.model.language_model.dream.llava_dream import LlavaDreamConfig
 from llava.speed.dry_run import plan_run, zero_stage
 from llava.speed.workload import FULL_SIZE_VISION
 from llava.train.config import TrainConfig, change_settings
@@ -18,7 +19,7 @@ from scripts.train_shirg_x import main
 from tests.train_helpers import ROOT, make_checkpoint
 
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
-STAGES = {"stage1", "stage2", "shirg_x", "shirg_x_expanded"}
+STAGES = {"stage1", "stage2", "shirg_x", "shirg_x_expanded", "shirg_x_dream"}
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,14 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What stands in for a hub repository: its configuration alone."""
     directory = tmp_path_factory.mktemp("full")
     LlavaLladaConfig(mm_vision_config=FULL_SIZE_VISION).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def full_size_dream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of LaViDa around Dream."""
+    directory = tmp_path_factory.mktemp("dream")
+    LlavaDreamConfig(mm_vision_config=FULL_SIZE_VISION).save_pretrained(directory)
     return directory
 
 
@@ -64,9 +73,10 @@ class TestEveryConfiguration:
             assert engine["zero_allow_untested_optimizer"] is True
 
     def test_it_can_be_planned(
-        self, path: Path, full_size: Path, small: Path, capsys: pytest.CaptureFixture[str]
+        self, path: Path, full_size: Path, full_size_dream: Path, small: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        model = full_size if path.stem in STAGES else small
+        released = full_size_dream if path.stem.endswith("dream") else full_size
+        model = released if path.stem in STAGES else small
         assert main([str(path), "--dry-run", "--model", str(model), "--samples", "1000"]) == 0
         rows = table(capsys.readouterr().out)
         assert {"scope", "steps", "memory per GPU", "expected time"} <= set(rows)
@@ -90,6 +100,19 @@ def test_full_size_stages_train_what_was_designed(stage: str, trainable: int, fu
     kept = [f"SHIRG-X, K = {budget}" for budget in ("512", "768", "1,024")]
     assert list(plan.tokens)[1:] == [*kept, "SHIRG-X, every patch"]
     assert plan.flops["attention teacher"] > plan.flops["language model forward"]
+
+
+def test_around_dream_the_same_parts_train_in_a_narrower_model(full_size_dream: Path) -> None:
+    config = TrainConfig.from_yaml(ROOT / "configs" / "train" / "shirg_x_dream.yaml")
+    released = LlavaDreamConfig.from_pretrained(full_size_dream)
+    plan = plan_run(config, released, samples=640)
+    narrower = 4096 - 3584
+    # LoRA of rank 32 on 1152 -> width -> width, and the relevance's map of words to 128 dimensions.
+    assert sum(plan.trainable.values()) == 612_643 + 671_744 - 32 * 3 * narrower - 128 * narrower
+    expanded = plan_run(change_settings(config, {"trainable.scope": "shirg_x_expanded"}), released, samples=640)
+    lora = 28 * 64 * (3 * 3584 + 3584 + 2 * (3584 + 512))
+    assert expanded.trainable["language"] == lora
+    assert sum(plan.parameters.values()) < 8.2e9
 
 
 def test_measured_throughput_gives_the_time(full_size: Path, capsys: pytest.CaptureFixture[str]) -> None:

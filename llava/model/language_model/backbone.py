@@ -1,24 +1,50 @@
-"""What LaViDa and diffusion decoding ask of a language model, whichever it is.
+"""What LaViDa, diffusion decoding and training ask of a language model, whichever it is.
+
+``TransformerBackbone`` does most of it for a model that is a row of pre-norm layers. How a backbone is added is told in
+docs/backbones.md.
 
 Axis names: batch, length (positions), prefix (prompt positions), answer (positions to fill), dim, vocab.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig
 
 from llava.model.language_model.diffusion.kv_cache import KVCache
-
-Rotary = tuple[Tensor, Tensor]
-"""Cosines and sines of rotary angles."""
+from llava.model.language_model.rotary import Rotary
 
 
 class Backbone(nn.Module):
     """A masked-diffusion language model without a task: embedding, layers, final norm and output head."""
 
-    config: PretrainedConfig
+    config: Any
+    """A ``LavidaConfig`` with the language model's own entries."""
+    embed_tokens: Callable[[Tensor], Tensor]
+    """Word embeddings (batch, length, dim) of token ids (batch, length): a method, or the embedding module itself."""
+    predicts_next: ClassVar[bool] = False
+    """Whether a token is read from the position before it, as in models that were trained on next tokens, instead of
+    from its own."""
+
+    @classmethod
+    def reading(cls, states: Tensor, start: int, end: int, before: Tensor | None = None) -> Tensor:
+        """What the tokens at the positions from ``start`` to ``end`` are read from, (..., end - start, dim).
+
+        The one place that knows ``predicts_next``: whatever lies along positions can be passed, hidden states or the
+        places themselves.
+
+        Args:
+            states: (..., length, dim), one for each position of a text.
+            before: (..., dim) what stands before the first of them; the first one itself where nothing does.
+        """
+        if not cls.predicts_next:
+            return states[..., start:end, :]
+        if start:
+            return states[..., start - 1 : end - 1, :]
+        first = states[..., :1, :] if before is None else before[..., None, :]
+        return torch.cat([first, states[..., : end - 1, :]], dim=-2)
 
     @property
     @abstractmethod
@@ -41,16 +67,12 @@ class Backbone(nn.Module):
     @property
     @abstractmethod
     def blocks(self) -> Sequence[nn.Module]:
-        """The transformer layers in order."""
+        """The transformer layers in order; ``TransformerBlock`` says what losses and LoRA ask of one."""
 
     @property
     @abstractmethod
     def head_weight(self) -> Tensor:
         """What turns hidden states into scores, (vocab, dim)."""
-
-    @abstractmethod
-    def embed_tokens(self, ids: Tensor) -> Tensor:
-        """Word embeddings (batch, length, dim) of token ids (batch, length)."""
 
     @abstractmethod
     def compute_logits(self, hidden: Tensor) -> Tensor:
@@ -63,13 +85,23 @@ class Backbone(nn.Module):
         """Final hidden states (batch, length, dim) with attention between all real positions.
 
         Args:
-            attention_mask: True where a key may be seen, (batch, length) or (batch, length, length); None for all.
-            position_ids: (batch, length) rotary positions; counted from the row's start when not given.
+            inputs_embeds: (batch, length, dim).
+            attention_mask: True where a key may be seen, (batch, length) for padding or (batch, length, length) for any
+                pattern; None when nothing is padded.
+            position_ids: rotary positions (batch or 1, length); counted from each row's start when not given.
         """
 
     @abstractmethod
     def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
-        """The prefix's keys and values, with ``num_answer`` free slots behind them."""
+        """The prefix's keys and values, with ``num_answer`` free slots behind them.
+
+        The prefix sees itself only. Where ``predicts_next``, the cache's ``before`` is what the first answer token is
+        read from; else neither the last layer's output nor logits are computed: nothing reads them.
+
+        Args:
+            prefix_embeds: (batch, prefix, dim), padded at the end.
+            lengths: real positions of each sample, on the host.
+        """
 
     @abstractmethod
     def answer_rotary(self, cache: KVCache, num_answer: int) -> Rotary:
@@ -80,6 +112,9 @@ class Backbone(nn.Module):
         self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary, attention_bias: Tensor | None = None
     ) -> Tensor:
         """Final hidden states (batch, answer, dim) of an answer that sees the cached prefix and itself.
+
+        Rewrites the cache's answer slots; its prefix slots stay as they are. ``rotary`` belongs to
+        ``cache.answer_positions`` and is the same in every step, so the caller computes it once.
 
         Args:
             attention_bias: (batch or 1, 1, answer, prefix + answer) to add to attention scores, the cache's own

@@ -59,12 +59,16 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
     def __init__(self, config: LavidaConfig) -> None:
         super().__init__(config)
         self.model = self.model_class(config)
+        self.add_outer_modules()
         vision = self.model.vision_tower.config
         config.mm_vision_config = {name: getattr(vision, name) for name in _VISION_FIELDS if hasattr(vision, name)}
         self.prompt_ids = PromptIds.from_config(config)
         self.kept_shirg_x: dict[str, Tensor] = {}
         """SHIRG-X's tensors that came with the checkpoint and that no live patch uses, by their names in its module."""
         self.post_init()
+
+    def add_outer_modules(self) -> None:
+        """Build what a backbone's checkpoints keep beside ``model``, such as the output head; here nothing."""
 
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
@@ -219,15 +223,16 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             modalities: accepted for LaViDa's callers, who pass ``["image"]``.
             questions: one per image, for question-conditioned token selection; cut out of the prompt when not given.
             draft_tokens: (batch, at most max_new_tokens) ids with masks where tokens are wanted: infilling.
-            decoding: settings as one object, or give its fields as keywords (LaViDa's way).
+            decoding: settings as one object, or give its fields as keywords (LaViDa's way), or under the names of the
+                backbone's public code.
 
         Raises:
             ValueError: for settings that do not fit, or if prompt, images and answer exceed the context.
         """
-        settings = drop_unused_settings(settings)
-        if decoding is not None and settings:
-            raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(settings))}")
-        decoding = decoding or DecodingConfig(**settings)
+        if decoding is None:
+            decoding = self.decoding_of(settings)
+        elif given := drop_unused_settings(settings):
+            raise ValueError(f"give decoding settings once: as decoding=, or as {', '.join(sorted(given))}")
         if attention_mask is None and isinstance(inputs, Tensor) and inputs.numel():
             # One row too: a prompt is the same whoever it was padded with.
             attention_mask = torch.stack(self._find_padding(torch.atleast_2d(inputs).cpu()))
@@ -249,6 +254,15 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             on_step=observe if verbose or on_step is not None else None,
         ).tokens
         return (tokens, history) if verbose else tokens
+
+    def decoding_of(self, settings: Mapping[str, Any]) -> DecodingConfig:
+        """What the keywords of ``generate`` ask for: fields of ``DecodingConfig``, unless a backbone's public code has
+        names of its own.
+
+        Raises:
+            ValueError, TypeError: for settings that do not fit or do not exist.
+        """
+        return DecodingConfig(**drop_unused_settings(settings))
 
     @torch.no_grad()
     def denoise(

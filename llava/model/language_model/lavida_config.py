@@ -1,9 +1,11 @@
 """LaViDa's own settings beside those of the language model that it is built around."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
+from llava.conversation import Conversation
 from llava.mm_utils import parse_pinpoints
 from llava.model.anyres import POOL_MODES
 
@@ -16,6 +18,13 @@ _CHOICES = {
 
 class LavidaConfig(PretrainedConfig):
     """LaViDa's vision entries; other entries of a checkpoint are kept as they are. Backbones add theirs."""
+
+    conversation: ClassVar[Conversation]
+    """The template of prompts that the backbone was trained on; copy it before adding turns."""
+    special_words: ClassVar[Mapping[str, str]]
+    """By their names here, the words whose ids a tokenizer can tell where ``config.json`` does not."""
+    tensor_names: ClassVar[Mapping[str, str]]
+    """Beginnings of the names of what ``embeddings`` and ``output head`` hold; the same where the embedding is both."""
 
     mm_vision_tower: str | None = "google/siglip-so400m-patch14-384"
     mm_vision_config: dict | None = None

@@ -6,6 +6,9 @@ from types import MappingProxyType
 from shirg.lazy import Lazy
 
 BACKBONES: Mapping[str, Lazy] = MappingProxyType(
-    {"llava_llada": Lazy("llava.model.language_model.llava_llada", "LlavaLladaForMaskedDiffusion")}
+    {
+        "llava_llada": Lazy("llava.model.language_model.llava_llada", "LlavaLladaForMaskedDiffusion"),
+        "llava_dream": Lazy("llava.model.language_model.dream.llava_dream", "LlavaDreamForMaskedDiffusion"),
+    }
 )
 """Each a ``LavidaForMaskedDiffusion``."""

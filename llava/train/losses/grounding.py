@@ -12,7 +12,7 @@ from llava.data.page_truth import ROLES
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.splice import image_places
 from llava.pages import NONE
-from llava.train.losses.looking import looking_loss
+from llava.train.losses.looking import check_own_places, looking_loss
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, LossSetup, Part
 from shirg.transfer import to_device
 
@@ -30,7 +30,8 @@ class GroundingLoss(AnswersLoss):
         return self.layers
 
     def check(self, lavida: LavidaForMaskedDiffusion) -> None:
-        layers, heads = len(lavida.model.blocks), lavida.config.n_heads
+        check_own_places(lavida, "grounding")
+        layers, heads = len(lavida.model.blocks), lavida.config.num_attention_heads
         if not all(0 <= layer < layers for layer in self.layers):
             raise ValueError(
                 f"losses: grounding_layers must lie from 0 to {layers - 1} in this model, got {self.layers}"

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llava.model.language_model.backbone import Backbone, Rotary
-from llava.model.language_model.llada.modeling_llada import LLaDABlock, apply_rotary
+from llava.model.language_model.backbone import Backbone
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.rotary import Rotary, apply_rotary
+from llava.model.language_model.transformer import TransformerBlock
 from shirg.transfer import to_device
 
 _TOUCH = 1e-5
@@ -26,7 +28,7 @@ _TOUCH = 1e-5
 class BlockInput:
     """What one transformer layer was given."""
 
-    block: LLaDABlock
+    block: TransformerBlock
     hidden: Tensor
     """(rows, positions, dim)"""
     rotary: Rotary
@@ -47,7 +49,7 @@ def record_block_inputs(model: Backbone, layers: Sequence[int]) -> Iterator[dict
 
     def record(layer: int, block: nn.Module, inputs: tuple) -> None:
         hidden, rotary, mask = inputs
-        assert isinstance(block, LLaDABlock)
+        assert isinstance(block, TransformerBlock)
         found[layer] = BlockInput(block=block, hidden=hidden, rotary=rotary, attention_mask=mask)
 
     hooks = [
@@ -61,6 +63,19 @@ def record_block_inputs(model: Backbone, layers: Sequence[int]) -> Iterator[dict
             hook.remove()
 
 
+def check_own_places(lavida: LavidaForMaskedDiffusion, loss: str) -> None:
+    """Refuse a model in which not the position of a token looks for it, but the one before.
+
+    Raises:
+        ValueError: naming the loss.
+    """
+    if lavida.model.predicts_next:
+        raise ValueError(
+            f"losses: {loss} teaches tokens to be read from their own positions, which this model does not; "
+            "leave it out"
+        )
+
+
 def query_places(asking: Tensor) -> tuple[Tensor, Tensor]:
     """Asking positions of each row, left-aligned: (rows, queries) int64, and (rows, queries) True on real ones."""
     counts = asking.sum(1)
@@ -72,12 +87,11 @@ def query_places(asking: Tensor) -> tuple[Tensor, Tensor]:
 def log_attention(given: BlockInput, places: Tensor, heads: int) -> Tensor:
     """Log attention (rows, heads, queries, positions) float32 that the first ``heads`` pay from ``places``."""
     block = given.block
-    normed = block.attn_norm(given.hidden)
+    normed = block.attention_norm(given.hidden)
     head_dim = given.hidden.shape[-1] // block.num_heads
-    keys, _ = block.keys_values(normed, given.rotary)
+    keys = block.per_head(block.keys_values(normed, given.rotary)[0], dim=1)
     index = places[..., None]
-    queries = block.q_proj(normed.gather(1, index.expand(-1, -1, normed.shape[-1])))
-    queries = queries.unflatten(-1, (block.num_heads, -1)).transpose(1, 2)
+    queries = block.queries(normed.gather(1, index.expand(-1, -1, normed.shape[-1])))
     angles = [
         part.expand(len(places), -1, -1, -1).gather(2, index[:, None].expand(-1, -1, -1, head_dim))
         for part in given.rotary

@@ -6,6 +6,7 @@ two copies of a sample together train every answer token.
 Axis names: batch (samples), length (positions after splicing), answer (positions of the longest answer), vocab.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,14 @@ class TwoCopies:
     """(rows, positions) int64: the true tokens."""
     samples: Tensor
     """(rows,) int64: which sample a row holds."""
+    sources: Tensor
+    """(rows, positions) int64: the position from whose hidden state the backbone reads the token of each."""
+
+    @property
+    def asking(self) -> Tensor:
+        """(rows, positions) bool: positions from whose hidden states masked tokens are read."""
+        asked = torch.zeros(self.masked.shape, dtype=torch.int32, device=self.masked.device)
+        return asked.scatter_add(1, self.sources, self.masked.int()) > 0
 
 
 def draw_masks(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -114,7 +123,8 @@ def two_copies(
     token = torch.tensor([model.config.mask_token_id if mask_id is None else mask_id], device=batch.embeds.device)
     mask_embedding = model.model.embed_tokens(token).to(batch.embeds.dtype)
     lay_out = _copies_behind_prefix if prefix_lm else _copies_along_batch
-    return lay_out(batch, batch.labels, masked & (batch.labels != IGNORE_INDEX), mask_embedding)
+    masked = masked & (batch.labels != IGNORE_INDEX)
+    return lay_out(batch, batch.labels, masked, mask_embedding, model.model.reading)
 
 
 def diffusion_loss(
@@ -128,7 +138,9 @@ def diffusion_loss(
     """The loss from final hidden states (rows, positions, dim) of both copies."""
     rows, places = copies.masked.nonzero(as_tuple=True)
     losses = F.cross_entropy(
-        model.model.compute_logits(hidden[rows, places]).float(), copies.labels[rows, places], reduction="none"
+        model.model.compute_logits(hidden[rows, copies.sources[rows, places]]).float(),
+        copies.labels[rows, places],
+        reduction="none",
     )
     samples = copies.samples[rows]
     second = copies.second[rows, places]
@@ -143,8 +155,15 @@ def diffusion_loss(
     )
 
 
-def _copies_along_batch(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor) -> TwoCopies:
+Reading = Callable[..., Tensor]
+"""``Backbone.reading``."""
+
+
+def _copies_along_batch(
+    batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor, reading: Reading
+) -> TwoCopies:
     both = torch.cat([masked, ~masked & (labels != IGNORE_INDEX)])
+    places = torch.arange(labels.shape[1], device=labels.device)[:, None]
     attention = batch.attention_mask
     return TwoCopies(
         embeds=torch.where(both[..., None], mask_embedding, batch.embeds.repeat(2, 1, 1)),
@@ -154,10 +173,13 @@ def _copies_along_batch(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mas
         second=torch.arange(len(both), device=labels.device)[:, None].expand(both.shape) >= len(labels),
         labels=labels.repeat(2, 1),
         samples=torch.arange(len(labels), device=labels.device).repeat(2),
+        sources=reading(places, 0, len(places))[:, 0].expand(both.shape),
     )
 
 
-def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor) -> TwoCopies:
+def _copies_behind_prefix(
+    batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor, reading: Reading
+) -> TwoCopies:
     """[prefix | first copy | second copy] in each row; both copies sit at the same rotary positions."""
     device = labels.device
     labeled = labels != IGNORE_INDEX
@@ -183,6 +205,11 @@ def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, m
     nothing = torch.zeros(len(labels), prefix, dtype=torch.bool, device=device)
     padding = torch.full((len(labels), prefix), IGNORE_INDEX, device=device)
     noisy = [torch.where(copy[..., None], mask_embedding, answer) for copy in (first, second)]
+    # Both answers follow the same last position of their prompt.
+    sources = [
+        reading((prefix + skipped + places).expand(len(labels), -1)[..., None], 0, width, lengths - 1)[..., 0]
+        for skipped in (0, width)
+    ]
     return TwoCopies(
         embeds=torch.cat([batch.embeds[:, :prefix], *noisy], dim=1),
         attention_mask=allowed[None] & seen[:, None],
@@ -191,4 +218,5 @@ def _copies_behind_prefix(batch: PromptEmbeds, labels: Tensor, masked: Tensor, m
         second=(segment == 2).expand(len(labels), -1),
         labels=torch.cat([padding, answer_labels, answer_labels], dim=1),
         samples=torch.arange(len(labels), device=device),
+        sources=torch.cat([prefix_places.expand(len(labels), -1), *sources], dim=1),
     )

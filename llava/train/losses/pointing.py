@@ -16,7 +16,7 @@ from llava.constants import IGNORE_INDEX
 from llava.data.print_targets import SLOTS
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.pages import NONE
-from llava.train.losses.looking import log_attention, query_places
+from llava.train.losses.looking import check_own_places, log_attention, query_places
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, LossSetup, Part
 from shirg.transfer import to_device
 
@@ -37,7 +37,8 @@ class PointingLoss(AnswersLoss):
         return self.layers
 
     def check(self, lavida: LavidaForMaskedDiffusion) -> None:
-        layers, heads = len(lavida.model.blocks), lavida.config.n_heads
+        check_own_places(lavida, "pointing")
+        layers, heads = len(lavida.model.blocks), lavida.config.num_attention_heads
         if not all(0 <= layer < layers for layer in self.layers):
             raise ValueError(
                 f"losses: pointing_layers must lie from 0 to {layers - 1} in this model, got {self.layers}"

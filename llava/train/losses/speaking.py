@@ -16,7 +16,7 @@ from torch import Tensor
 
 from llava.data.page_truth import SLOT_ROLES
 from llava.data.print_targets import SLOTS
-from llava.model.language_model.llada.modeling_llada import LLaDABlock
+from llava.model.language_model.transformer import TransformerBlock
 from llava.pages import NONE
 from llava.train.losses.alignment import role_cosines
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, LossSetup, Part
@@ -48,7 +48,7 @@ class SpeakingLoss(AnswersLoss):
 
 
 def speaking_loss(
-    block: LLaDABlock, hidden: Tensor, named: Tensor, vocabulary: Tensor, *, scale: float = 12.0
+    block: TransformerBlock, hidden: Tensor, named: Tensor, vocabulary: Tensor, *, scale: float = 12.0
 ) -> tuple[Tensor, Tensor]:
     """How far what each head passes on is from the characters that a token shows.
 
@@ -60,13 +60,14 @@ def speaking_loss(
         vocabulary: (vocab, dim) the head's rows; characters are told from those that are shown here.
         scale: the cosines' inverse temperature.
     """
-    values = block.v_proj(block.attn_norm(hidden)).unflatten(-1, (block.num_heads, -1))
+    values = block.projections.value(block.attention_norm(hidden)).unflatten(-1, (block.num_groups, -1))
+    values = block.per_head(values, dim=1)
     total, count = hidden.new_zeros((), dtype=torch.float32), torch.zeros((), dtype=torch.int64, device=hidden.device)
     for head in range(min(SLOTS, block.num_heads)):
         shown = named[:, head] != NONE
         alone = torch.zeros_like(values)
         alone[:, head] = values[:, head]
-        said = block.attn_out(alone.flatten(1))[shown]
+        said = block.projections.output(alone.flatten(1))[shown]
         tokens, place = named[shown, head].unique(return_inverse=True)
         scores = (scale * role_cosines(said, vocabulary[tokens], SLOT_ROLES[0])).log_softmax(-1)
         total = total - scores.gather(-1, place[:, None]).sum()

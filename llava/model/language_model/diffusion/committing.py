@@ -9,17 +9,30 @@ import torch
 from torch import Tensor
 
 
-def rank(scores: Tensor, masked: Tensor) -> Tensor:
-    """(..., window) place of each masked position in the order of its score, 0 the highest; equal scores go to the
-    earlier one. Settled positions come behind all others."""
-    order = scores.masked_fill(~masked, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+def rank(scores: Tensor, masked: Tensor, *, later_first: bool = False) -> Tensor:
+    """(..., window) place of each masked position in the order of its score, 0 the highest; settled ones come last.
+
+    Args:
+        later_first: of equal scores, the later position goes first, not the earlier one. Where tokens are read from the
+            position before them and none stands before the first, that one borrows the guess of the second, and waits
+            for it.
+    """
+    scores = scores.masked_fill(~masked, -torch.inf)
+    if later_first:
+        return rank(scores.flip(-1), masked.flip(-1)).flip(-1)
+    order = scores.argsort(dim=-1, descending=True, stable=True)
     places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(-1, order, places)
 
 
-def commit_count(scores: Tensor, masked: Tensor, count: Tensor) -> Tensor:
-    """(..., window) the ``count`` (...) most confident masked positions."""
-    return masked & (rank(scores, masked) < count[..., None])
+def commit_count(scores: Tensor, masked: Tensor, count: Tensor, *, later_first: bool = False) -> Tensor:
+    """(..., window) the ``count`` (...) most confident masked positions; equal ones as in ``rank``."""
+    return masked & (rank(scores, masked, later_first=later_first) < count[..., None])
+
+
+def commit_share(noise: Tensor, masked: Tensor, share: Tensor) -> Tensor:
+    """(..., window) the masked positions whose uniform noise lies below the share (,) that a step settles."""
+    return masked & (noise < share)
 
 
 def commit_above(log_odds: Tensor, masked: Tensor, threshold: float) -> Tensor:

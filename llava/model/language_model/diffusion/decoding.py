@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SCHEDULES = ("uniform", "shift", "cosine", "logit_normal")
+SCHEDULES = ("uniform", "linear", "shift", "cosine", "logit_normal")
 DEFAULT_SHIFT = 1 / 3
 """The paper's recommendation; LaViDa's own code defaults to 3, which the paper reports as far worse."""
 
-REMASKING = ("low_confidence", "entropy", "margin", "random")
+REMASKING = ("low_confidence", "entropy", "margin", "random", "share")
+_DRAWN = ("random", "share")
 _SPELLINGS = {"entrophy": "entropy"}
 
 
@@ -32,11 +33,24 @@ class DecodingConfig:
     step_per_block: int | None = None
     """Steps per block, at most one per token."""
     schedule: str | None = None
-    """uniform (None), shift, cosine or logit_normal."""
+    """uniform (None), linear, shift, cosine or logit_normal."""
     schedule_kwargs: Mapping[str, Any] | None = None
     remasking: str = "low_confidence"
-    """Which positions are settled first: low_confidence, entropy, margin or random."""
+    """Which positions are settled first: low_confidence, entropy, margin or random. ``share``, along a time axis, lets
+    chance decide for each position whether a step settles it."""
     temperature: float = 0.0
+    top_p: float | None = None
+    """Choose among the most probable tokens that together hold this much, and judge them as if there were no others."""
+    top_k: int | None = None
+    """Choose among so many of the most probable tokens; behind ``top_p`` where both are given."""
+    order_temperature: float = 0.0
+    """Above 0, positions are drawn with probabilities that grow with the confidence divided by this."""
+    timesteps: int | None = None
+    """Instead of a schedule, go along a time axis cut into so many equal steps from 1 down to ``eps``: from time t to
+    s, the share 1 - s/t of the positions that are still open is settled, rounded down, and all of them in the last step
+    (Dream, arXiv 2508.15487; MDLM, arXiv 2406.07524). Fewer ``steps`` walk its beginning only."""
+    eps: float = 1e-3
+    """Where the time axis ends."""
     prefix_lm: bool = False
     """Compute the prompt's keys and values once and freeze them; otherwise everything is recomputed each step."""
     stop_at_end_of_turn: bool = False
@@ -53,7 +67,7 @@ class DecodingConfig:
     language model on one CUDA device. Worth its while for answers of many steps in small batches."""
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "block_length", "steps", "step_per_block"):
+        for name in ("max_new_tokens", "block_length", "steps", "step_per_block", "top_k", "timesteps"):
             value = getattr(self, name)
             required = name == "max_new_tokens"
             if (value is not None or required) and (type(value) is not int or value < 1):
@@ -71,14 +85,17 @@ class DecodingConfig:
             )
         if self.step_ratio is not None and not 0 < self.step_ratio < math.inf:
             raise ValueError(f"step_ratio must be a positive number, got {self.step_ratio!r}")
-        if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature must be 0 or a positive number, got {self.temperature!r}")
+        for name in ("temperature", "order_temperature"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or a positive number, got {getattr(self, name)!r}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p!r}")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
         if self.threshold is not None and self.remasking != "low_confidence":
             raise ValueError("threshold works on the probability of the token; leave remasking at low_confidence")
         if self.threshold is not None:
-            for name in ("steps", "step_ratio", "step_per_block", "schedule"):
+            for name in ("steps", "step_ratio", "step_per_block", "schedule", "timesteps"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} plans what threshold decides step by step; leave out one of the two")
         if self.cuda_graph and not self.prefix_lm:
@@ -93,12 +110,30 @@ class DecodingConfig:
             raise ValueError(
                 f"step_ratio={self.step_ratio} leaves no step for a block of {self.block} tokens; raise it"
             )
+        self._check_time_axis()
+
+    def _check_time_axis(self) -> None:
+        if self.timesteps is None:
+            if self.remasking == "share":
+                raise ValueError("remasking 'share' settles what a time axis says; give timesteps, or another rule")
+            return
+        if self.schedule is not None or self.num_blocks > 1:
+            raise ValueError("timesteps plan an answer of one block without a schedule; leave out one of the two")
+        if not 0 < self.eps < 1:
+            raise ValueError(f"eps must lie between 0 and 1, got {self.eps!r}")
+        if self.steps_per_block > self.timesteps:
+            raise ValueError(
+                f"{self.steps_per_block} steps do not fit on a time axis of timesteps={self.timesteps}; give fewer "
+                "steps or a lower step_ratio, or more timesteps"
+            )
 
     def _check_lookahead(self) -> None:
         """Refuse settings under which a step cannot be foretold, or not be verified beside others."""
         for needed, mend in (
             (self.temperature == 0, "temperature at 0"),
-            (self.remasking != "random", "remasking at a rule that does not draw"),
+            (self.remasking not in _DRAWN, "remasking at a rule that does not draw"),
+            (self.order_temperature == 0, "order_temperature at 0"),
+            (self.timesteps is None, "timesteps out"),
             (self.threshold is None, "threshold out"),
             (self.prefix_lm, "prefix_lm on"),
             (not self.cuda_graph, "cuda_graph off"),
@@ -109,7 +144,7 @@ class DecodingConfig:
     @property
     def random(self) -> bool:
         """Whether denoising draws at random, so that a seed matters."""
-        return self.temperature > 0 or self.remasking == "random"
+        return self.temperature > 0 or self.order_temperature > 0 or self.remasking in _DRAWN
 
     @property
     def block(self) -> int:

@@ -24,7 +24,7 @@ from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.ending import Ending
 from llava.model.language_model.diffusion.predicting import Predict
 from llava.model.language_model.diffusion.progress import Progress
-from llava.model.language_model.diffusion.sampling import confidence, log_odds, sample_tokens
+from llava.model.language_model.diffusion.sampling import confidence, keep_likely, log_odds, sample_tokens
 
 
 def take_drafted_steps(
@@ -35,17 +35,19 @@ def take_drafted_steps(
     end: int,
     config: DecodingConfig,
     ending: Ending,
+    later_first: bool,
     report: Callable[[int], None],
 ) -> int:
     """Take all steps of a block, written into ``progress``; gives how many its slowest row took.
 
     Args:
-        plan: (batch, steps) positions that each step settles.
+        plan: (batch, steps) int64 positions that each step settles.
         start: the first position that the block may settle.
         end: the one behind its last.
+        later_first: which of equal scores goes first, as in ``rank``.
         report: told after every forward how many steps are done.
     """
-    tokens, steps = progress.tokens, plan.shape[1]
+    tokens, steps = progress.tokens, (plan > 0).sum(1)
     # Nothing is planned behind the last step, where drafts may look.
     plan = pad(plan, (0, 1 + config.lookahead))
     taken = torch.zeros_like(progress.steps)
@@ -53,17 +55,18 @@ def take_drafted_steps(
     while True:
         logits = predict(states, start, end)
         windows = states[..., start:end]
+        logits = keep_likely(logits, top_p=config.top_p, top_k=config.top_k)
         chosen = sample_tokens(logits, config.temperature)
         scores = confidence(logits, chosen, config.remasking)
         odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
         masked = windows == ending.mask_id
         order = taken[:, None] + torch.arange(states.shape[1], device=tokens.device)
-        ranks = rank(scores, masked)
+        ranks = rank(scores, masked, later_first=later_first)
         settled = masked & (ranks < plan.gather(1, order)[..., None])
         after = torch.where(settled, chosen, windows)
         # A state is real if all before it are, and the step taken from the one before it leads to it.
         real = pad((after[:, :-1] == windows[:, 1:]).all(-1), (1, 0), value=True)
-        steps_on = real & ~ending.done(states, start, end) & (order < steps)
+        steps_on = real & ~ending.done(states, start, end) & (order < steps[:, None])
         steps_on = steps_on.int().cumprod(1).bool()
         accepted = steps_on.sum(1)
         _write(progress, settled & steps_on[..., None], chosen, odds, start, end)

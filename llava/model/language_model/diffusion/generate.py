@@ -13,15 +13,22 @@ import torch
 from torch import Tensor
 
 from llava.model.language_model.backbone import Backbone
-from llava.model.language_model.diffusion.committing import commit_above, commit_count
+from llava.model.language_model.diffusion.committing import commit_above, commit_count, commit_share
 from llava.model.language_model.diffusion.cuda_graph import check_capturable
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.drafting import take_drafted_steps
 from llava.model.language_model.diffusion.ending import Ending
 from llava.model.language_model.diffusion.predicting import Predict, make_predictor
 from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
-from llava.model.language_model.diffusion.sampling import confidence, log_odds, sample_tokens
-from llava.model.language_model.diffusion.schedule import num_transfer_tokens
+from llava.model.language_model.diffusion.sampling import (
+    confidence,
+    draw_noise,
+    draw_order,
+    keep_likely,
+    log_odds,
+    sample_tokens,
+)
+from llava.model.language_model.diffusion.schedule import Plan
 
 
 @torch.no_grad()
@@ -54,31 +61,35 @@ def denoise(
         check_capturable(model)
     device = prefix_embeds.device
     tokens = _masked_answer(draft_tokens, len(prefix_embeds), config.max_new_tokens, mask_id, device)
-    num_masked = (tokens == mask_id).unflatten(1, (-1, config.block)).sum(-1).T.tolist()
-    steps_of_block = [min(config.max_steps_per_block, max(counts)) for counts in num_masked]
-    predict = make_predictor(model, prefix_embeds, prefix_lengths, config)
+    plans = _plan_blocks(tokens, mask_id, config)
+    predict, first = make_predictor(model, prefix_embeds, prefix_lengths, config)
     ending = Ending(config, mask_id=mask_id, stop_ids=stop_ids, fill_id=fill_id, device=device)
-    progress, done = Progress.start(tokens, mask_id), 0
+    progress, done, later_first = Progress.start(tokens, mask_id), 0, model.predicts_next
+    if first is not None:
+        _settle_first(progress, first, mask_id)
+        _settle_behind(progress, config, ending)
+        plans = _plan_blocks(tokens, mask_id, config)
+    planned = sum(plan.steps for plan in plans)
 
     def report(steps: int) -> None:
         if on_step is not None:
-            on_step(DenoisingStep(index=done + steps, planned=sum(steps_of_block), progress=progress))
+            on_step(DenoisingStep(index=done + steps, planned=planned, progress=progress))
 
-    for block, (counts, steps) in enumerate(zip(num_masked, steps_of_block, strict=True)):
+    for block, plan in enumerate(plans):
         start, end = block * config.block, (block + 1) * config.block
-        if steps == 0:
+        if plan.steps == 0:
             continue
-        if done and ending.answer_is_over(tokens):
+        if (done or first is not None) and ending.answer_is_over(tokens):
             break
         # A model may predict the mask itself; LaViDa lets such positions be settled together with a later block.
         if block and bool((tokens[:, :start] == mask_id).any()):
             start = 0
-        plan = num_transfer_tokens(counts, steps, config.schedule, config.schedule_kwargs).to(device)
         if config.lookahead:
-            done += take_drafted_steps(progress, predict, plan, start, end, config, ending, report)
+            assert plan.counts is not None
+            done += take_drafted_steps(progress, predict, plan.counts, start, end, config, ending, later_first, report)
             continue
-        for step in range(steps):
-            _take_step(progress, predict, plan[:, step], start, end, config, ending, generator)
+        for step in range(plan.steps):
+            _take_step(progress, predict, plan, step, start, end, config, ending, later_first, generator)
             report(step + 1)
             if ending.block_is_over(ending.done(tokens, start, end)):
                 break
@@ -99,34 +110,56 @@ def _masked_answer(draft_tokens: Tensor | None, batch: int, length: int, mask_id
     return tokens
 
 
+def _plan_blocks(tokens: Tensor, mask_id: int, config: DecodingConfig) -> list[Plan]:
+    num_masked = (tokens == mask_id).unflatten(1, (-1, config.block)).sum(-1).T.tolist()
+    return [Plan.of_block(counts, config, tokens.device) for counts in num_masked]
+
+
+def _settle_first(progress: Progress, logits: Tensor, mask_id: int) -> None:
+    """Write the first token, which the prompt alone predicts, where it is open; it takes no step."""
+    chosen = logits.argmax(-1)
+    opened = progress.tokens[:, 0] == mask_id
+    settled = opened & (chosen != mask_id)
+    for known, new in ((progress.tokens, chosen), (progress.probabilities, log_odds(logits, chosen).sigmoid())):
+        known[:, 0] = torch.where(settled, new, known[:, 0])
+
+
 def _take_step(
     progress: Progress,
     predict: Predict,
-    count: Tensor,
+    plan: Plan,
+    step: int,
     start: int,
     end: int,
     config: DecodingConfig,
     ending: Ending,
+    later_first: bool,
     generator: torch.Generator | None,
 ) -> None:
-    """One forward, and the positions it settles written into ``progress``.
-
-    Args:
-        count: (batch,) positions that the schedule settles, where no threshold decides.
-    """
+    """One forward, and the positions it settles written into ``progress``: what the plan says for this step, where no
+    threshold decides."""
     tokens = progress.tokens
-    active = ~ending.done(tokens, start, end)
+    active = ~ending.done(tokens, start, end) & plan.goes_on(step)
     logits = predict(tokens, start, end)
+    logits = keep_likely(logits, top_p=config.top_p, top_k=config.top_k, temperature=config.temperature)
     window = tokens[:, start:end]
     chosen = sample_tokens(logits, config.temperature, generator)
-    scores = confidence(logits, chosen, config.remasking, generator)
-    odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
     masked = window == ending.mask_id
-    settled = (
-        commit_count(scores, masked, count)
-        if config.threshold is None
-        else commit_above(scores, masked, config.threshold)
-    )
+    if config.remasking == "share":
+        assert plan.shares is not None
+        odds = log_odds(logits, chosen)
+        settled = commit_share(draw_noise(masked, generator), masked, plan.shares[step])
+    else:
+        scores = confidence(logits, chosen, config.remasking, generator)
+        odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
+        if config.threshold is not None:
+            settled = commit_above(scores, masked, config.threshold)
+        else:
+            if config.order_temperature:
+                scores = draw_order(scores, config.remasking, config.order_temperature, generator)
+            settled = commit_count(scores, masked, plan.count(step, masked), later_first=later_first)
+    # A row that is done waits for the others, as it is.
+    settled = settled & active[:, None]
     progress.steps += active
     progress.forwards += active
     window.copy_(torch.where(settled, chosen, window))
@@ -135,7 +168,13 @@ def _take_step(
         (progress.settled_in[:, start:end], progress.steps[:, None]),
     ):
         known.copy_(torch.where(settled, new, known))
+    _settle_behind(progress, config, ending)
+
+
+def _settle_behind(progress: Progress, config: DecodingConfig, ending: Ending) -> None:
+    """Where a threshold decides, a settled end of turn settles what is still open behind it."""
     if config.threshold is not None and config.stop_at_end_of_turn:
+        tokens = progress.tokens
         behind = ending.behind(tokens) & (tokens == ending.mask_id)
         tokens.masked_fill_(behind, ending.fill_id)
         progress.probabilities.masked_fill_(behind, 1.0)

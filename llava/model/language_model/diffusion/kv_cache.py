@@ -17,7 +17,7 @@ class KVCache:
     """
 
     keys: tuple[Tensor, ...]
-    """Per layer, (batch, heads, slots, head_dim)."""
+    """Per layer, (batch, heads, slots, head_dim); several query heads may share one of these heads."""
     values: tuple[Tensor, ...]
     prefix_length: int
     """Slots that the longest prefix fills; shorter ones leave slots that ``bias`` hides."""
@@ -26,6 +26,8 @@ class KVCache:
     bias: Tensor | None
     """(batch, 1, 1, slots) to add to attention scores, -inf on padding, in the keys' dtype; None if nothing is
     padded. Made once, since a boolean mask would be turned into this in every layer of every step."""
+    before: Tensor | None = None
+    """(batch, dim) final hidden state of each prompt's last position, where the first answer token is read from it."""
 
     def prefix(self, layer: int) -> tuple[Tensor, Tensor]:
         """Views of one layer's prefix keys and values, each (batch, heads, prefix, head_dim)."""

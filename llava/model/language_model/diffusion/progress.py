@@ -19,8 +19,8 @@ class Progress:
     """(batch, answer) float32: how probable each token was when it was settled; 0 at masks, 1 for a draft's own tokens
     and behind an end of turn that settled them with it."""
     settled_in: Tensor
-    """(batch, answer) int64: the step of its row, counted from 1, in which each token was settled; 0 at masks and for a
-    draft's own tokens."""
+    """(batch, answer) int64: the step of its row, counted from 1, in which each token was settled; 0 at masks, for a
+    draft's own tokens, and for a first token that the prompt alone predicts."""
     steps: Tensor
     """(batch,) int64: steps that each row has taken until it was done."""
     forwards: Tensor

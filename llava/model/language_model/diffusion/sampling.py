@@ -21,6 +21,36 @@ def sample_tokens(logits: Tensor, temperature: float, generator: torch.Generator
     return (logits - temperature * (-uniform.log()).log()).argmax(-1)
 
 
+def keep_likely(logits: Tensor, *, top_p: float | None, top_k: int | None, temperature: float = 0.0) -> Tensor:
+    """Logits (..., vocab) with all but the likeliest tokens at the lowest finite number.
+
+    The token that crosses ``top_p`` stays. Confidences of what is left are those of a prediction without the others.
+
+    Args:
+        temperature: at which tokens will be drawn, and their share is therefore counted.
+    """
+    lowest = torch.finfo(logits.dtype).min
+    if top_p is not None and top_p < 1:
+        ordered, index = (logits / (temperature or 1)).sort(dim=-1, descending=True)
+        full = torch.nn.functional.pad(ordered.softmax(-1).cumsum(-1)[..., :-1] > top_p, (1, 0))
+        logits = logits.masked_fill(torch.empty_like(full).scatter_(-1, index, full), lowest)
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[..., -1:], lowest)
+    return logits
+
+
+def draw_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Uniform noise from [0, 1) in a tensor's shape, float32."""
+    return torch.rand(like.shape, device=like.device, generator=generator)
+
+
+def draw_order(scores: Tensor, rule: str, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+    """Scores (batch, length) whose order is drawn: without replacement, as softmax(confidence / temperature) says."""
+    scores = scores.sigmoid() if rule == "low_confidence" else scores
+    uniform = draw_noise(scores, generator).clamp_(min=1e-20)
+    return scores / temperature - (-uniform.log()).log()
+
+
 def confidence(logits: Tensor, tokens: Tensor, rule: str, generator: torch.Generator | None = None) -> Tensor:
     """How sure the model is of each position, (batch, length) float32; only the order carries meaning.
 
@@ -32,7 +62,7 @@ def confidence(logits: Tensor, tokens: Tensor, rule: str, generator: torch.Gener
         tokens: chosen ids, (batch, length).
     """
     if rule == "random":
-        return torch.rand(tokens.shape, device=tokens.device, generator=generator)
+        return draw_noise(tokens, generator)
     if rule == "low_confidence":
         return log_odds(logits, tokens)
     best, index = logits.max(-1, keepdim=True)

@@ -2,20 +2,24 @@
 
 LaViDa's schedules (arXiv 2505.16839, section 3.3; public code ``generate.py``): a curve over [0, 1] is cut into steps,
 and the tokens are dealt out along it, its end first. A convex curve (``shift`` < 1) settles much at once and then
-slows down; the paper's value is 1/3.
+slows down; the paper's value is 1/3. ``linear`` deals as evenly as rounding lets it, ``uniform`` gives what is left
+over to the first steps.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from llava.model.language_model.diffusion.decoding import DEFAULT_SHIFT, check_schedule
+from llava.model.language_model.diffusion.decoding import DEFAULT_SHIFT, DecodingConfig, check_schedule
 
 
 def _curve(schedule: str, time: Tensor, shift: float) -> Tensor:
+    if schedule == "linear":
+        return time
     if schedule == "shift":
         return shift * time / (1 + (shift - 1) * time)
     if schedule == "cosine":
@@ -59,3 +63,47 @@ def _deal_along_curve(curve: Tensor, masked: int) -> Tensor:
         counts[spare] -= 1
         excess -= len(spare)
     return counts.flip(0)
+
+
+def time_shares(steps: int, timesteps: int, eps: float) -> Tensor:
+    """What share of the open positions each step settles along a time axis, (steps,) float32 on the CPU; the last one
+    settles all."""
+    times = torch.linspace(1, eps, timesteps + 1)
+    shares = (1 - times[1:] / times[:-1])[:steps]
+    shares[-1] = 1
+    return shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much each step of a block settles: numbers of positions, or shares of what is open by then."""
+
+    steps: int
+    counts: Tensor | None = None
+    """(batch, steps) int64."""
+    shares: Tensor | None = None
+    """(steps,) float32."""
+
+    @classmethod
+    def of_block(cls, num_masked: Sequence[int], config: DecodingConfig, device: torch.device) -> "Plan":
+        """The plan of a block that has so many masks in each row; without any, there is no step to take."""
+        if config.timesteps is not None:
+            # Its steps are a matter of time: a model that predicts masks leaves more to the last one.
+            steps = config.steps_per_block if any(num_masked) else 0
+            return cls(steps=steps, shares=time_shares(steps, config.timesteps, config.eps).to(device))
+        steps = min(config.max_steps_per_block, max(num_masked))
+        if steps == 0:
+            return cls(steps=0)
+        counts = num_transfer_tokens(num_masked, steps, config.schedule, config.schedule_kwargs)
+        return cls(steps=steps, counts=counts.to(device))
+
+    def goes_on(self, step: int) -> Tensor:
+        """(batch,) bool: rows whose own plan, as if they were alone, is not at its end."""
+        return self.counts[:, step] > 0 if self.counts is not None else torch.ones((), dtype=torch.bool)
+
+    def count(self, step: int, masked: Tensor) -> Tensor:
+        """(batch,) int64 positions that a step settles of ``masked`` (batch, window)."""
+        if self.counts is not None:
+            return self.counts[:, step]
+        assert self.shares is not None
+        return (masked.sum(-1) * self.shares[step]).long()

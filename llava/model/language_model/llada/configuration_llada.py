@@ -61,6 +61,11 @@ class LLaDAConfig(PretrainedConfig):
     infill_token_id: int | None = 126085
 
     @property
+    def key_value_heads(self) -> int:
+        """Heads of keys and values: as many as of queries."""
+        return self.n_heads
+
+    @property
     def vocab_rows(self) -> int:
         """Rows of the embedding, of which the last may stand for no word."""
         return self.embedding_size or self.vocab_size
