@@ -5,9 +5,10 @@ Most programs need no more than
     from llava import Session
 """
 
-import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from llava.imports import when_imported
 from shirg.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ __all__ = ["Answer", "Session"]
 
 __getattr__ = lazy_names(__name__, {"Answer": "llava.inference.answer", "Session": "llava.inference.session"})
 
-# Where transformers is in use, LaViDa is made known to it. Otherwise that would take seconds, and import llava none.
-if "transformers" in sys.modules:
-    import llava.hf  # noqa: F401
+# LaViDa is made known to transformers' auto classes once they are in use: to import them takes seconds, and llava none.
+when_imported(
+    [f"transformers.models.auto.{name}_auto" for name in ("modeling", "processing", "image_processing")],
+    lambda: import_module("llava.hf"),
+    own=("llava.", "shirg", "lavida_shirg_integration"),
+)

@@ -13,7 +13,7 @@ ALL = [*LIBRARIES, *sorted((ROOT / "scripts").rglob("*.py"))]
 
 INTEGRATION = {"lavida_shirg_integration"}
 FLOORS = {
-    "base": ("llava.constants", "llava.files", "llava.provenance", "llava.seeds", "llava.shipped"),
+    "base": ("llava.constants", "llava.files", "llava.imports", "llava.provenance", "llava.seeds", "llava.shipped"),
     "shirg": ("shirg",),
     "pages": ("llava.pages",),
     "model": (

@@ -4,8 +4,7 @@
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
 Importing this package is what makes LaViDa known to transformers; no code of a checkpoint ever runs. ``import llava``
-does it too where transformers has been imported before. By itself it imports neither transformers nor torch, which
-take seconds.
+does it too, as soon as auto classes are in use, before or after.
 """
 
 from llava.hf.generation_config import LavidaGenerationConfig

@@ -1,7 +1,7 @@
 """Auto classes load what ``load_pretrained_model`` loads, with the same checks, and run no code of a checkpoint."""
 
-import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-import llava
 from lavida_shirg_integration import apply_shirg_x
 from llava.hf import LavidaProcessor, LlavaLladaForConditionalGeneration, register
 from llava.hf.modeling import MODELS
@@ -20,6 +19,7 @@ from shirg.config import ShirgXConfig
 from tests.cli_helpers import copy_checkpoint, edit_config, edit_tensors
 from tests.hf_helpers import QUESTION, inputs, user
 from tests.integration_helpers import IMAGES, SMALL, ask, views_and_sizes
+from tests.train_helpers import ROOT
 
 
 def test_every_backbone_has_a_model() -> None:
@@ -123,16 +123,18 @@ def test_a_precision_and_a_loading_report_can_be_asked_for(tiny_checkpoint: Path
         load("./nowhere")
 
 
-def test_importing_llava_registers_where_transformers_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = sys.modules["llava.hf"]
-    monkeypatch.delitem(sys.modules, "llava.hf")
-    with monkeypatch.context() as without:
-        without.delitem(sys.modules, "transformers")
-        importlib.reload(llava)
-        assert "llava.hf" not in sys.modules
-    importlib.reload(llava)
-    assert "llava.hf" in sys.modules
-    monkeypatch.setattr(llava, "hf", package)
+ORDERS = {"llava first": "llava", "its loader first": "llava.model.builder"}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_importing_llava_makes_it_known_to_transformers(order: str, tiny_checkpoint: Path) -> None:
+    show = (
+        f"import {ORDERS[order]}; from transformers import AutoModelForImageTextToText, AutoProcessor; "
+        f"p = AutoProcessor.from_pretrained({str(tiny_checkpoint)!r}); print(type(p).__name__); "
+        f"print(type(AutoModelForImageTextToText.from_pretrained({str(tiny_checkpoint)!r})).__name__)"
+    )
+    run = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.split() == ["LavidaProcessor", "LlavaLladaForConditionalGeneration"]
 
 
 def test_registering_again_changes_nothing(tiny_checkpoint: Path) -> None:
