@@ -32,6 +32,7 @@ FLOORS = {
     "train": ("llava.train",),
     "speed": ("llava.speed",),
     "eval": ("llava.eval",),
+    "server": ("llava.server",),
     "serve": ("llava.serve",),
     "scripts": ("scripts",),
 }
