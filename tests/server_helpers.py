@@ -33,7 +33,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def send(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of one request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -60,7 +60,7 @@ class Served:
 @contextmanager
 def serving(session: Session, *, stock: Session | None = None, mount: Any = None, **settings: Any) -> Iterator[Served]:
     """A server on a free port of loopback, stopped at the end as a signal would stop it."""
-    config = ServerConfig(port=0, model_name="tiny", **settings)
+    config = ServerConfig(**{"port": 0, "model_name": "tiny", **settings})
     engine = Engine(session, config, Metrics(), stock=stock)
     listener = listen(config)
     server = make_server(build_app(engine, mount), config)

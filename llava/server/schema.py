@@ -6,7 +6,16 @@ is refused, and so is what nobody knows.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from llava.seeds import MAX_SEED
 from llava.server.errors import RequestError
@@ -62,7 +71,10 @@ class Message(_Model):
     """A turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")],
+        Discriminator(lambda given: "text" if isinstance(given, str) else "parts"),
+    ]
     name: str | None = None
     refusal: None = None
 

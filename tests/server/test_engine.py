@@ -56,7 +56,7 @@ def served(session: Session) -> Iterator[Served]:
 
 
 def test_requests_that_arrive_meanwhile_are_denoised_together_and_answered_as_alone(served, session, gate):
-    requests = [(picture(seed), QUESTIONS[(seed + n) % 3], 32 if seed else 16) for seed in range(3) for n in range(3)]
+    requests = [(picture(seed), QUESTIONS[(seed + n) % 3], 5 if seed else 4) for seed in range(3) for n in range(3)]
     expected = []
     for page, words, tokens in requests:
         gate.release()
@@ -81,7 +81,7 @@ def test_requests_that_arrive_meanwhile_are_denoised_together_and_answered_as_al
 
 def test_a_full_queue_says_when_to_come_back(session, gate):
     with serving(session, queue=2) as served, ThreadPoolExecutor(2) as clients:
-        running = [clients.submit(served.post, ask(user("why?"))) for _ in range(2)]
+        running = [clients.submit(served.post, ask(user("why?"), max_tokens=3)) for _ in range(2)]
         wait_for(lambda: served.metric("lavida_in_flight") == 2)
         status, headers, body = served.send(
             "POST", "/v1/chat/completions", b"not even read", {"Content-Type": "application/json"}
@@ -93,7 +93,7 @@ def test_a_full_queue_says_when_to_come_back(session, gate):
         gate.release()
         assert [answer.result()[0] for answer in running] == [200, 200]
         gate.release()
-        assert served.post(ask(user("why?")))[0] == 200
+        assert served.post(ask(user("why?"), max_tokens=3))[0] == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -116,12 +116,12 @@ def test_whoever_leaves_is_not_answered(session, gate, stream):
             gate.release()
         wait_for(lambda: served.metric("lavida_abandoned_total") == 2)
         assert served.metric("lavida_forwards_total") == 0
-        assert served.post(ask(user("why?")))[0] == 200
+        assert served.post(ask(user("why?"), max_tokens=3))[0] == 200
 
 
 def test_the_deadline_ends_what_takes_too_long(session, gate):
     with serving(session, deadline_seconds=0.2) as served:
-        status, body = served.post(ask(user("why?")))
+        status, body = served.post(ask(user("why?"), max_tokens=3))
         assert (status, body["error"]["type"]) == (504, "timeout_error")
         gate.release()
         wait_for(lambda: served.metric("lavida_abandoned_total") == 1)
@@ -130,7 +130,7 @@ def test_the_deadline_ends_what_takes_too_long(session, gate):
 def test_shutting_down_finishes_what_runs(session, gate):
     with ThreadPoolExecutor(3) as clients:
         with serving(session) as served:
-            running = [clients.submit(served.post, ask(user(words))) for words in QUESTIONS]
+            running = [clients.submit(served.post, ask(user(words), max_tokens=3)) for words in QUESTIONS]
             wait_for(lambda: served.metric("lavida_in_flight") == 3)
             threading.Timer(0.3, lambda: [gate.release() for _ in range(3)]).start()
         assert [answer.result()[0] for answer in running] == [200] * 3
@@ -140,7 +140,7 @@ def test_shutting_down_finishes_what_runs(session, gate):
 
 
 def test_one_that_fails_takes_nobody_with_it(session, monkeypatch, gate):
-    """A batch that fails is answered one by one, and what fails alone is told as the server's fault, without details."""
+    """A batch that fails is answered one by one; what fails alone is the server's fault, and told without details."""
     held, broken = Session.denoise, "how much is it in all?"
 
     def fails(self: Session, asked: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,10 +149,10 @@ def test_one_that_fails_takes_nobody_with_it(session, monkeypatch, gate):
         return held(self, asked, *args, **kwargs)
 
     with serving(session) as served, ThreadPoolExecutor(4) as clients:
-        first = clients.submit(served.post, ask(user("first?")))
+        first = clients.submit(served.post, ask(user("first?"), max_tokens=3))
         wait_for(lambda: served.metric("lavida_in_flight") == 1 and not len(served.engine._queue))
         monkeypatch.setattr(Session, "denoise", fails)
-        others = [clients.submit(served.post, ask(user(words))) for words in QUESTIONS]
+        others = [clients.submit(served.post, ask(user(words), max_tokens=3)) for words in QUESTIONS]
         wait_for(lambda: len(served.engine._queue) == 3)
         for _ in range(9):
             gate.release()
@@ -231,7 +231,7 @@ def test_a_page_that_left_the_cache_meanwhile_is_drawn_again(session):
     engine = Engine(session, ServerConfig(), Metrics())
     asked = Asked(
         turns=(AskedTurn(role="user", parts=(PageFile(data=file_of(picture(1)), name="image 1"), "why?")),),
-        decoding=find_decoding("fast"),
+        decoding=find_decoding("fast", max_new_tokens=3),
     )
 
     async def answer() -> str:
@@ -241,6 +241,6 @@ def test_a_page_that_left_the_cache_meanwhile_is_drawn_again(session):
         return (await job.reply()).text
 
     try:
-        assert asyncio.run(answer()) == session.ask(picture(1), "why?").text
+        assert asyncio.run(answer()) == session.ask(picture(1), "why?", decoding=asked.decoding).text
     finally:
         engine.close()

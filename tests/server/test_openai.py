@@ -8,6 +8,7 @@ from io import BytesIO
 import openai
 import pytest
 
+from llava.inference.decoding import find_decoding
 from llava.inference.session import Session
 from tests.server_helpers import Served, ask, data_url, image_part, picture, serving, user
 
@@ -27,8 +28,10 @@ def client(served: Served) -> Iterator[openai.OpenAI]:
 
 
 def test_an_answer_is_the_sessions_own(client, session):
-    expected = session.ask(picture(1), "how much?")
-    done = client.chat.completions.create(model="tiny", messages=[user(image_part(picture(1)), "how much?")])
+    brief = find_decoding("fast", max_new_tokens=6)
+    expected = session.ask(picture(1), "how much?", decoding=brief)
+    messages = [user(image_part(picture(1)), "how much?")]
+    done = client.chat.completions.create(model="tiny", messages=messages, max_completion_tokens=6)
     choice = done.choices[0]
     assert choice.message.content == expected.text != ""
     assert choice.message.role == "assistant"
@@ -117,10 +120,12 @@ def test_several_pages_and_turns(client, served):
         max_tokens=7,
     )
     brief = client.chat.completions.create(
-        model="tiny", messages=[{"role": "developer", "content": "Answer in one word."}, user(first, "which?")]
+        model="tiny",
+        messages=[{"role": "developer", "content": "Answer in one word."}, user(first, "which?")],
+        max_tokens=3,
     )
     assert brief.usage.prompt_tokens < min(turned.usage.prompt_tokens, one.usage.prompt_tokens)
-    assert client.chat.completions.create(model="tiny", messages=[user("hello?")]).usage.prompt_tokens > 0
+    assert client.chat.completions.create(model="tiny", messages=[user("hello?")], max_tokens=3).usage.prompt_tokens > 0
 
 
 def test_pages_of_documents(client, session):
@@ -130,7 +135,7 @@ def test_pages_of_documents(client, session):
     with pytest.raises(openai.BadRequestError, match="2 pages"):
         client.chat.completions.create(model="tiny", messages=[user(part, "who?")])
     part["file"]["page"] = 2
-    told = client.chat.completions.create(model="tiny", messages=[user(part, "who?")])
+    told = client.chat.completions.create(model="tiny", messages=[user(part, "who?")], max_tokens=32)
     assert told.choices[0].message.content == session.ask(file.getvalue(), "who?", page=2).text
 
 
@@ -159,7 +164,7 @@ def test_curl(served, session):
 
 
 def test_health_and_metrics(served, client):
-    client.chat.completions.create(model="tiny", messages=[user(image_part(picture(6)), "who?")])
+    client.chat.completions.create(model="tiny", messages=[user(image_part(picture(6)), "who?")], max_tokens=3)
     assert served.send("GET", "/health")[0] == 200
     assert served.send("GET", "/ready")[0] == 200
     status, headers, body = served.send("GET", "/metrics")
@@ -169,7 +174,7 @@ def test_health_and_metrics(served, client):
     assert b'lavida_tokens_total{kind="image"}' in body
     assert b'lavida_requests_total{path="/v1/chat/completions",status="200"}' in body
     before = served.metric("lavida_pages_total")
-    client.chat.completions.create(model="tiny", messages=[user(image_part(picture(6)), LONG)])
+    client.chat.completions.create(model="tiny", messages=[user(image_part(picture(6)), LONG)], max_tokens=3)
     assert served.metric("lavida_pages_total") == before + 1
     assert b'lavida_pages_total{found="true"}' in served.engine.metrics.text()
 
@@ -177,7 +182,7 @@ def test_health_and_metrics(served, client):
 def test_what_draws_at_random_depends_on_its_seed_only(client):
     def draw(seed: int) -> str:
         done = client.chat.completions.create(
-            model="tiny", messages=[user(image_part(picture(1)), "who?")], temperature=1.5, seed=seed
+            model="tiny", messages=[user(image_part(picture(1)), "who?")], temperature=1.5, seed=seed, max_tokens=4
         )
         return str(done.choices[0].message.content)
 
