@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from llava.inference.dialog import Reply
 from llava.server.dialogs import read_dialog
 from llava.server.engine import Engine
-from llava.server.errors import RequestError, internal
+from llava.server.errors import RequestError, internal, too_late
 from llava.server.files import Fetch
 from llava.server.guard import App, Guard
 from llava.server.jobs import Asked, Draft, Job
@@ -53,10 +53,14 @@ class Endpoint:
         Raises:
             RequestError: for what cannot be asked.
         """
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._drawers, self.engine.check, asked)
-        pictures = await loop.run_in_executor(self._drawers, self.engine.draw, asked)
-        job = Job(asked, pictures, deadline=self.config.deadline_seconds)
+        loop, born = asyncio.get_running_loop(), time.monotonic()
+        try:
+            async with asyncio.timeout(self.config.deadline_seconds):
+                await loop.run_in_executor(self._drawers, self.engine.check, asked)
+                pictures = await loop.run_in_executor(self._drawers, self.engine.draw, asked)
+        except TimeoutError:
+            raise too_late(self.config.deadline_seconds) from None
+        job = Job(asked, pictures, born=born, deadline=self.config.deadline_seconds)
         self.engine.submit(job, client)
         return job
 

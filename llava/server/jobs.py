@@ -67,12 +67,16 @@ class Job:
     """A request on its way through the engine; made on the event loop that waits for it.
 
     The engine's thread tells it what happens, the loop may give it up.
+
+    Args:
+        pictures: the pages that were drawn already, by their keys.
+        born: when the request came, as ``time.monotonic`` tells.
+        deadline: seconds from then.
     """
 
-    def __init__(self, asked: Asked, pictures: dict[Hashable, Picture], *, deadline: float) -> None:
+    def __init__(self, asked: Asked, pictures: dict[Hashable, Picture], *, born: float, deadline: float) -> None:
         self.asked, self.pictures = asked, pictures
-        self.born = time.monotonic()
-        self._seconds, self._end = deadline, self.born + deadline
+        self.born, self._seconds, self._end = born, deadline, born + deadline
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Draft | Reply | RequestError] = asyncio.Queue()
         self._given_up = False

@@ -17,6 +17,7 @@ def make_server(app: App, config: ServerConfig) -> uvicorn.Server:
             host=config.host,
             port=config.port,
             lifespan="on",
+            http="h11",
             log_config=None,
             access_log=False,
             server_header=False,

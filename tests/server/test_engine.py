@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -236,7 +237,7 @@ def test_a_page_that_left_the_cache_meanwhile_is_drawn_again(session):
 
     async def answer() -> str:
         engine.start()
-        job = Job(asked, {}, deadline=30)
+        job = Job(asked, {}, born=time.monotonic(), deadline=30)
         engine.submit(job, "me")
         return (await job.reply()).text
 
