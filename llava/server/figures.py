@@ -22,8 +22,13 @@ def preview(image: Image.Image) -> str:
 
 
 def answer(text: str) -> str:
-    """An answer, finished or not."""
+    """A finished answer."""
     return f'<p class="answer">{escape(text) or "<em>(empty)</em>"}</p>'
+
+
+def draft(text: str) -> str:
+    """An unfinished one."""
+    return f'<p class="draft">{escape(text)}</p>'
 
 
 def refusal(message: str) -> str:

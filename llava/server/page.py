@@ -1,17 +1,17 @@
 """The web page at ``/``: drop a picture or a PDF, ask, and see what was kept for the question.
 
-Gradio draws it; everything is answered by the engine, in turn with the endpoint's requests. Nothing comes from other
-machines, and of Gradio's own paths only those are open that the page uses.
+Gradio draws it; everything is answered by the engine, in turn with the endpoint's requests. ``page_door`` stands before
+Gradio.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.utils import get_upload_folder
 
 from llava.inference.decoding import find_decoding
 from llava.inference.dialog import Reply
@@ -21,13 +21,15 @@ from llava.server.app import Endpoint
 from llava.server.config import ServerConfig
 from llava.server.errors import RequestError
 from llava.server.files import PageFile
-from llava.server.guard import App, Keys, Receive, Scope, Send
+from llava.server.guard import Keys
 from llava.server.jobs import Asked, AskedTurn, Draft, Way
+from llava.server.page_door import PageDoor
 from llava.server.wire import draft_of
 
 _EXAMPLES = Path(__file__).parent.parent / "assets" / "typed"
 _CSS = """
-.answer { font-size: 1.4rem; margin: .25rem 0 } figure { margin: 0 } figure img { max-width: 100%; height: auto }
+.answer, .draft { font-size: 1.4rem; margin: .25rem 0 } .draft { opacity: .7 }
+figure { margin: 0 } figure img { max-width: 100%; height: auto }
 th { text-align: left; font-weight: normal; padding-right: 1.5rem } caption { text-align: left; font-weight: bold }
 """
 _SCRIPT = """() => { for (const id of ["answer", "stock"]) {
@@ -35,30 +37,6 @@ _SCRIPT = """() => { for (const id of ["answer", "stock"]) {
   if (place) { place.setAttribute("aria-live", "polite"); place.setAttribute("role", "status"); }
 } }"""
 """Answers are read out as they come."""
-_OPEN = (
-    *("/assets/", "/static/", "/theme.css", "/favicon.ico", "/config", "/login", "/logout", "/token", "/user"),
-    *("/login_check", "/gradio_api/info", "/gradio_api/upload", "/gradio_api/queue/", "/gradio_api/file="),
-    *("/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/cancel", "/gradio_api/reset"),
-    *("/gradio_api/app_id", "/gradio_api/login_check", "/gradio_api/token", "/gradio_api/user"),
-)
-"""Beginnings of Gradio's paths that the page uses."""
-_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; "
-    "frame-ancestors 'none'; form-action 'self'"
-)
-
-
-class PageUpload(gr.File):
-    """A file from the browser, and never one from an address that a request names instead."""
-
-    is_template = True  # so that the browser draws it as its base
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
-        """As of the base, without fetching."""
-        if "://" in str(url_or_file_path):
-            raise gr.Error("this server fetches nothing; send the file itself")
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
 
 def mount_page(app: FastAPI, endpoint: Endpoint, *, config: ServerConfig) -> FastAPI:
@@ -86,7 +64,7 @@ def mount_page(app: FastAPI, endpoint: Endpoint, *, config: ServerConfig) -> Fas
     )
     for route in mounted.routes:
         if getattr(route, "path", None) == "" and hasattr(route, "app"):
-            route.app = _only_used_paths(route.app)
+            route.app = PageDoor(route.app, readable=(get_upload_folder(), str(_EXAMPLES)))
     return mounted
 
 
@@ -101,7 +79,7 @@ def build_page(endpoint: Endpoint) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column():
-                upload = PageUpload(label="Picture or PDF", file_types=["image", ".pdf"], height=140)
+                upload = gr.File(label="Picture or PDF", file_types=["image", ".pdf"], height=140)
                 number = gr.Number(label="Page of the PDF", value=1, minimum=1, precision=0)
                 question = gr.Textbox(label="Question", placeholder="What is the total?", max_length=2000)
                 compare = gr.Checkbox(label="Ask LaViDa's own encoding too", value=compares, visible=compares)
@@ -163,11 +141,11 @@ class _Asking:
                     told[4] = await asyncio.to_thread(figures.kept, event, question)
                 else:
                     drafts.append(event)
-                    told[0] = figures.answer(event)
+                    told[0] = figures.draft(event)
                 yield tuple(told)
             if compare and "stock" in self.engine.sessions:
                 async for event in self._events(path, number, question, "stock", request):
-                    told[1] = figures.answer(event.text if isinstance(event, Reply) else event)
+                    told[1] = figures.answer(event.text) if isinstance(event, Reply) else figures.draft(event)
                     yield tuple(told)
         except (RequestError, ValueError) as error:
             told[0] = figures.refusal(str(error))
@@ -192,7 +170,7 @@ class _Asking:
 
 
 def _file(path: str, number: int | None) -> PageFile:
-    # Gradio has checked that the path is one of its uploads.
+    # The page's door lets only paths of uploads in.
     return PageFile(data=Path(path).read_bytes(), name="the page", page=None if number is None else int(number))
 
 
@@ -202,25 +180,3 @@ def _examples() -> list[list[str]]:
     for entry in json.loads((_EXAMPLES / "pages.json").read_text()):
         found.setdefault(entry["image"], entry["question"])
     return [[str(_EXAMPLES / image), question] for image, question in found.items()]
-
-
-def _only_used_paths(app: App) -> App:
-    """The application without the paths that the page does not use, and with a policy that keeps other sites out."""
-
-    async def filtered(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-        path = scope["path"]
-        if path != "/" and not path.startswith(_OPEN):
-            scope = {**scope, "path": "/nothing", "raw_path": b"/nothing"}
-
-        async def answer(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                more = ((b"content-security-policy", _POLICY.encode()), (b"x-content-type-options", b"nosniff"))
-                message = {**message, "headers": [*message.get("headers", ()), *more]}
-            await send(message)
-
-        await app(scope, receive, answer)
-
-    return filtered

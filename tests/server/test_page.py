@@ -94,6 +94,7 @@ def test_a_dropped_page_is_answered_as_the_session_answers(page, small):
     page.locator("#kept img").wait_for()
     assert page.locator("#answer .answer").inner_text() == expected.text
     page.locator("#stock .answer").wait_for()
+    assert page.locator("#stock .answer").inner_text()
     kept = page.locator("#kept img").get_attribute("alt")
     assert f"{expected.prefix.budget:,} patches" in kept
     assert QUESTION in kept
@@ -103,6 +104,15 @@ def test_a_dropped_page_is_answered_as_the_session_answers(page, small):
     page.locator("#film summary").click()
     assert page.locator("#film li").count() == expected.forwards
     take_picture(page, "answer")
+
+
+def test_an_example_is_two_clicks(page, small):
+    page.get_by_text("entity_grid_0.png").click()
+    page.get_by_role("img", name="The page").wait_for()
+    page.get_by_role("button", name="Ask").click()
+    page.locator("#kept img").wait_for()
+    question = page.get_by_label("Question").input_value()
+    assert page.locator("#answer .answer").inner_text() == small.ask(PAGE.with_name("entity_grid_0.png"), question).text
 
 
 def test_the_keyboard_and_a_screen_reader_are_enough(page, small):
@@ -188,20 +198,20 @@ def test_no_path_and_no_address_of_the_server_is_read_through_the_page(served, e
         assert served.send("GET", path)[0] == 404
     url, asked = elsewhere
     config = json.loads(served.send("GET", "/config")[2])
-    functions = [each["id"] for each in config["dependencies"]]
-    assert functions
-    for number in functions:
-        for path in (*paths, url, url.replace("127.0.0.1", "localhost")):
-            file = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
-            inputs = {4: [file, 1, QUESTION, False], 2: [file, 1]}
-            wanted = len(next(each for each in config["dependencies"] if each["id"] == number)["inputs"])
-            event = {"fn_index": number, "session_hash": f"s{number}", "data": inputs.get(wanted, [file] * wanted)}
-            served.send(
-                "POST", "/gradio_api/queue/join", json.dumps(event).encode(), {"Content-Type": "application/json"}
-            )
-            status, _, body = served.send("GET", f"/gradio_api/queue/data?session_hash=s{number}")
-            assert b"data:image" not in body, (number, path)
-            assert b'"success":true' not in body, (number, path, body[-500:])
+    functions = {each["id"]: len(each["inputs"]) for each in config["dependencies"]}
+    assert {2, 4} <= set(functions.values())
+    kind = {"Content-Type": "application/json"}
+    for number, count in functions.items():
+        # Anything may be said to be a file, a question too.
+        for path in (*paths, url, url.replace("127.0.0.1", "localhost"), f"file://{secret}", None):
+            for place in range(count):
+                inputs: list[object] = [None, 1, QUESTION, False][:count]
+                inputs[place] = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
+                event = {"fn_index": number, "session_hash": f"s{number}", "data": inputs}
+                for door in ("queue/join", "queue/join/"):
+                    assert served.send("POST", f"/gradio_api/{door}", json.dumps(event).encode(), kind)[0] >= 400
+                for door in ("run/predict", "api/predict", "call/answer", "call/v2/answer"):
+                    assert served.send("POST", f"/gradio_api/{door}", json.dumps(event).encode(), kind)[0] in (404, 405)
     assert not asked
 
 
