@@ -12,14 +12,14 @@ from typing import Any
 
 from llava.server.guard import App, Receive, Scope, Send
 
-_EVENTS = "/gradio_api/queue/join"
-"""Where the page sends what its functions are given."""
+_EVENTS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
+"""Where the page sends what its functions are given; examples go the second way."""
 _OPEN = (
     *("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"),
     *("/config", "/login", "/logout", "/token", "/user", "/login_check", "/gradio_api/info", "/gradio_api/upload"),
     *("/gradio_api/queue/", "/gradio_api/file=", "/gradio_api/heartbeat/", "/gradio_api/startup-events"),
     *("/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/app_id", "/gradio_api/login_check"),
-    *("/gradio_api/token", "/gradio_api/user"),
+    *("/gradio_api/token", "/gradio_api/user", "/gradio_api/run/predict"),
 )
 """Beginnings of the paths that the page uses."""
 _POLICY = (
@@ -47,7 +47,7 @@ class PageDoor:
         path = scope["path"]
         if path != "/" and not path.startswith(_OPEN):
             scope = {**scope, "path": "/nothing", "raw_path": b"/nothing"}
-        elif path.rstrip("/") == _EVENTS:
+        elif path.startswith(_EVENTS):
             body = await _read(receive)
             if not self._may_read(body):
                 await send({"type": "http.response.start", "status": 403, "headers": []})

@@ -208,9 +208,9 @@ def test_no_path_and_no_address_of_the_server_is_read_through_the_page(served, e
                 inputs: list[object] = [None, 1, QUESTION, False][:count]
                 inputs[place] = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
                 event = {"fn_index": number, "session_hash": f"s{number}", "data": inputs}
-                for door in ("queue/join", "queue/join/"):
+                for door in ("queue/join", "queue/join/", "run/predict", "run/predict/"):
                     assert served.send("POST", f"/gradio_api/{door}", json.dumps(event).encode(), kind)[0] >= 400
-                for door in ("run/predict", "api/predict", "call/answer", "call/v2/answer"):
+                for door in ("run/answer", "api/predict", "call/answer", "call/v2/answer"):
                     assert served.send("POST", f"/gradio_api/{door}", json.dumps(event).encode(), kind)[0] in (404, 405)
     assert not asked
 
