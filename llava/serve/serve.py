@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import socket
 from functools import partial
@@ -32,15 +33,9 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError, ValueError, OSError: for options, a model or an address that cannot be used.
     """
     config = config_of(args)
-    try:
-        from llava.server.run import listen, make_server, quiet_libraries
+    _check_installed(page=not args.no_page)
+    from llava.server.run import listen, make_server, quiet_libraries
 
-        if not args.no_page:
-            import gradio  # noqa: F401 (told before a model is loaded)
-    except ModuleNotFoundError as error:
-        extra = "serve" if error.name == "gradio" else "endpoint"
-        hint = ", or leave the web page out with --no-page" if extra == "serve" else ""
-        raise ValueError(f"{error}; install it with: pip install 'lavida-shirg[{extra}]'{hint}") from error
     checkpoint = checkpoint_of(args)
     listener = listen(config)
     try:
@@ -56,6 +51,23 @@ def run(args: argparse.Namespace) -> None:
             signal.signal(signal.SIGTERM, before)
     finally:
         listener.close()
+
+
+def _check_installed(*, page: bool) -> None:
+    """Find out what is missing before a model is loaded.
+
+    Raises:
+        ValueError: naming what to install.
+    """
+    extra, hint = "endpoint", ""
+    try:
+        for name in ("fastapi", "prometheus_client", "uvicorn"):
+            importlib.import_module(name)
+        if page:
+            extra, hint = "serve", ", or leave the web page out with --no-page"
+            importlib.import_module("gradio")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; install it with: pip install 'lavida-shirg[{extra}]'{hint}") from error
 
 
 def build(args: argparse.Namespace, config: ServerConfig, checkpoint: Checkpoint, session: Session) -> App:

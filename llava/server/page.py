@@ -128,7 +128,7 @@ class _Asking:
 
     async def answer(
         self, path: str | None, number: int | None, question: str, compare: bool, request: gr.Request
-    ) -> AsyncIterator[tuple[str, str, str, str, str]]:
+    ) -> AsyncIterator[tuple[str, ...]]:
         """The answer as it forms, and in the end all about it."""
         told = ["", "", "", "", ""]
         drafts: list[str] = []
