@@ -17,7 +17,7 @@ http://127.0.0.1:8000. Only this machine is listened to unless --host and
 --api-key-file say otherwise. SIGTERM and Ctrl-C finish what runs."""
 
 
-def add_serve(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def add_serve(commands: argparse._SubParsersAction) -> None:
     """``lavida serve``."""
     serve = add_command(commands, "serve", "answer over HTTP, for OpenAI's clients and for browsers", SERVE_EXAMPLES)
     door = serve.add_argument_group("where and for whom")
