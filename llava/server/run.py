@@ -8,6 +8,9 @@ import uvicorn
 from llava.server.config import ServerConfig
 from llava.server.guard import App
 
+_BACKLOG = 2048
+"""Connections that may wait to be taken."""
+
 
 def make_server(app: App, config: ServerConfig) -> uvicorn.Server:
     """A server that is not running yet; ``run()`` does so until SIGTERM or Ctrl-C, and then finishes what runs."""
@@ -42,6 +45,8 @@ def listen(config: ServerConfig) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
+        # From here on nobody else can listen there, and who comes early waits.
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
