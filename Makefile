@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lmms fuzz lint format clean
+.PHONY: help demo test docs lmms browser load fuzz lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,13 @@ docs: $(READY) ## build the documents in build/docs; a broken link or docstring 
 
 lmms: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need lmms-eval, in an environment of their own
 	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/eval/test_lmms.py tests/eval/test_lmms_run.py
+
+browser: | $(filter .uv/bin/uv,$(UV)) ## ask on the web page in Chromium, in an environment of its own; pictures go to build/browser
+	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -q -y chromium)
+	$(UV) run --isolated --locked --extra browser pytest -q -o addopts= -p no:cacheprovider tests/server/test_page.py
+
+load: $(READY) ## load the server on loopback; numbers go to docs/results/serve
+	$(RUN) python -m scripts.load_server --out docs/results/serve/load.json
 
 fuzz: $(READY) ## damage files, settings and records for an hour or so, and see that each is taken or refused
 	$(RUN) pytest -q -n 2 tests/fuzz --hypothesis-profile=long

@@ -33,6 +33,7 @@ FLOORS = {
     "speed": ("llava.speed",),
     "eval": ("llava.eval",),
     "hf": ("llava.hf",),
+    "server": ("llava.server",),
     "serve": ("llava.serve",),
     "scripts": ("scripts",),
 }

@@ -47,14 +47,16 @@ def bench(
     seen: SeenViews,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Workbench:
+) -> Iterator[Workbench]:
     """A working folder that is the current directory, in which a page's blocks run."""
     lay_out(tmp_path, adapter=expanded[0], planned=planned)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("llava.shipped.settings_folder", lambda: tmp_path / "configs")
     monkeypatch.setattr(SigLipVisionTower, "forward", seen.forward())
-    return Workbench(lavida=tiny_checkpoint, planned=planned)
+    workbench = Workbench(lavida=tiny_checkpoint, planned=planned)
+    with workbench.running:
+        yield workbench
 
 
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name)

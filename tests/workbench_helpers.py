@@ -16,8 +16,8 @@ import subprocess
 import tomllib
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,11 +33,14 @@ from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower
 from llava.serve.cli import main as lavida
 from llava.serve.options import build_parser
 from llava.serve.parser import UsageError
+from llava.serve.requests import checkpoint_of, load_session
+from llava.serve.serve import config_of
 from llava.serve.train import settings_of
 from llava.train.config import TrainConfig
 from llava.train.reading.config import ReadingConfig
 from shirg.config import ShirgXConfig
 from tests.documents_helpers import ROOT, Block, command_lines
+from tests.server_helpers import serving
 
 LAVIDA_NAMES = re.compile(r"(?<![\w/.-])(?:jacklishufan/lavida-llada-v1\.0-instruct|DIR_OR_HUB_ID|LAVIDA)(?![\w/-])")
 """What documents call LaViDa-8B; here a small checkpoint stands in for it."""
@@ -57,10 +60,12 @@ SHORTENED: dict[str, tuple[str, ...]] = {
     "scripts.measure_reading": ("--pages", "1"),
 }
 """Options that make long commands short; those that are given last count."""
-PLAIN = {"cat", "cp", "echo", "head", "ls", "mkdir", "wc"}
+PLAIN = {"cat", "cp", "curl", "echo", "head", "ls", "mkdir", "wc"}
 """Commands of the system that run as they are."""
 INSTALLERS = ("pip install", "uv pip install", "uv sync", "uv add", "uv venv", "git clone", "source .venv/bin/activate")
 """Lines that set an environment up: not run, but the extras they name must be there."""
+SERVED_PORT = "127.0.0.1:8000"
+"""Where documents find a server; here it is wherever there was room."""
 HUB = ("hf download", "hf auth login")
 ASSETS = ROOT / "llava" / "assets"
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
@@ -107,6 +112,10 @@ class Workbench:
     """What stands in for LaViDa-8B where it answers."""
     planned: Path
     """What stands in for it where training is planned: its configuration in full size."""
+    running: ExitStack = field(default_factory=ExitStack)
+    """The server that a page has started; the end of the page ends it."""
+    port: int | None = None
+    """Where it listens instead of at ``SERVED_PORT``."""
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     """What the page's Python has defined so far."""
 
@@ -122,6 +131,8 @@ class Workbench:
             raise AssertionError(f"{block} ({block.language}) fails: {error}\n{traceback.format_exc()}") from None
 
     def _run(self, block: Block) -> None:
+        if self.port is not None:
+            block = replace(block, source=block.source.replace(SERVED_PORT, f"127.0.0.1:{self.port}"))
         if block.file is not None:
             target = Path(block.file)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,10 +243,23 @@ class Workbench:
 
         stand_in = self.planned if name in PLANNED else self.lavida
         arguments = [LAVIDA_NAMES.sub(str(stand_in), word) for word in arguments]
+        if name == "lavida serve" and not checked_only:
+            self._serve(arguments)
+            return None
         if checked_only or name in ARGUMENTS_ONLY:
             self._check_arguments(name, arguments)
             return None
         return self._call(program, name, arguments)
+
+    def _serve(self, arguments: list[str]) -> None:
+        """Serve on a free port till the end of the page; a second server of a page only has its settings read."""
+        args = build_parser().parse_args(["serve", "--no-page", *arguments])
+        config = config_of(args)
+        if self.port is None:
+            checkpoint = checkpoint_of(args)
+            session = load_session(args, checkpoint)
+            served = self.running.enter_context(serving(session, model_name=config.model_name))
+            self.port = served.port
 
     def _call(self, program: Callable[[list[str]], int], name: str, arguments: list[str]) -> str | None:
         if name in PLANNED:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         pages_of,
         read_page,
     )
-    from llava.image_io.pictures import MAX_PIXELS, Picture, plain_image
+    from llava.image_io.pictures import MAX_PIXELS, Picture, plain_image, stored_size
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -50,6 +50,7 @@ __all__ = [
     "pages_of",
     "plain_image",
     "read_page",
+    "stored_size",
 ]
 
 _PAGES = ("PDF_LONG_SIDE", "LongSide", "Pages", "count_pages", "decode_base64_image", "decode_image", "load_image")
@@ -57,7 +58,7 @@ _HOMES = {
     "files": ("open_file",),
     "limits": ("DEFAULT_LIMITS", "PageLimits"),
     "pages": (*_PAGES, "load_pages", "open_pages", "pages_of", "read_page"),
-    "pictures": ("MAX_PIXELS", "Picture", "plain_image"),
+    "pictures": ("MAX_PIXELS", "Picture", "plain_image", "stored_size"),
 }
 
 __getattr__ = lazy_names(

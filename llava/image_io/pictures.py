@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
 
-from llava.image_io.files import FORMATS, explain_unidentified, is_tiff, read_head
+from llava.image_io.files import FORMATS, explain_unidentified, is_pdf, is_tiff, read_head
 from llava.image_io.refusal import Refusal
 
 MAX_PIXELS = 150_000_000
@@ -122,6 +122,20 @@ def _find_pages(image: ImageFile.ImageFile) -> Frames:
             damaged = True
             break
     return Frames(places=tuple(pages) or (0,), damaged=damaged, numbers=numbers)
+
+
+def stored_size(file: BinaryIO, name: str) -> tuple[int, int] | None:
+    """(width, height) of the first picture of an open file by its header, in pixels; None of a PDF.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if is_pdf(read_head(file)):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _open_image(file, name) as image:
+            return image.size
 
 
 def is_gray_numbers(image: Image.Image) -> bool:

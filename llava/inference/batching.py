@@ -1,10 +1,10 @@
 """Which questions are denoised together: as many as memory is set aside for, those of like length side by side."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -18,6 +18,26 @@ WINDOW_BATCHES = 4
 """Batches' worth of questions that are sorted by length before they are cut into batches."""
 
 
+Outcome = TypeVar("Outcome", covariant=True)
+
+
+class Askable(Protocol[Outcome]):
+    """What can be denoised together with others: a prompt whose images are encoded, and what becomes of its row."""
+
+    @property
+    def ids(self) -> Tensor:
+        """(positions,) of the prompt; -200 stands for an image."""
+
+    @property
+    def sequences(self) -> Sequence[Tensor]:
+        """Of each image in order, (tokens, width)."""
+
+    def denoised(
+        self, done: Progress, row: int, *, told: int, filled: int, shirg: ShirgXConfig | None, seconds: float
+    ) -> Outcome:
+        """As of ``Prepared``."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
     """A question whose page is encoded and whose tokens are chosen."""
@@ -29,6 +49,11 @@ class Prepared:
     """Of the prompt; -200 stands for the image."""
     prefix: VisualPrefix
     select_seconds: float
+
+    @property
+    def sequences(self) -> tuple[Tensor, ...]:
+        """The image's tokens (tokens, width), the only ones."""
+        return (self.prefix.tokens,)
 
     @property
     def length(self) -> int:
@@ -46,21 +71,28 @@ class Prepared:
             shirg: how tokens were chosen; None for LaViDa's own encoding.
             seconds: of the denoising, this question's share.
         """
-        forwards = int(done.forwards[row])
         return Denoised(
-            tokens=tuple(done.tokens[row].tolist()),
-            confidence=float(done.probabilities[row, :told].min()),
+            **outcome_of(done, row, told=told, filled=filled),
             prefix=self.prefix,
             image=self.page.image,
             blank=self.page.blank,
             notes=self.page.notes,
             shirg=shirg,
-            steps=int(done.steps[row]),
-            forwards=forwards,
-            tokens_per_forward=filled / forwards,
-            settled_in=tuple(done.settled_in[row].tolist()),
             seconds={"encode": self.page.seconds, "select": self.select_seconds, "denoise": seconds},
         )
+
+
+def outcome_of(done: Progress, row: int, *, told: int, filled: int) -> dict[str, Any]:
+    """What denoising itself says of a row, by the names of ``Denoised``; arguments as of ``Prepared.denoised``."""
+    forwards = int(done.forwards[row])
+    return {
+        "tokens": tuple(done.tokens[row].tolist()),
+        "confidence": float(done.probabilities[row, :told].min()),
+        "steps": int(done.steps[row]),
+        "forwards": forwards,
+        "tokens_per_forward": filled / forwards,
+        "settled_in": tuple(done.settled_in[row].tolist()),
+    }
 
 
 def cut_batches(lengths: list[int], answer: int, positions: int) -> list[list[int]]:

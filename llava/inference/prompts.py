@@ -35,10 +35,11 @@ class Prompts:
         self.check_words(question)
         # The image's tokens take the place of one.
         prompt = len(self.prompt(question)[0]) - 1
-        self.model.check_context(prompt + self._fewest_image_tokens, answer_tokens)
+        self.model.check_context(prompt + self.fewest_image_tokens, answer_tokens)
 
     @property
-    def _fewest_image_tokens(self) -> int:
+    def fewest_image_tokens(self) -> int:
+        """How many positions any page takes at least."""
         if self.handle is None or self.handle.config.mode == "stock":
             return 1
         config = self.handle.config
@@ -83,8 +84,26 @@ class Prompts:
         Raises:
             ValueError: if the question holds no words.
         """
+        return self.dialog_prompt([("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")], question)
+
+    def dialog_prompt(
+        self, turns: Sequence[tuple[str, str]], question: str, *, system: str | None = None
+    ) -> tuple[Tensor, Question]:
+        """The ids of a conversation whose next turn is the model's, and what selection reads of it: its last turn.
+
+        Args:
+            turns: (role, text) each, ``<image>`` in the place of an image.
+            question: the words of the last turn.
+            system: in place of LaViDa's own.
+
+        Raises:
+            ValueError: if the last turn holds no words.
+        """
         conversation = self.model.config.conversation.copy()
-        conversation.append_message("user", f"{DEFAULT_IMAGE_TOKEN}\n{question}")
+        if system is not None:
+            conversation.system = system
+        for role, text in turns:
+            conversation.append_message(role, text)
         conversation.append_message("assistant", None)
         ids = tokenizer_image_token(conversation.get_prompt(), self.tokenizer, return_tensors="pt")
         assert isinstance(ids, Tensor)

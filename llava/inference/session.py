@@ -20,7 +20,7 @@ from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.image_io import DEFAULT_LIMITS, PageLimits
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix, doubt_of
-from llava.inference.batching import BATCH_POSITIONS, Prepared, cut_batches, page_key, windows
+from llava.inference.batching import BATCH_POSITIONS, Askable, Outcome, Prepared, cut_batches, page_key, windows
 from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
@@ -238,7 +238,7 @@ class Session(Prompts):
         for window in windows(self._prepared(asked, decoding), decoding.max_new_tokens, positions):
             runs: dict[int, Denoised] = {}
             for batch in cut_batches([one.length for one in window], decoding.max_new_tokens, positions):
-                done = self._denoise([window[place] for place in batch], decoding, seed)
+                done = self.denoise([window[place] for place in batch], decoding, seed)
                 runs |= dict(zip(batch, done, strict=True))
             for place, one in enumerate(window):
                 yield self._answer(one.question, runs[place])
@@ -328,7 +328,7 @@ class Session(Prompts):
         """
         question = check_question(question)
         self.check_question(question, find_decoding(decoding).max_new_tokens)
-        run = self._denoise([self._prepare(page, question)], find_decoding(decoding), seed, on_step)[0]
+        run = self.denoise([self._prepare(page, question)], find_decoding(decoding), seed, on_step)[0]
         return self._answer(question, run)
 
     def _answer(self, question: str, run: Denoised) -> Answer:
@@ -357,7 +357,7 @@ class Session(Prompts):
         # An end of turn in a gap is a short filling, not the end of the template.
         decoding = find_decoding(decoding, stop_at_end_of_turn=False)
         draft, spans = self.draft(template, decoding.max_new_tokens)
-        run = self._denoise([self._prepare(page, template.instruction)], decoding, seed, on_step, draft)[0]
+        run = self.denoise([self._prepare(page, template.instruction)], decoding, seed, on_step, draft)[0]
         gaps = (
             self._text(run.tokens[span.start : span.stop])
             for span, piece in zip(spans, template.pieces, strict=True)
@@ -375,18 +375,18 @@ class Session(Prompts):
         return VisualPrefix(tokens=chosen.sequences[0], shirg=chosen)
 
     @torch.no_grad()
-    def _denoise(
+    def denoise(
         self,
-        asked: Sequence[Prepared],
+        asked: Sequence[Askable[Outcome]],
         decoding: DecodingConfig,
         seed: int,
         on_step: Observer | None = None,
         draft: Tensor | None = None,
-    ) -> list[Denoised]:
-        """Several questions denoised together."""
+    ) -> list[Outcome]:
+        """Several prepared questions denoised together."""
         start = seconds_now(self.model.device)
         done = self.model.denoise(
-            self.model.splice([one.ids for one in asked], [one.prefix.tokens for one in asked]),
+            self.model.splice([one.ids for one in asked], [image for one in asked for image in one.sequences]),
             decoding,
             draft_tokens=draft,
             generator=torch.Generator(self.model.device).manual_seed(seed),

@@ -35,11 +35,16 @@ def check_question(text: str) -> str:
     question = text.strip()
     if not question:
         raise ValueError(f"the question {text!r} is empty; ask something")
-    _check_words(question, "question")
+    check_text(question, "question")
     return question
 
 
-def _check_words(text: str, kind: str) -> None:
+def check_text(text: str, kind: str) -> None:
+    """Refuse text that stands for more than words; ``kind`` is what errors call it.
+
+    Raises:
+        ValueError: if it holds the image's placeholder, or is no valid text.
+    """
     if DEFAULT_IMAGE_TOKEN in text:
         raise ValueError(f"the {kind} holds {DEFAULT_IMAGE_TOKEN}, which stands for the image itself; leave it out")
     try:
@@ -77,7 +82,7 @@ class Template:
             raise ValueError(
                 f"the template {text!r} has no gap; mark one with [n], n tokens long, [~n], at most n, or [mask]"
             )
-        _check_words(text, "template")
+        check_text(text, "template")
         pieces: list[str | Blank] = []
         for index, piece in enumerate(words_and_gaps):
             if index % 2 == 0:

@@ -16,6 +16,7 @@ from llava.serve.option_groups import (
     add_way,
 )
 from llava.serve.parser import Parser, add_command, in_place_of
+from llava.serve.server_options import add_serve
 from llava.serve.training_options import add_data, add_merge_adapter, add_train
 
 DESCRIPTION = """\
@@ -35,6 +36,7 @@ examples:
   lavida eval --benchmark docpage --out runs/docpage
   lavida bench
   lavida demo
+  lavida serve
   lavida train train/shirg_x
 
 `lavida COMMAND --help` shows a command's options."""
@@ -214,6 +216,7 @@ def build_parser() -> Parser:
     add_way(demo)
     add_model(demo)
 
+    add_serve(commands)
     add_train(commands)
     add_data(commands)
     add_merge_adapter(commands)

@@ -77,13 +77,13 @@ def test_what_is_held_at_a_time_is_bounded(
     expected = session.ask_many([(path, question) for path in pages for question in QUESTIONS])
     monkeypatch.setattr("llava.inference.session.BATCH_POSITIONS", 300)
     sizes: list[int] = []
-    denoise = Session._denoise
+    denoise = Session.denoise
 
     def counted(self: Session, asked: Any, *rest: Any) -> Any:
         sizes.append(len(asked))
         return denoise(self, asked, *rest)
 
-    monkeypatch.setattr(Session, "_denoise", counted)
+    monkeypatch.setattr(Session, "denoise", counted)
     taken: list[str] = []
 
     def pairs() -> Any:
