@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lmms browser load fuzz lint format clean
+.PHONY: help demo test docs lmms vlmeval browser load fuzz lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +26,10 @@ docs: $(READY) ## build the documents in build/docs; a broken link or docstring 
 	$(RUN) python -m scripts.build_docs
 
 lmms: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need lmms-eval, in an environment of their own
-	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/eval/test_lmms.py tests/eval/test_lmms_run.py
+	$(UV) run --isolated --locked --extra dev --extra lmms pytest -q tests/eval/test_lmms.py tests/eval/test_lmms_run.py tests/eval/test_lmms_chat.py
+
+vlmeval: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need VLMEvalKit, in an environment of their own
+	$(UV) run --isolated --locked --extra dev --with ms-vlmeval==0.0.20 pytest -q tests/eval/test_vlmeval.py tests/eval/test_vlmeval_run.py
 
 browser: | $(filter .uv/bin/uv,$(UV)) ## ask on the web page in Chromium, in an environment of its own; pictures go to build/browser
 	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -q -y chromium)

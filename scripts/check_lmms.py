@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-from llava.eval.lmms.arguments import LmmsSettings
+from llava.eval.harness.settings import HarnessSettings
 from llava.serve.parser import Parser
 
 
@@ -23,7 +23,7 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError or FileNotFoundError for what no process could run."""
-    LmmsSettings.parse(args.model_args).checkpoint()
+    HarnessSettings.parse(args.model_args).checkpoint()
 
     import torch
 

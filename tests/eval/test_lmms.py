@@ -11,116 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
-from llava.inference.checkpoint import BUNDLED_MODEL
+from llava.eval.lmms.arguments import Generation, process_device
+from llava.eval.lmms.asked import part_of
 from llava.inference.decoding import DECODING
-from llava.model.builder import load_pretrained_model
-from llava.tuning.adapter import save_adapter
-from llava.tuning.config import TrainableConfig
 from scripts.check_lmms import main as check
-from shirg.config import ShirgXConfig
-from tests.adapter_helpers import train
-from tests.cli_helpers import QUICK_SHIRG_X
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ("eval_chartqa", "eval_docvqa")
-
-
-class TestModelArguments:
-    def test_every_argument_has_its_place(self) -> None:
-        settings = LmmsSettings.parse(
-            "pretrained=some/model,revision=v1,adapter=runs/best,shirg=x.yaml,budget=512,mode=shirg_x,"
-            "device=cuda:1,dtype=bfloat16,tokens=64,batch_size=8,seed=3"
-        )
-        assert settings == LmmsSettings(
-            pretrained="some/model",
-            revision="v1",
-            adapter="runs/best",
-            shirg="x.yaml",
-            budget=512,
-            mode="shirg_x",
-            device="cuda:1",
-            dtype="bfloat16",
-            tokens=64,
-            batch_size=8,
-            seed=3,
-        )
-
-    def test_nothing_said_is_the_bundled_model_and_the_tasks_own_length(self) -> None:
-        settings = LmmsSettings.parse("")
-        assert (settings.pretrained, settings.tokens, settings.batch_size) == (str(BUNDLED_MODEL), None, 1)
-        assert settings == LmmsSettings()
-
-    def test_only_numbers_are_read_as_numbers(self) -> None:
-        settings = LmmsSettings.parse("pretrained=007,adapter=1e5,revision=12,budget=auto, seed=4")
-        assert (settings.pretrained, settings.adapter, settings.revision) == ("007", "1e5", "12")
-        assert (settings.budget, settings.seed) == ("auto", 4)
-
-    def test_a_value_may_hold_an_equals_sign(self) -> None:
-        assert LmmsSettings.parse("adapter=runs/rank=16/best").adapter == "runs/rank=16/best"
-
-    @pytest.mark.parametrize(("text", "expected"), [("", (6, "cpu")), ("batch_size=2,device=cuda", (2, "cuda"))])
-    def test_options_count_where_the_text_is_silent(self, text: str, expected: tuple[int, str]) -> None:
-        settings = LmmsSettings.parse(text, batch_size="6", device="cpu")
-        assert (settings.batch_size, settings.device) == expected
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("pretained=x", "unknown setting 'pretained'; did you mean 'pretrained'"),
-            ("budget", "name=value,name=value"),
-            ("adapter=", "name=value,name=value"),
-            ("tokens=0", "tokens must be a whole number of at least 1, got 0"),
-            ("tokens=3.5", "tokens must be a whole number"),
-            ("batch_size=auto", "batch_size must be a whole number of at least 1, got 'auto'"),
-            ("batch_size=-2", "batch_size must be a whole number"),
-            ("seed=1,seed=2", "seed is given twice"),
-            (f"seed={2**63}", "seed must lie between 0 and"),
-            ("mode=lavida", "mode must be one of shirg_x, stock"),
-            ("mode=stock,budget=512", "budget belongs to SHIRG-X"),
-            ("mode=stock,shirg=x.yaml", "shirg belongs to SHIRG-X"),
-        ],
-    )
-    def test_what_is_wrong_is_named(self, text: str, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            LmmsSettings.parse(text)
-
-
-class TestShirgX:
-    def test_the_checkpoints_settings_with_a_budget(self, quick: Path) -> None:
-        settings = LmmsSettings(pretrained=str(quick), budget=48)
-        assert settings.checkpoint().shirg == ShirgXConfig(**QUICK_SHIRG_X, budget=48)
-        assert LmmsSettings(pretrained=str(quick)).checkpoint().shirg.budget == "auto"
-
-    def test_stock(self, quick: Path) -> None:
-        assert LmmsSettings(pretrained=str(quick), mode="stock").checkpoint().shirg == ShirgXConfig(mode="stock")
-
-    def test_a_file_and_what_is_said_beside_it(self, quick: Path, tmp_path: Path) -> None:
-        file = tmp_path / "settings.yaml"
-        file.write_text("grid: 12\nbudgets: [20, 30]\nmode: stock\n")
-        settings = LmmsSettings(pretrained=str(quick), shirg=str(file))
-        assert settings.checkpoint().shirg.mode == "stock"
-        assert settings.replace(mode="shirg_x", budget=30).checkpoint().shirg == ShirgXConfig(
-            grid=12, budgets=(20, 30), budget=30
-        )
-        with pytest.raises(ValueError, match="the settings say mode: stock"):
-            settings.replace(budget=30).checkpoint()
-
-    def test_a_budget_that_is_not_on_offer(self, quick: Path) -> None:
-        with pytest.raises(ValueError, match="budget must be auto, question or one of 32, 48, 64, 128, got 512"):
-            LmmsSettings(pretrained=str(quick), budget=512).checkpoint()
-
-    def test_an_adapter_brings_its_settings_and_refuses_to_go_without(self, quick: Path, tmp_path: Path) -> None:
-        model = load_pretrained_model(quick, device_map="cpu")[1]
-        config = TrainableConfig(scope="shirg_x", rank=2, coord_rank=2)
-        own = ShirgXConfig(**QUICK_SHIRG_X, similarity="learned", budget=32)
-        train(model, config, own)
-        save_adapter(model, tmp_path / "adapter", config)
-        settings = LmmsSettings(pretrained=str(quick), adapter=str(tmp_path / "adapter"))
-        assert settings.checkpoint().shirg == own
-        assert settings.replace(budget=64).checkpoint().shirg == own.replace(budget=64)
-        with pytest.raises(ValueError, match="was trained with SHIRG-X"):
-            settings.replace(mode="stock").checkpoint()
 
 
 class TestGeneration:
@@ -198,23 +95,18 @@ class TestGeneration:
         assert Generation.of({"until": until}).cut(answer) == expected
 
 
-class TestOnlyImage:
-    def test_it_is_given_as_it_is(self) -> None:
+class TestPartOf:
+    def test_images_are_images_and_their_files_too(self) -> None:
         image = Image.new("L", (3, 2))
-        assert only_image([image], "here") is image
+        assert part_of(image) == ("image", image)
+        assert part_of("page.PNG") == ("image", "page.PNG")
 
     @pytest.mark.parametrize(
-        ("visuals", "message"),
-        [
-            (None, "document 3 shows no images"),
-            ([], "document 3 shows no images"),
-            ([Image.new("L", (3, 2))] * 2, "document 3 shows 2 images, but lavida answers questions about exactly one"),
-            (["film.mp4"], "document 3 shows a str, but lavida reads images only"),
-        ],
+        ("visual", "kind"),
+        [("film.mp4", "video"), ({"array": [], "sampling_rate": 1}, "audio"), ({"type": "video"}, "video"), (3, "int")],
     )
-    def test_all_else_is_refused(self, visuals: Any, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            only_image(visuals, "document 3")
+    def test_all_else_is_called_what_it_is(self, visual: Any, kind: str) -> None:
+        assert part_of(visual) == (kind, visual)
 
 
 def test_each_of_several_processes_has_a_device_of_its_own() -> None:
@@ -236,9 +128,10 @@ def test_the_entry_point_needs_no_model_to_be_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "lmms_eval.models.registry_v2", registry)
     named = manifest()
     assert named["model_id"] == "lavida"
-    module, _, name = named["simple_class_path"].rpartition(".")
-    source = ROOT / (module.replace(".", "/") + ".py")
-    assert f"class {name}(lmms):" in source.read_text()
+    for path in (named["simple_class_path"], named["chat_class_path"]):
+        module, _, name = path.rpartition(".")
+        source = ROOT / (module.replace(".", "/") + ".py")
+        assert f"class {name}(LavidaLmms):" in source.read_text()
 
 
 def run_script(name: str, *words: str) -> subprocess.CompletedProcess[str]:

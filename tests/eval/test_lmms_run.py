@@ -1,10 +1,7 @@
 """lmms-eval itself runs the model on small local data; where lmms-eval is not installed, these tests are skipped."""
 
 import json
-import os
-import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -13,27 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
 
 from llava.image_io import load_image
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint
 from llava.inference.decoding import DECODING
+from llava.inference.dialog import Turn, answer_dialogs, prepare_dialog
 from llava.inference.session import Session
 from llava.metrics import METRICS
 from llava.serve.demo import GALLERIES
-from tests.train_helpers import free_port
+from tests.lmms_helpers import (
+    ARGUMENTS,
+    ROOT,
+    TOKENS,
+    Finished,
+    answers_of,
+    environment,
+    read_results,
+    requests,
+    run_lmms,
+    write_task,
+)
 
 # It is looked for and not imported, since an import of it warns about its own dependencies.
 pytestmark = [
     pytest.mark.skipif(find_spec("lmms_eval") is None, reason="lmms-eval is not installed"),
     pytest.mark.filterwarnings("default"),
 ]
-
-ROOT = Path(__file__).parent.parent.parent
-TOKENS = 8
-BATCH = 3
-ARGUMENTS = {"device": "cpu", "dtype": "float32", "budget": 512, "tokens": TOKENS, "batch_size": BATCH}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +62,6 @@ def chart_and_page_questions() -> tuple[list[Asked], list[Asked]]:
 
     # Questions of unequal length in one batch, and a last batch that is not full.
     return [ask(entry) for entry in entries[:7]], [ask(entry) for entry in entries[3:7]]
-
-
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    from datasets import Dataset
-    from datasets import Image as ImageColumn
-
-    Dataset.from_list(list(rows)).cast_column("image", ImageColumn()).to_parquet(path)
 
 
 def chart_rows(asked: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -99,58 +95,6 @@ def page_rows(asked: Sequence[Asked]) -> list[dict[str, Any]]:
     ]
 
 
-def write_task(directory: Path, name: str, original: str, split: str, rows: Sequence[dict[str, Any]]) -> None:
-    """lmms-eval's own task with other data, and without its instruction, to which the bundled model has no answer."""
-    directory.mkdir(exist_ok=True)
-    write_rows(directory / f"{name}.parquet", rows)
-    spec = find_spec("lmms_eval")
-    assert spec is not None
-    assert spec.origin is not None
-    task = {
-        "include": str(Path(spec.origin).parent / "tasks" / original),
-        "task": name,
-        "lmms_eval_specific_kwargs": {"default": {"pre_prompt": "", "post_prompt": ""}},
-        "dataset_path": "parquet",
-        "dataset_name": None,
-        "dataset_kwargs": {"data_files": {split: str(directory / f"{name}.parquet")}},
-    }
-    (directory / f"{name}.yaml").write_text(yaml.safe_dump(task))
-
-
-def environment(home: Path) -> dict[str, str]:
-    """No network, no GPU, and no cache but an empty one."""
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(home)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {
-        **os.environ,
-        **offline,
-        "PATH": path,
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "ACCELERATE_USE_CPU": "true",
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What lmms-eval wrote."""
-
-    scores: dict[str, Any]
-    samples: dict[str, list[dict[str, Any]]]
-    config: dict[str, Any]
-
-
-def read_results(out: Path) -> Finished:
-    (file,) = out.rglob("*_results.json")
-    results = json.loads(file.read_text())
-    samples = {
-        task: [json.loads(line) for line in file.read_text().splitlines()]
-        for file in out.rglob("*_samples_*.jsonl")
-        for task in [file.stem.split("_samples_")[1]]
-    }
-    return Finished(scores=results["results"], samples=samples, config=results["config"])
-
-
 @pytest.fixture(scope="module")
 def tasks(chart_and_page_questions: tuple[list[Asked], list[Asked]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     charts, pages = chart_and_page_questions
@@ -160,29 +104,10 @@ def tasks(chart_and_page_questions: tuple[list[Asked], list[Asked]], tmp_path_fa
     return directory
 
 
-def run_lmms(directory: Path, out: Path, *words: str, processes: int = 1) -> Finished:
-    arguments = ",".join(f"{name}={value}" for name, value in ARGUMENTS.items())
-    start = [sys.executable, "-m"]
-    if processes > 1:
-        # accelerate launch --cpu would start one process only, however many are asked for.
-        start += ["torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(free_port()), "-m"]
-    command = [*start, "lmms_eval", "--model", "lavida", "--model_args", arguments, "--log_samples"]
-    command += ["--include_path", str(directory), "--output_path", str(out), "--verbosity", "DEBUG", *words]
-    run = subprocess.run(command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    started = {int(rank) for rank in re.findall(r"Running on rank (\d+)", run.stdout)}
-    assert started == set(range(processes))
-    return read_results(out)
-
-
 @pytest.fixture(scope="module")
 def finished(tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("out")
     return run_lmms(tasks, out, "--tasks", "local_charts,local_pages")
-
-
-def answers_of(samples: Sequence[dict[str, Any]]) -> list[str]:
-    return [each["filtered_resps"] for each in sorted(samples, key=lambda each: each["doc_id"])]
 
 
 def test_every_answer_is_what_the_session_answers(
@@ -192,6 +117,26 @@ def test_every_answer_is_what_the_session_answers(
     assert len({each.answer for each in charts + pages}) > 3
     assert answers_of(finished.samples["local_charts"]) == [each.answer for each in charts]
     assert answers_of(finished.samples["local_pages"]) == [each.answer for each in pages]
+
+
+def test_the_simple_class_answers_the_same(tasks: Path, tmp_path: Path, finished: Finished) -> None:
+    simple = run_lmms(tasks, tmp_path, "--tasks", "local_charts,local_pages", "--force_simple")
+    for task in ("local_charts", "local_pages"):
+        assert answers_of(simple.samples[task]) == answers_of(finished.samples[task])
+    assert simple.scores["local_pages"]["anls,none"] == finished.scores["local_pages"]["anls,none"]
+
+
+def test_tokens_and_forwards_are_told(finished: Finished) -> None:
+    for samples in finished.samples.values():
+        counts = [each["token_counts"][0] for each in samples]
+        assert all(1 <= each["output_tokens"] <= TOKENS for each in counts)
+        # The image's tokens count: the scaffold's and the details'.
+        assert all(each["input_tokens"] > 512 + 144 for each in counts)
+    told = sum(each["token_counts"][0]["output_tokens"] for all in finished.samples.values() for each in all)
+    assert finished.throughput["total_gen_tokens"] == told
+    assert finished.throughput["avg_forwards"] >= 1
+    assert finished.throughput["avg_tokens_per_forward"] > 0
+    assert finished.throughput["avg_latency"] == pytest.approx(finished.throughput["total_elapsed_time"] / 11)
 
 
 def test_the_metrics_are_those_of_these_answers(
@@ -247,26 +192,14 @@ def test_the_script_fails_when_lmms_eval_does(tasks: Path, tmp_path: Path) -> No
 def model() -> Any:
     from lmms_eval.models import get_model
 
-    return get_model("lavida").create_from_arg_string(
+    return get_model("lavida", force_simple=True).create_from_arg_string(
         "device=cpu,dtype=float32,budget=512,batch_size=4,seed=5",
         {"batch_size": "1", "max_batch_size": None, "device": None},
     )
 
 
-def requests(model: Any, asked: Sequence[tuple[str, dict[str, Any], Any]]) -> list[Any]:
-    """Requests as lmms-eval makes them, of (question, generation settings, pictures)."""
-    from lmms_eval.api.instance import Instance
-
-    model.task_dict["t"] = {"test": [visuals for _, _, visuals in asked]}
-    return [
-        Instance(
-            request_type="generate_until",
-            arguments=(question, generation, lambda document: document, number, "t", "test"),
-            idx=0,
-            metadata={"task": "t", "doc_id": number, "repeats": 1},
-        )
-        for number, (question, generation, _) in enumerate(asked)
-    ]
+def texts(model: Any, asked: Sequence[tuple[str, dict[str, Any], Any]]) -> list[str]:
+    return [each.text for each in model.generate_until(requests(model, asked))]
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +214,10 @@ def test_the_installed_package_names_the_model() -> None:
     (entry,) = entry_points(group="lmms_eval.models", name="lavida")
     assert entry.load()().model_id == "lavida"
     assert "lavida" in list_available_models()
-    assert issubclass(get_model("lavida"), lmms)
+    for simple in (True, False):
+        named = get_model("lavida", force_simple=simple)
+        assert issubclass(named, lmms)
+        assert named.is_simple == simple
 
 
 def test_the_models_arguments_count_before_the_options(model: Any) -> None:
@@ -302,13 +238,13 @@ def test_answers_keep_their_order_when_tasks_want_different_lengths(model: Any, 
     asked = zip(wanted, decodings, strict=True)
     expected = [model.session.ask(grid, [each[0]], decoding=decoding)[0].text for each, decoding in asked]
     assert len(set(expected)) > 2
-    assert model.generate_until(requests(model, wanted)) == expected
+    assert texts(model, wanted) == expected
 
 
 def test_neighbors_that_are_denoised_alike_share_a_batch(
     model: Any, grid: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llava.eval.lmms.model import LavidaLmms
+    from llava.eval.lmms.model import LavidaSimple
 
     def denoisings(model: Any, lengths: Sequence[int]) -> list[tuple[int, int, set[int]]]:
         """(questions, answer positions, prompt positions) of every denoising."""
@@ -329,31 +265,39 @@ def test_neighbors_that_are_denoised_alike_share_a_batch(
     expected = [(4, 8, positions), (2, 8, positions), (1, 16, positions), (1, 8, positions)]
     assert denoisings(model, [8] * 6 + [16, 8]) == expected
     # A length of the model's own makes all alike.
-    assert denoisings(LavidaLmms(**ARGUMENTS), [16, 16, 32, 4]) == [(3, TOKENS, positions), (1, TOKENS, positions)]
+    assert denoisings(LavidaSimple(**ARGUMENTS), [16, 16, 32, 4]) == [(3, TOKENS, positions), (1, TOKENS, positions)]
 
 
 def test_an_answer_ends_before_until(model: Any, grid: Image.Image) -> None:
     question = "At which row and column is the red hexagon?"
-    (answer,) = model.generate_until(requests(model, [(question, {"max_new_tokens": 16}, [grid])]))
+    (answer,) = texts(model, [(question, {"max_new_tokens": 16}, [grid])])
     assert " " in answer
-    cut = model.generate_until(requests(model, [(question, {"max_new_tokens": 16, "until": [" "]}, [grid])]))
+    cut = texts(model, [(question, {"max_new_tokens": 16, "until": [" "]}, [grid])])
     assert cut == [answer.split()[0]]
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_repeat_and_not_on_the_batch(model: Any, grid: Image.Image) -> None:
     question = "At which row and column is the red hexagon?"
     settings = {"max_new_tokens": 16, "temperature": 4.0}
-    answers = model.generate_until(requests(model, [(question, settings, [grid])]) * 3)
+    answers = [each.text for each in model.generate_until(requests(model, [(question, settings, [grid])]) * 3)]
     decoding = replace(DECODING, max_new_tokens=16, temperature=4.0)
     alone = [model.session.ask(grid, [question], decoding=decoding, seed=seed)[0].text for seed in (5, 6, 7)]
     assert answers == alone
     assert len(set(answers)) > 1
 
 
-@pytest.mark.parametrize(("number", "word"), [(0, "no"), (2, "2")])
-def test_a_request_needs_one_image(model: Any, grid: Image.Image, number: int, word: str) -> None:
-    with pytest.raises(ValueError, match=rf"document 0 of t \(test\) shows {word} images.* exactly one"):
-        model.generate_until(requests(model, [("What is it?", {}, [grid] * number)]))
+def test_a_request_may_show_no_image_or_several(model: Any, grid: Image.Image) -> None:
+    question = "Count the stars."
+    page = model.session.encode(grid)
+    for number in (0, 2):
+        dialog = prepare_dialog(model.session, [Turn(parts=(*[page] * number, question))])
+        (expected,) = answer_dialogs(model.session, [dialog], decoding=replace(DECODING, max_new_tokens=4))
+        assert texts(model, [(question, {"max_new_tokens": 4}, [grid] * number)]) == [expected.text]
+
+
+def test_a_film_is_refused(model: Any) -> None:
+    with pytest.raises(ValueError, match=r"document 0 of t \(test\) shows video content"):
+        texts(model, [("What is it?", {}, ["film.mp4"])])
 
 
 def test_settings_without_effect_are_told_once(model: Any, grid: Image.Image, caplog: pytest.LogCaptureFixture) -> None:
@@ -367,14 +311,14 @@ def test_settings_without_effect_are_told_once(model: Any, grid: Image.Image, ca
 def test_what_it_does_not_provide_says_why(model: Any) -> None:
     with pytest.raises(NotImplementedError, match=r"log-likelihoods.*generate_until, such as chartqa"):
         model.loglikelihood([])
-    with pytest.raises(NotImplementedError, match="no conversation"):
+    with pytest.raises(NotImplementedError, match="leave --force_simple out"):
         model.generate_until_multi_round([])
 
 
 def test_a_cleaned_model_has_let_go_of_its_weights(grid: Image.Image) -> None:
-    from llava.eval.lmms.model import LavidaLmms
+    from llava.eval.lmms.model import LavidaSimple
 
-    model = LavidaLmms(**ARGUMENTS)
+    model = LavidaSimple(**ARGUMENTS)
     model.clean()
     assert model.session is None
     with pytest.raises(ValueError, match="create it anew"):

@@ -10,7 +10,14 @@ MODEL_NAME = "lavida"
 
 
 def manifest() -> Any:
-    """What to call the model and where its class is, as lmms-eval's ``ModelManifest``."""
+    """What to call the model and where its classes are, as lmms-eval's ``ModelManifest``.
+
+    lmms-eval takes the chat class unless it is told ``--force_simple``.
+    """
     from lmms_eval.models.registry_v2 import ModelManifest
 
-    return ModelManifest(model_id=MODEL_NAME, simple_class_path="llava.eval.lmms.model.LavidaLmms")
+    return ModelManifest(
+        model_id=MODEL_NAME,
+        simple_class_path="llava.eval.lmms.model.LavidaSimple",
+        chat_class_path="llava.eval.lmms.model.LavidaChat",
+    )

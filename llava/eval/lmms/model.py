@@ -1,53 +1,46 @@
-"""The model class that lmms-eval runs; this module needs lmms-eval (``pip install lmms-eval``)."""
+"""The model classes that lmms-eval runs; this module needs lmms-eval (``pip install lmms-eval``).
+
+Both ask conversations. The simple class makes one of the images and the text that a task gives, the chat class is given
+one, which may have several turns with images between the words.
+"""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby, islice
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, NoReturn
 
-import torch
 from accelerate import PartialState
-from lmms_eval.api.instance import Instance
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
-from PIL import Image
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from lmms_eval.protocol import ChatMessages
 from tqdm import tqdm
 
-from llava.eval.lmms.arguments import Generation, LmmsSettings, only_image, process_device
+from llava.eval.harness.dialogs import Message, prepare_messages
+from llava.eval.harness.settings import HarnessSettings
+from llava.eval.lmms.arguments import Generation, process_device
+from llava.eval.lmms.asked import Asked, Tally, cut_alike, part_of
+from llava.inference.dialog import Reply, answer_dialogs
 from llava.inference.session import Session
-from llava.inference.words import check_question
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """One request."""
-
-    question: str
-    generation: Generation
-    open_image: Callable[[], Image.Image]
-    """A task may have thousands of pages, so a page is read when its batch is due."""
-    repeat: int
-    """How often the same was asked before in these requests (``--repeats``)."""
-
-
 class LavidaLmms(lmms):
-    """LaViDa with or without SHIRG-X as a model of lmms-eval.
+    """LaViDa with or without SHIRG-X as a model of lmms-eval; the two classes below read their requests for it.
 
     Args:
-        arguments: as ``LmmsSettings``.
+        arguments: as ``HarnessSettings``.
 
     Raises:
-        FileNotFoundError, ValueError: as ``LmmsSettings`` and ``Session.load``; for a device that several processes
+        FileNotFoundError, ValueError: as ``HarnessSettings`` and ``Session.load``; for a device that several processes
             would share.
     """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        self.settings = LmmsSettings.from_dict(arguments)
+        self.settings = HarnessSettings.from_dict(arguments)
         processes = PartialState()
         self._rank, self._world_size = processes.process_index, processes.num_processes
         self.session: Session | None = Session.open(
@@ -69,26 +62,31 @@ class LavidaLmms(lmms):
         options = {name: value for name, value in (additional_config or {}).items() if value is not None}
         if "max_batch_size" in options:
             raise ValueError("--max_batch_size belongs to an automatic batch size; give --batch_size a number instead")
-        return cls(**vars(LmmsSettings.parse(arg_string, **options)))
+        return cls(**vars(HarnessSettings.parse(arg_string, **options)))
 
-    def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """The answers to questions about one image each, in the order of the requests.
+    def read_request(self, request: Instance) -> tuple[Mapping[str, Any], Callable[[], list[Message]], str]:
+        """Generation settings, the conversation once it is due, and what messages call it."""
+        raise NotImplementedError
+
+    def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
+        """The answers in the order of the requests, each with its tokens counted, and lmms-eval's throughput metrics.
 
         What is drawn at random is denoised one question at a time, so that an answer depends on its question, the seed
         and how often it was asked before, and not on its batch.
 
         Raises:
-            ValueError: for a request without an image or with several, a question that cannot be used, or one too long
-                for the model's context.
+            ValueError: for a conversation that holds anything but text and images, cannot be used, or is too long for
+                the model's context.
         """
         asked = self._read(requests)
-        for ignored in sorted({name for each in asked for name in each.generation.ignored}):
-            _log.warning("the task's generation setting %s has no effect on this model", ignored)
-        answers: list[str] = []
+        answers: list[GenerationResult] = []
+        tally = Tally()
         with tqdm(total=len(asked), desc="lavida", disable=self.rank != 0) as progress:
-            for batch in _batches(asked, self.settings.batch_size):
-                answers += self._answer(batch)
+            for batch in cut_alike(asked, self.settings.batch_size):
+                answers += self._answer(batch, tally)
                 progress.update(len(batch))
+        if asked:
+            log_metrics(**tally.metrics(self.rank))
         return answers
 
     def loglikelihood(self, requests: Sequence[Instance]) -> NoReturn:
@@ -103,14 +101,15 @@ class LavidaLmms(lmms):
             "output_type generate_until, such as chartqa, docvqa_val or infovqa_val"
         )
 
-    def generate_until_multi_round(self, requests: Sequence[Instance]) -> NoReturn:
-        """Not provided.
+    def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[list[str]]:
+        """Not provided by the simple class.
 
         Raises:
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            "lavida answers single questions and holds no conversation; choose tasks of output_type generate_until"
+            "the simple class of lavida answers single questions; leave --force_simple out, or choose tasks of "
+            "output_type generate_until"
         )
 
     def clean(self) -> None:
@@ -118,56 +117,116 @@ class LavidaLmms(lmms):
         self.session = None
         super().clean()
 
-    def _read(self, requests: Sequence[Instance]) -> list[_Asked]:
+    def _read(self, requests: Sequence[Instance]) -> list[Asked]:
         seen: Counter[tuple[Any, ...]] = Counter()
         asked = []
         for request in requests:
-            question, generation, doc_to_visual, document, task, split = request.args
-            place = (task, split, document, question)
-            asked.append(
-                _Asked(
-                    question=question,
-                    generation=Generation.of(generation, self.settings.tokens, self.settings.decoding),
-                    open_image=partial(self._open_image, doc_to_visual, task, split, document),
-                    repeat=seen[place],
-                )
-            )
+            values, open_messages, where = self.read_request(request)
+            generation = Generation.of(values, self.settings.tokens, self.settings.decoding)
+            place = (where, request.args[0])
+            asked.append(Asked(generation=generation, open_messages=open_messages, where=where, repeat=seen[place]))
             seen[place] += 1
+        for ignored in sorted({name for each in asked for name in each.generation.ignored}):
+            _log.warning("the task's generation setting %s has no effect on this model", ignored)
         return asked
 
-    def _open_image(
-        self, doc_to_visual: Callable[[Any], Sequence[object] | None], task: str, split: str, document: int
-    ) -> Image.Image:
-        where = f"document {document} of {task} ({split})"
-        return only_image(doc_to_visual(self.task_dict[task][split][document]), where)
-
-    @torch.no_grad()
-    def _answer(self, batch: Sequence[_Asked]) -> list[str]:
+    def _answer(self, batch: Sequence[Asked], tally: Tally) -> list[GenerationResult]:
         session = self.session
         if session is None:
             raise ValueError("this model has been cleaned, so its weights are gone; create it anew")
-        prompts, prefixes = [], []
-        for asked in batch:
-            question = check_question(asked.question)
-            session.check_words(question)
-            prompts.append(session.prompt(question)[0])
-            prefixes.append(session.select(session.encode(asked.open_image()), question).tokens)
         first = batch[0]
-        done = session.model.denoise(
-            session.model.splice(prompts, prefixes),
-            first.generation.decoding,
-            generator=torch.Generator(session.model.device).manual_seed(self.settings.seed + first.repeat),
+        decoding = first.generation.decoding
+        dialogs = [
+            prepare_messages(session, asked.open_messages(), answer_tokens=decoding.max_new_tokens, where=asked.where)
+            for asked in batch
+        ]
+        replies = answer_dialogs(session, dialogs, decoding=decoding, seed=self.settings.seed + first.repeat)
+        tally.add(replies)
+        return [_result(asked, reply) for asked, reply in zip(batch, replies, strict=True)]
+
+
+class LavidaSimple(LavidaLmms):
+    """What ``--force_simple`` asks for: a text and its images, which go before it."""
+
+    def read_request(self, request: Instance) -> tuple[Mapping[str, Any], Callable[[], list[Message]], str]:
+        """As of the base."""
+        question, generation, doc_to_visual, document, task, split = request.args
+
+        def open_messages() -> list[Message]:
+            visuals = doc_to_visual(self.task_dict[task][split][document]) or []
+            return [("user", [*map(part_of, visuals), ("text", question)])]
+
+        return generation, open_messages, _where(document, task, split)
+
+
+class LavidaChat(LavidaLmms):
+    """What lmms-eval takes by itself: a conversation, its images between the words."""
+
+    is_simple = False
+
+    def read_request(self, request: Instance) -> tuple[Mapping[str, Any], Callable[[], list[Message]], str]:
+        """As of the base."""
+        _, doc_to_messages, generation, document, task, split = request.args
+
+        def open_messages() -> list[Message]:
+            return _messages(doc_to_messages(self.task_dict[task][split][document]))
+
+        return generation, open_messages, _where(document, task, split)
+
+    def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[list[str]]:
+        """The answers of every round, one list for each request. A task asks the next round when it knows the answers
+        to the last; a round holds what its task puts into it, and nothing of the rounds before by itself.
+
+        Raises:
+            ValueError: as ``generate_until``.
+        """
+        tally = Tally()
+        answers = [
+            self._answer_rounds(request, asked, tally)
+            for request, asked in zip(
+                tqdm(requests, "lavida", disable=self.rank != 0), self._read(requests), strict=True
+            )
+        ]
+        if answers:
+            log_metrics(**tally.metrics(self.rank))
+        return answers
+
+    def _answer_rounds(self, request: Instance, asked: Asked, tally: Tally) -> list[str]:
+        _, doc_to_messages, _, document, task, split = request.args
+        shown = self.task_dict[task][split][document]
+        said: list[str] = []
+        told = None
+        for following in count(1):
+            said += [result.text for result in self._answer([asked], tally)]
+            # As lmms_eval.api.task.ConfigurableMessagesTask answers; a task without rounds gives bare messages.
+            payload = doc_to_messages(shown, round_idx=following, previous_output=list(said), previous_round_info=told)
+            if not isinstance(payload, tuple):
+                return said
+            messages, ended, outputs, told = payload
+            said = said if outputs is None else list(outputs)
+            if ended:
+                return said
+            asked = asked.saying(_messages(messages))
+        raise AssertionError  # count() has no end
+
+
+def _messages(given: Any) -> list[Message]:
+    read = ChatMessages(messages=given).messages
+    return [
+        (
+            message.role,
+            [(part.type, part.text if part.type == "text" else part.url) for part in message.content],
         )
-        rows = zip(batch, done.tokens.tolist(), strict=True)
-        return [asked.generation.cut(session.decode(row).strip()) for asked, row in rows]
+        for message in read
+    ]
 
 
-def _batches(asked: Sequence[_Asked], size: int) -> Iterator[list[_Asked]]:
-    """Neighbors that are denoised alike, at most ``size`` of them, and one by one what is drawn at random."""
-    for _, group in groupby(asked, key=lambda each: each.generation.decoding):
-        rest = iter(group)
-        while batch := list(islice(rest, size)):
-            if batch[0].generation.random:
-                yield from ([each] for each in batch)
-            else:
-                yield batch
+def _where(document: int, task: str, split: str) -> str:
+    return f"document {document} of {task} ({split})"
+
+
+def _result(asked: Asked, reply: Reply) -> GenerationResult:
+    return GenerationResult(
+        text=asked.generation.cut(reply.text),
+        token_counts=TokenCounts(input_tokens=reply.prompt_tokens, output_tokens=reply.told),
+    )

@@ -1,0 +1,1 @@
+"""What the harnesses share: the model's settings, and conversations as they give them."""
