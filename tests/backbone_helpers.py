@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
+from llava.model.builder import load_tokenizer
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.language_model.registry import BACKBONES
 from shirg.lazy import Lazy
@@ -36,9 +36,11 @@ def make_checkpoint(name: str, dream: Path, out: Path) -> Path:
     vision = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
     settings: dict[str, Any] = {"mm_hidden_size": 48, "mm_vision_tower": "../siglip-tiny-patch14-384"}
     torch.manual_seed(7)
+    BACKBONES["llava_dream"].resolve()  # transformers asks for the kind that the folder names
+    tokenizer = load_tokenizer(directory)
+    settings["end_header_id"] = tokenizer.convert_tokens_to_ids(":")
     config = LlavaMadeUpConfig(mm_vision_config={**vision, "image_size": 384, "patch_size": 14}, **settings)
     model = LlavaMadeUpForMaskedDiffusion(config)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
     model.config.shirg_x = config_of(directory)["shirg_x"]
     model.config.unsure_below = 0.0
     target = directory.parent / "made-up"

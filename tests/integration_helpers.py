@@ -2,7 +2,6 @@
 
 import torch
 
-from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 from llava.question import Question
 from shirg import ShirgXConfig
@@ -15,7 +14,7 @@ IMAGES = [block_image(90, 70, 1), block_image(300, 100, 2), block_image(64, 200,
 
 
 def ask(loaded, text: str, answer: str | None = None) -> torch.Tensor:
-    conversation = conv_templates["llada"].copy()
+    conversation = loaded[1].config.conversation.copy()
     conversation.append_message("user", f"<image>\n{text}")
     conversation.append_message("assistant", answer)
     return tokenizer_image_token(conversation.get_prompt(), loaded[0], return_tensors="pt")

@@ -94,13 +94,24 @@ class TestAnswers:
         assert mask not in found
         assert float(output.tokens_per_forward[0]) == pytest.approx(3 / int(output.forwards[0]))
 
+    def test_are_counted_up_to_their_first_end(self, stock) -> None:
+        config = stock[1].config
+        ended = [
+            [40, 41, config.eot_token_id, 42],
+            [40, config.eos_token_id, 41, config.eot_token_id],
+            [40, 41, 42, 43],
+        ]
+        assert stock[1]._told(torch.tensor(ended)).tolist() == [3, 2, 4]
+
     def test_that_cannot_be_given_are_refused(self, stock) -> None:
         processor, model = stock
         asked = inputs(processor)
+        more = torch.cat([asked["pixel_values"], asked["pixel_values"][:, :1]], dim=1)
         for options, words in (
             ({**asked, "image_sizes": None}, "1 images but 0 image_sizes"),
             ({**asked, "pixel_values": None}, "1 <image> placeholders"),
             ({**asked, "pixel_values": asked["pixel_values"][:, :2]}, r"call processor.follow\(model\)"),
+            ({**asked, "pixel_values": more}, r"call processor.follow\(model\)"),
             ({**asked, "num_beams": 4}, "num_beams does not exist in masked-diffusion decoding"),
             ({**asked, "max_lenght": 4}, "max_lenght is no setting of masked diffusion"),
             ({**asked, "steps": 4, "threshold": 0.5}, "steps plans what threshold decides"),
