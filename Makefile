@@ -19,8 +19,8 @@ help: ## list the targets
 demo: $(READY) ## answer questions about the bundled pages with the bundled model; heat maps go to demo/
 	$(RUN) lavida demo
 
-test: lint ## lint, check the types and run the tests
-	$(RUN) pytest -q -n 2
+test: lint ## lint, check the types and run the tests and the notebooks
+	$(RUN) pytest -q -n 2 --nbmake --nbmake-timeout=600 tests notebooks
 
 docs: $(READY) ## build the documents in build/docs; a broken link or docstring is an error
 	$(RUN) python -m scripts.build_docs

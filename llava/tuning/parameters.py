@@ -6,12 +6,13 @@ LoRA (arXiv 2106.09685) comes from peft, which is imported only when a scope ask
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.transformer import TransformerBlock
 from llava.tuning.config import GROUPS, TrainableConfig
 
 _COORD_LINEAR = "shirg_x.coordinates.coord_linear"
@@ -168,7 +169,8 @@ def lora_ranks(model: LavidaForMaskedDiffusion, config: TrainableConfig, *, coor
     if config.scope == "shirg_x_expanded":
         names = {layer: name for name, layer in model.named_modules()}
         for block in model.get_model().blocks:
-            ranks |= {names[layer]: config.ranks["language"] for layer in block.projections}
+            projections = cast(TransformerBlock, block).projections
+            ranks |= {names[layer]: config.ranks["language"] for layer in projections}
     return {name: rank for name, rank in ranks.items() if config.trains(group_of(f"{name}."))}
 
 

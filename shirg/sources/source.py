@@ -22,7 +22,8 @@ class Source:
     """From ``SourceInputs`` to (batch, patches) float32."""
     needs: frozenset[Need]
     weights: Callable[..., Any] | None = None
-    """Makes its fresh weights from (vision width, language width, relevance_dim, relevance_heads); None for a source without any."""
+    """Makes its fresh weights from (vision width, language width, relevance_dim, relevance_heads); None for a source
+    without any."""
 
     inverse_temperature: float | None = INVERSE_TEMPERATURE
     """Times the similarity, the logarithm of what a patch has of the relevance; None for a similarity that is such a

@@ -53,7 +53,7 @@ class LlavaDreamForMaskedDiffusion(LavidaForMaskedDiffusion):
     _no_split_modules = ("DreamBlock", "SiglipEncoderLayer")
 
     def add_outer_modules(self) -> None:
-        self.lm_head = nn.Linear(self.config.hidden_size, self.config.vocab_rows, bias=False)
+        self.lm_head: nn.Module = nn.Linear(self.config.hidden_size, self.config.vocab_rows, bias=False)
         self.model.set_head(self.lm_head)
 
     def set_output_embeddings(self, value: nn.Module) -> None:
