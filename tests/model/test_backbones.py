@@ -19,9 +19,9 @@ def test_each_is_a_lavida_model_whose_config_has_its_name() -> None:
 
 
 def test_an_unknown_one_is_refused_naming_those_that_are_known(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "llava_dream"}')
+    (tmp_path / "config.json").write_text('{"model_type": "llava_other"}')
     for read in (read_config_file, lambda path: Session.load(path, device="cpu")):
-        with pytest.raises(ValueError, match="describes 'llava_dream', not a LaViDa model") as refused:
+        with pytest.raises(ValueError, match="describes 'llava_other', not a LaViDa model") as refused:
             read(tmp_path)
         assert all(name in str(refused.value) for name in BACKBONES)
 
