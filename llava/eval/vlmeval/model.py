@@ -13,7 +13,7 @@ from llava.inference.dialog import answer_dialogs
 from llava.inference.session import Session
 
 
-class LavidaVlm(BaseModel):  # type: ignore[misc]
+class LavidaVlm(BaseModel):
     """LaViDa with or without SHIRG-X as a model of VLMEvalKit, which asks one question after the other.
 
     Args:
