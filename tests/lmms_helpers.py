@@ -91,7 +91,7 @@ def run_lmms(directory: Path, out: Path, *words: str, processes: int = 1) -> Fin
         start += ["torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(free_port()), "-m"]
     command = [*start, "lmms_eval", "--model", "lavida", "--model_args", arguments, "--log_samples"]
     command += ["--include_path", str(directory), "--output_path", str(out), "--verbosity", "DEBUG", *words]
-    run = subprocess.run(command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=600)
+    run = subprocess.run(command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=1800)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     started = {int(rank) for rank in re.findall(r"Running on rank (\d+)", run.stdout)}
     assert started == set(range(processes))

@@ -168,7 +168,9 @@ def test_two_processes_answer_the_same(
 def run_script(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     options = ["--cpu", "--budget", "512", "--tokens", str(TOKENS), "--out", str(out)]
     command = ["bash", "scripts/eval_chartqa.sh", *options, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(out / "home"), capture_output=True, text=True, timeout=1800
+    )
 
 
 def test_the_script_runs_a_task_and_limits_it(tasks: Path, tmp_path: Path) -> None:

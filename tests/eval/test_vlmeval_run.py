@@ -74,12 +74,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out / "home"), "LMUData": str(data), "PRED_FORMAT": "json"}
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out / "home"), "LMUData": str(data), "PRED_FORMAT": "tsv"}
     environment = {**os.environ, **offline, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     arguments = f"device=cpu,dtype=float32,budget=512,tokens={TOKENS}"
     command = [sys.executable, "-m", "scripts.eval_vlmeval", "--model-args", arguments, "--name", "here"]
     command += ["--work-dir", str(out), "--judge", "exact_matching", *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subp
 
 
 def predictions(directory: Path, name: str) -> list[str]:
-    (file,) = directory.glob(f"here_{name}.json")
-    return [row["prediction"] for row in json.loads(file.read_text())]
+    with (directory / f"here_{name}.tsv").open(newline="") as file:
+        return [row["prediction"] for row in csv.DictReader(file, delimiter="\t")]
 
 
 def test_every_answer_is_what_the_session_answers(
@@ -152,7 +152,7 @@ else:
     raise AssertionError("a film was watched")
 print("all as said")
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert ended.stdout.endswith("all as said\n"), ended.stderr[-3000:]
 
 
@@ -170,5 +170,5 @@ except SystemExit as error:
 assert ssl._create_default_https_context is before
 print("verified")
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert ended.stdout.endswith("verified\n"), ended.stderr[-3000:]
