@@ -19,6 +19,7 @@ from llava.hf.image_processing import LavidaImageProcessor
 from llava.image_io import decode_base64_image
 from llava.mm_utils import tokenizer_image_token
 from llava.model.builder import load_tokenizer
+from llava.model.config_file import read_config
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 
 _TEMPLATE_FILE = "chat_template.jinja"
@@ -60,11 +61,14 @@ class LavidaProcessor(ProcessorMixin):
             TypeError: for an option that does not exist.
         """
         directory = take_directory(pretrained_model_name_or_path, options, files=SMALL_FILES)
-        template = directory / _TEMPLATE_FILE
+        file = directory / _TEMPLATE_FILE
+        template = file.read_text(encoding="utf-8") if file.is_file() else ""
+        if DEFAULT_IMAGE_TOKEN not in template:
+            template = template_of(read_config(directory, {}).conversation)
         return cls(
             LavidaImageProcessor.from_pretrained(directory, **options),
             load_tokenizer(directory),
-            chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
+            chat_template=template,
         )
 
     @property
