@@ -1,8 +1,8 @@
 """Score the model on a benchmark of VLMEvalKit, by VLMEvalKit's own run.
 
-    python -m scripts.eval_vlmeval --model-args budget=768 --data DocVQA_VAL --work-dir runs/vlmeval
+    python -m scripts.eval_vlmeval --model-args budget=768 -- --data DocVQA_VAL --work-dir runs/vlmeval
 
-Options that are not named below are VLMEvalKit's own. It needs VLMEvalKit (pip install ms-vlmeval), and fetches its
+What stands behind -- are VLMEvalKit's own options. It needs VLMEvalKit (pip install ms-vlmeval), and fetches its
 data where they are missing. VLMEvalKit goes on after a failure and ends with exit code 0; this ends with 1 where a data
 set has no result, and with 2 for a wrong option.
 """
@@ -24,18 +24,19 @@ def build_parser() -> Parser:
         "(default: the bundled model)",
     )
     parser.add_argument("--name", default="lavida", help="of the directory of results (default: lavida)")
+    parser.add_argument("words", nargs="+", metavar="OPTION", help="VLMEvalKit's own, behind --; --data at least")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        args, words = build_parser().parse_known_args(arguments)
+        args = build_parser().parse_args(arguments)
         settings = HarnessSettings.parse(args.model_args)
-        check_words(settings, words)
+        check_words(settings, args.words)
     except (FileNotFoundError, ValueError) as error:
         print(f"eval_vlmeval: error: {error}", file=sys.stderr)
         return 2
-    missing = run_vlmeval(settings, args.name, words)
+    missing = run_vlmeval(settings, args.name, args.words)
     for data in missing:
         print(f"eval_vlmeval: error: VLMEvalKit has no result of {data}; its message stands above", file=sys.stderr)
     return 1 if missing else 0

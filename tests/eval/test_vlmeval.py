@@ -13,12 +13,12 @@ from scripts.eval_vlmeval import main
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data", "X", "--model-args", "pretained=x"], "did you mean 'pretrained'"),
-        (["--data", "X", "--model-args", "pretrained=/nowhere,mode=stock"], "no directory /nowhere"),
-        (["--data", "X", "--model-args", "batch_size=4"], "one question after the other; leave batch_size out"),
-        (["--data", "X", "--model", "GPT4V"], "--model is for other models of VLMEvalKit; leave it out"),
-        (["--data", "X", "--config=x.json"], "--config is for other models of VLMEvalKit"),
-        (["--work-dir", "x"], "--data is missing"),
+        (["--model-args", "pretained=x", "--", "--data", "X"], "did you mean 'pretrained'"),
+        (["--model-args", "pretrained=/nowhere,mode=stock", "--", "--data", "X"], "no directory /nowhere"),
+        (["--model-args", "batch_size=4", "--", "--data", "X"], "one question after the other; leave batch_size out"),
+        (["--", "--data", "X", "--model", "GPT4V"], "--model is for other models of VLMEvalKit; leave it out"),
+        (["--", "--data", "X", "--config=x.json"], "--config is for other models of VLMEvalKit"),
+        (["--", "--work-dir", "x"], "--data is missing"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_what_is_wrong_is_told_in_one_line(words: list[str], message: str, capsy
 
 @pytest.mark.skipif(find_spec("vlmeval") is not None, reason="VLMEvalKit is installed")
 def test_vlmevalkit_is_missed_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", "X"]) == 2
+    assert main(["--", "--data", "X"]) == 2
     assert capsys.readouterr().err.startswith("eval_vlmeval: error: VLMEvalKit is not installed")
 
 

@@ -77,7 +77,7 @@ def run(data: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out / "home"), "LMUData": str(data), "PRED_FORMAT": "tsv"}
     environment = {**os.environ, **offline, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     arguments = f"device=cpu,dtype=float32,budget=512,tokens={TOKENS}"
-    command = [sys.executable, "-m", "scripts.eval_vlmeval", "--model-args", arguments, "--name", "here"]
+    command = [sys.executable, "-m", "scripts.eval_vlmeval", "--model-args", arguments, "--name", "here", "--"]
     command += ["--work-dir", str(out), "--judge", "exact_matching", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
 
