@@ -61,6 +61,8 @@ class ConversationConfig:
     """Of the model that is to learn from them."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.template, Conversation):
+            raise ValueError(f"template must be a Conversation, such as those of conv_templates, got {self.template!r}")
         for name, least in (("max_sequence_length", 1), ("answer_block", 1), ("max_extra_blocks", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -11,7 +11,7 @@ from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.lavida import drop_unused_settings
 
 _DIFFUSION = tuple(field.name for field in fields(DecodingConfig))
-_SHARED = ("max_new_tokens", "temperature")
+_SHARED = ("max_new_tokens", "temperature", "top_k", "top_p")
 """Names that autoregressive decoding has too."""
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _METADATA = ("_from_model_config", "_commit_hash", "_original_object_hash", "transformers_version")

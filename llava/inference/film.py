@@ -9,10 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from llava.files import replacing
 from llava.inference.answer import Answer
-from llava.inference.words import one_line, printable
-
-SUFFIXES = (".gif", ".webp")
-"""What a film can be written as."""
+from llava.inference.words import check_film_name, one_line, printable
 
 WIDTH = 960
 """Pixels across."""
@@ -67,16 +64,6 @@ class Film:
                 duration=[round(1000 * each) for each in seconds],
                 loop=0,
             )
-
-
-def check_film_name(path: str | Path) -> None:
-    """Refuse a name that says no kind of film that can be written.
-
-    Raises:
-        ValueError: naming the kinds that can be.
-    """
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"a film is written as {' or '.join(SUFFIXES)}, but {path} does not end so; rename it")
 
 
 def pieces_after(

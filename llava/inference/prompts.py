@@ -9,6 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lavida_shirg_integration import ShirgXHandle
 from llava.constants import DEFAULT_IMAGE_TOKEN
+from llava.inference.answer import Answer
+from llava.inference.film import Film, draw_film
 from llava.inference.words import Blank, Template
 from llava.mm_utils import tokenizer_image_token
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
@@ -59,6 +61,10 @@ class Prompts:
     def count_tokens(self, tokens: Sequence[int]) -> int:
         """How many ids an answer tells: its words, and its end of turn."""
         return min(self._end(tokens) + 1, len(tokens))
+
+    def film(self, answer: Answer) -> Film:
+        """How an answer came about: what was kept of the page, and below it the words that each step settled."""
+        return draw_film(answer, told=self.count_tokens(answer.tokens), decode=self._text)
 
     def check_words(self, text: str) -> None:
         """Refuse text that would be read as more than words.

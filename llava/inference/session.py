@@ -24,7 +24,6 @@ from llava.inference.batching import BATCH_POSITIONS, Askable, Outcome, Prepared
 from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
-from llava.inference.film import Film, draw_film
 from llava.inference.picture import open_picture, pdf_long_side
 from llava.inference.prompts import Prompts
 from llava.inference.words import Blank, Template, check_question
@@ -335,10 +334,6 @@ class Session(Prompts):
         text = self.decode(run.tokens).strip()
         doubt = doubt_of(text, run.confidence, self.model.config.unsure_below)
         return Answer(question=question, text=text, doubt=doubt, **vars(run))
-
-    def film(self, answer: Answer) -> Film:
-        """How the answer came about: what was kept of the page, and below it the words that each step settled."""
-        return draw_film(answer, told=self.count_tokens(answer.tokens), decode=self._text)
 
     def fill(
         self,

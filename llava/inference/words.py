@@ -3,10 +3,13 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
 
 DEFAULT_GAP = 4
+FILM_SUFFIXES = (".gif", ".webp")
+"""What a film of an answer can be written as."""
 _GAP = re.compile(r"\[(~?\d+|mask)\]")
 
 
@@ -16,6 +19,16 @@ def printable(text: str) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" else char
         for char in text
     )
+
+
+def check_film_name(path: str | Path) -> None:
+    """Refuse a name that says no kind of film that can be written.
+
+    Raises:
+        ValueError: naming the kinds that can be.
+    """
+    if Path(path).suffix.lower() not in FILM_SUFFIXES:
+        raise ValueError(f"a film is written as {' or '.join(FILM_SUFFIXES)}, but {path} does not end so; rename it")
 
 
 def one_line(text: str) -> str:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from llava.files import replacing
 from llava.image_io import PDF_LONG_SIDE, LongSide, PageLimits, Picture, open_pages
-from llava.inference.film import check_film_name
+from llava.inference.words import check_film_name
 
 
 def load_page(path: str, page: int | None, *, limits: PageLimits, long_side: LongSide = PDF_LONG_SIDE) -> Picture:

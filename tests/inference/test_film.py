@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from llava.inference.decoding import find_decoding
 from llava.inference.film import MASK_WIDTH, MASKED, Piece, pieces_after
 from llava.inference.session import Session
 from shirg.config import ShirgXConfig
 from tests.cli_helpers import Call
 
 QUESTION = "What is red?"
+SHORT = find_decoding("one-per-step", max_new_tokens=8)
 
 
 def spell(ids: list[int]) -> str:
@@ -40,7 +42,7 @@ def masks(frame: Image.Image) -> float:
 @pytest.mark.parametrize("stock", [False, True], ids=["shirg_x", "stock"])
 def test_masks_give_way_to_words_step_by_step(quick: Path, page: Path, stock: bool) -> None:
     with Session.load(quick, shirg=ShirgXConfig(mode="stock") if stock else None, device="cpu") as session:
-        answer = session.ask(page, QUESTION, decoding="one-per-step")
+        answer = session.ask(page, QUESTION, decoding=SHORT)
         film = session.film(answer)
         told = session.count_tokens(answer.tokens)
     settled = answer.settled_in[:told]
@@ -55,7 +57,7 @@ def test_masks_give_way_to_words_step_by_step(quick: Path, page: Path, stock: bo
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_a_saved_film_plays_every_frame_forever(session: Session, page: Path, tmp_path: Path, suffix: str) -> None:
-    film = session.film(session.ask(page, QUESTION, decoding="one-per-step"))
+    film = session.film(session.ask(page, QUESTION, decoding=SHORT))
     film.save(tmp_path / f"answer{suffix}")
     with Image.open(tmp_path / f"answer{suffix}") as shown:
         assert (shown.n_frames, shown.size) == (len(film.frames), film.frames[0].size)
@@ -67,7 +69,7 @@ def test_a_saved_film_plays_every_frame_forever(session: Session, page: Path, tm
 
 
 def test_other_kinds_of_files_are_refused(session: Session, page: Path, tmp_path: Path) -> None:
-    film = session.film(session.ask(page, QUESTION))
+    film = session.film(session.ask(page, QUESTION, decoding=SHORT))
     with pytest.raises(ValueError, match=r"written as \.gif or \.webp, but .*answer\.mov"):
         film.save(tmp_path / "answer.mov")
     assert not (tmp_path / "answer.mov").exists()

@@ -7,7 +7,8 @@ from typing import Any
 from llava.inference.decoding import find_decoding
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 
-_DECODING_NAMES = frozenset(field.name for field in fields(DecodingConfig))
+_DECODING_NAMES = frozenset(field.name for field in fields(DecodingConfig)) - {"top_k", "top_p"}
+"""Tasks set the last two for models that draw from what is left; here they would change the order of positions."""
 _IDLE = {"num_beams": (1,), "repetition_penalty": (1,), "top_p": (0, 1), "top_k": (0,)}
 """Settings of other decoders, with the values at which they change nothing."""
 
