@@ -11,16 +11,21 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lmms vlmeval browser load fuzz lint format clean
+.PHONY: help environment demo test notebooks docs lmms vlmeval browser load fuzz lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+environment: $(READY) ## install the locked packages
 
 demo: $(READY) ## answer questions about the bundled pages with the bundled model; heat maps go to demo/
-	$(RUN) lavida demo
+	$(RUN) lavida demo $(DEMO)
 
-test: lint ## lint, check the types and run the tests and the notebooks
-	$(RUN) pytest -q -n 2 --nbmake --nbmake-timeout=600 tests notebooks
+test: lint ## lint, check the types and run the tests
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2
+
+notebooks: $(READY) ## run the notebooks, and keep what they show
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --nbmake --nbmake-timeout=600 --overwrite notebooks
 
 docs: $(READY) ## build the documents in build/docs; a broken link or docstring is an error
 	$(RUN) python -m scripts.build_docs

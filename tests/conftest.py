@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from llava.inference.session import Session
 from llava.model.builder import Loaded, load_pretrained_model
@@ -23,6 +24,11 @@ from tests.cli_helpers import Call, quick_checkpoint, write_page
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"
 DREAM_PARITY = Path(__file__).parent / "fixtures" / "parity_dream"
+
+
+# Fewer examples than hypothesis takes by itself: they are run often, and ``make fuzz`` takes many.
+settings.register_profile("short", max_examples=40)
+settings.load_profile("short")
 
 
 def pytest_configure() -> None:
