@@ -11,7 +11,7 @@ READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test notebooks docs lmms vlmeval browser load fuzz lint format clean
+.PHONY: help environment demo test long notebooks docs lmms vlmeval browser load fuzz lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: $(READY) ## answer questions about the bundled pages with the bundled mode
 
 test: lint ## lint, check the types and run the tests
 	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2
+
+long: $(READY) ## run the tests that take minutes each: two processes, with and without DeepSpeed
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -m long
 
 notebooks: $(READY) ## run the notebooks, and keep what they show
 	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --nbmake --nbmake-timeout=600 --overwrite notebooks

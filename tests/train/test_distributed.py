@@ -20,6 +20,8 @@ from llava.train.train import prepare_run
 from llava.tuning.adapter import load_adapter
 from tests.train_helpers import ROOT, SHIRG, environment, free_port, logged, make_checkpoint, settings, write_config
 
+pytestmark = pytest.mark.long
+
 HELD_OUT = {"families": ["entity_grid"], "style": "shapes", "split": "validation", "questions": 2, "pages": 3}
 STEPS = 3
 ENGINES = ("plain", "zero2", "zero3")
