@@ -10,6 +10,10 @@ ENVIRONMENT := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
 READY := $(ENVIRONMENT)/.synced
 RUN := $(UV) run --no-sync
 
+# Drawing thousands of pages takes minutes.
+LONG := tests/eval/test_wild_pages.py tests/eval/test_wild_answers.py tests/pages/test_drawn_pages.py \
+	tests/scripts/test_bundled_pages.py
+
 .DEFAULT_GOAL := help
 .PHONY: help environment demo test long notebooks docs lmms vlmeval browser load fuzz lint format clean
 
@@ -22,10 +26,11 @@ demo: $(READY) ## answer questions about the bundled pages with the bundled mode
 	$(RUN) lavida demo $(DEMO)
 
 test: lint ## lint, check the types and run the tests
-	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 $(addprefix --ignore=,$(LONG))
 
 long: $(READY) ## run the tests that take minutes each: two processes, with and without DeepSpeed
 	OMP_NUM_THREADS=1 $(RUN) pytest -q -m long
+	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 $(LONG)
 
 notebooks: $(READY) ## run the notebooks, and keep what they show
 	OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --nbmake --nbmake-timeout=600 --overwrite notebooks

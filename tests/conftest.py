@@ -27,7 +27,7 @@ DREAM_PARITY = Path(__file__).parent / "fixtures" / "parity_dream"
 
 
 # Fewer examples than hypothesis takes by itself: they are run often, and ``make fuzz`` takes many.
-settings.register_profile("short", max_examples=40)
+settings.register_profile("short", max_examples=40, deadline=None)
 settings.load_profile("short")
 
 
