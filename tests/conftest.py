@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ settings.load_profile("short")
 
 
 def pytest_configure() -> None:
+    # Jobs in the background of a shell ignore Ctrl-C, and so would every program that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Small models lose more to waiting threads than they gain, above all when tests share their cores.
     torch.set_num_threads(1)
 

@@ -10,20 +10,20 @@ from llava.seeds import stable_seed
 def choose_held_out(records: Sequence[Record], count: int, *, seed: int) -> list[int]:
     """Positions of at least ``count`` usable records of each source, ascending.
 
-    Images are chosen, by chance, and all records of a chosen one: a model that has learned a page would be asked about
-    it otherwise. Two copies of an image under different names are two images.
+    Images are chosen, by chance, and all records of a chosen one, with what shares another image with these: a model
+    that has learned a page would be asked about it otherwise. Copies of an image under different names are two images.
 
     Raises:
         ValueError: if that would be more than half of a source.
     """
-    places: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    places: dict[str, list[int]] = defaultdict(list)
     for position, record in enumerate(records):
         if record.bad is None:
-            about = record.images[0] if record.images else record.id
-            places[record.source][about].append(position)
+            places[record.source].append(position)
     held: list[int] = []
-    for source, by_image in places.items():
-        usable = sum(map(len, by_image.values()))
+    for source, usable_places in places.items():
+        usable = len(usable_places)
+        by_image = _together(records, usable_places)
         chosen: list[int] = []
         for about in sorted(by_image, key=lambda name: stable_seed("held out", seed, source, name)):
             if len(chosen) >= count:
@@ -36,6 +36,27 @@ def choose_held_out(records: Sequence[Record], count: int, *, seed: int) -> list
             )
         held += chosen
     return sorted(held)
+
+
+def _together(records: Sequence[Record], places: Sequence[int]) -> dict[str, list[int]]:
+    """The places of records that share images, directly or through others, by the first name among them."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    names = {place: records[place].images or (records[place].id,) for place in places}
+    for first, *others in names.values():
+        for other in others:
+            parent[root(other)] = root(first)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place in places:
+        groups[root(names[place][0])].append(place)
+    return groups
 
 
 def hold_out(records: RecordStore, count: int, *, seed: int) -> tuple[RecordStore, RecordStore | None]:

@@ -62,16 +62,13 @@ class EncodedImage:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Denoised:
-    """What came out of one denoising."""
+class Outcome:
+    """What came out of one denoising, whatever was asked."""
 
     tokens: tuple[int, ...]
     """Ids of the whole answer, also behind its end."""
     confidence: float
     """From 0 to 1: the probability of the least sure token at the moment it was settled, the end of turn included."""
-    prefix: VisualPrefix
-    image: Image.Image
-    """The page, in RGB."""
     shirg: ShirgXConfig | None
     """How tokens were chosen; None for LaViDa's own encoding."""
     steps: int
@@ -83,8 +80,17 @@ class Denoised:
     settled_in: tuple[int, ...]
     """The step in which each of ``tokens`` was settled; 0 for a template's own words, and for what no step settled."""
     seconds: dict[str, float]
-    """By stage: ``encode`` (the page's, which its questions share), ``select``, ``denoise`` (prefill included; an equal
-    share where several questions were denoised together)."""
+    """By stage: ``encode`` (of all pages, which their questions share), ``select``, ``denoise`` (prefill included; an
+    equal share where several questions were denoised together)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Denoised(Outcome):
+    """What came of a question or a template about one page."""
+
+    prefix: VisualPrefix
+    image: Image.Image
+    """The page, in RGB."""
     blank: bool = False
     """As of ``EncodedImage``: the answer is about nothing."""
     notes: tuple[str, ...] = ()

@@ -18,10 +18,10 @@ WINDOW_BATCHES = 4
 """Batches' worth of questions that are sorted by length before they are cut into batches."""
 
 
-Outcome = TypeVar("Outcome", covariant=True)
+Finished = TypeVar("Finished", covariant=True)
 
 
-class Askable(Protocol[Outcome]):
+class Askable(Protocol[Finished]):
     """What can be denoised together with others: a prompt whose images are encoded, and what becomes of its row."""
 
     @property
@@ -34,7 +34,7 @@ class Askable(Protocol[Outcome]):
 
     def denoised(
         self, done: Progress, row: int, *, told: int, filled: int, shirg: ShirgXConfig | None, seconds: float
-    ) -> Outcome:
+    ) -> Finished:
         """As of ``Prepared``."""
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from llava.constants import DEFAULT_IMAGE_TOKEN
-from llava.inference.answer import EncodedImage, VisualPrefix, doubt_of
+from llava.inference.answer import EncodedImage, Outcome, VisualPrefix, doubt_of
 from llava.inference.batching import outcome_of
 from llava.inference.decoding import Decoding, find_decoding
 from llava.inference.session import Observer, Session
@@ -60,30 +60,19 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reply:
+class Reply(Outcome):
     """The model's next turn, and how it came about."""
 
     text: str = ""
     doubt: str | None = None
     """Why nobody should rely on it, in a sentence."""
-    tokens: tuple[int, ...]
-    """Ids of the whole answer, also behind its end."""
     told: int
-    """Of them, the first, that are its words and its end of turn."""
+    """Of its tokens, the first, that are its words and its end of turn."""
     prompt_tokens: int
     """Positions of the prompt, its images among them."""
-    confidence: float
-    """As of an ``Answer``, like all that follows."""
     pages: tuple[EncodedImage, ...]
     prefixes: tuple[VisualPrefix, ...]
     """What was shown of each page."""
-    shirg: ShirgXConfig | None
-    steps: int
-    forwards: int
-    tokens_per_forward: float
-    settled_in: tuple[int, ...]
-    seconds: dict[str, float]
-    """By stage; ``encode`` is the sum over the pages."""
 
     @property
     def image_tokens(self) -> int:

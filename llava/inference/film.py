@@ -97,17 +97,20 @@ def draw_film(answer: Answer, *, told: int, decode: Callable[[Sequence[int]], st
     font = _font()
     # Words that no line holds are cut by lines, and every frame is as high as the one with the most lines.
     laid = [list(_lay(pieces, font)) for pieces in steps]
+    asked = list(_lay([Piece(text=one_line(answer.question))], font))
+    above = 1 + asked[-1].line
     lines = 1 + max((spot.line for spots in laid for spot in spots), default=0)
     top = page.height + MARGIN
-    height = top + LINE * (lines + 2) + MARGIN
+    height = top + LINE * (above + lines + 1) + MARGIN
     frames = []
     for number, spots in enumerate(laid):
         frame = Image.new("RGB", (WIDTH, height), "white")
         frame.paste(page, ((WIDTH - page.width) // 2, 0))
         draw = ImageDraw.Draw(frame)
-        draw.text((MARGIN, top), one_line(answer.question), font=font, fill=PALE)
+        for spot in asked:
+            draw.text((spot.left, top + LINE * spot.line), spot.text, font=font, fill=PALE)
         for spot in spots:
-            _draw_spot(draw, spot, top + LINE * (1 + spot.line), font)
+            _draw_spot(draw, spot, top + LINE * (above + spot.line), font)
         told_step = f"step {number} of {len(steps) - 1}, {answer.forwards} forwards in all"
         draw.text((MARGIN, height - MARGIN - LINE // 2), told_step, font=font, fill=PALE)
         frames.append(frame)

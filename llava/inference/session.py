@@ -20,7 +20,7 @@ from lavida_shirg_integration import EncodedPages, ShirgXHandle, apply_shirg_x
 from llava.image_io import DEFAULT_LIMITS, PageLimits
 from llava.image_processor import SigLipImageProcessor
 from llava.inference.answer import Answer, Denoised, EncodedImage, Filled, VisualPrefix, doubt_of
-from llava.inference.batching import BATCH_POSITIONS, Askable, Outcome, Prepared, cut_batches, page_key, windows
+from llava.inference.batching import BATCH_POSITIONS, Askable, Finished, Prepared, cut_batches, page_key, windows
 from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
@@ -372,12 +372,12 @@ class Session(Prompts):
     @torch.no_grad()
     def denoise(
         self,
-        asked: Sequence[Askable[Outcome]],
+        asked: Sequence[Askable[Finished]],
         decoding: DecodingConfig,
         seed: int,
         on_step: Observer | None = None,
         draft: Tensor | None = None,
-    ) -> list[Outcome]:
+    ) -> list[Finished]:
         """Several prepared questions denoised together."""
         start = seconds_now(self.model.device)
         done = self.model.denoise(

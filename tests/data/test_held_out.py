@@ -55,6 +55,21 @@ def test_no_image_is_on_both_sides(images: list[int], bad: frozenset[int], count
     assert held == choose_held_out(given, count, seed=seed)
 
 
+def test_records_of_several_images_go_with_all_that_share_one() -> None:
+    images = [(0, 1), (1, 2), (2,), (3,), (4, 5), (5,), (6,), (7,), (8,), (9,), (10,), (11,)]
+    given = [
+        Record(id=f"forms/{number}", source="forms", turns=TURNS, images=tuple(f"{image}.png" for image in shown))
+        for number, shown in enumerate(images)
+    ]
+    met = set()
+    for seed in range(20):
+        held = set(choose_held_out(given, 2, seed=seed))
+        for together in ({0, 1, 2}, {4, 5}):
+            assert held & together in (set(), together)
+            met |= held & together
+    assert met == {0, 1, 2, 4, 5}
+
+
 def test_another_seed_holds_out_others() -> None:
     given = records(list(range(41)))
     assert len({tuple(choose_held_out(given, 3, seed=seed)) for seed in range(5)}) > 1

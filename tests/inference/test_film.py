@@ -55,6 +55,16 @@ def test_masks_give_way_to_words_step_by_step(quick: Path, page: Path, stock: bo
         assert earlier - later == pytest.approx(settled.count(step), abs=0.5)
 
 
+def test_a_long_question_is_whole(session: Session, page: Path) -> None:
+    short, long = (
+        session.film(session.ask(page, question, decoding=SHORT)).frames[0] for question in (QUESTION, "Why? " * 40)
+    )
+    assert long.height > short.height
+    # Nothing of it touches the edge, where it would be cut.
+    edge = long.crop((long.width - 8, long.height // 2, long.width, long.height)).convert("L")
+    assert edge.getextrema() == (255, 255)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_a_saved_film_plays_every_frame_forever(session: Session, page: Path, tmp_path: Path, suffix: str) -> None:
     film = session.film(session.ask(page, QUESTION, decoding=SHORT))
