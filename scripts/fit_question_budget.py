@@ -48,9 +48,10 @@ def measure(session: Session, samples: Iterable[BenchmarkSample]) -> list[Need]:
     """The needs of questions; those without inked evidence are left out. Samples of a page stand together."""
     import torch
 
-    from llava.eval.evidence import evidence_patches_of, surviving_patches
+    from llava.eval.evidence import evidence_patches_of
     from shirg.question_budget import question_shares
     from shirg.shirg_selector import select
+    from shirg.survival import surviving_patches
 
     handle, found, name, page = session.handle, [], None, None
     assert handle is not None

@@ -4,7 +4,7 @@ Pure tensor functions and small modules that know nothing of the model around th
 ``tiling`` and ``joining`` (the views of a page), ``scaffold`` and ``coordinates`` (the two scales and their boxes),
 ``similarity`` and ``scoring`` (how good a patch looks), ``ink`` (what shows more than paper), ``merging`` (what a token
 contains), ``shirg_selector`` (which tokens survive), ``budget`` and ``question_budget`` (how many), ``tokens`` (what
-comes out); ``visualize`` and ``profiling`` show what happened.
+comes out), ``survival`` (what they still say of the page); ``visualize`` and ``profiling`` show what happened.
 
 Axis names used in this package (jaxtyping checks them at test time):
     batch    images in the batch              patches  fine grid, in raster order, padded at the end

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -22,11 +21,8 @@ from llava.eval.methods import Budget
 from llava.files import write_json
 from llava.pages import inked_patches, patches_under
 from shirg.ink import blank_share
+from shirg.survival import surviving_patches
 from shirg.tiling import Grid
-from shirg.tokens import DualScaleTokens, TokenSet, patches_below
-
-LEAST_COSINE = 0.9
-"""A token still says what a patch showed if their features are at least this similar: the default guard of merging."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +65,6 @@ def stored_evidence(directory: Path, questions: Sequence[str]) -> list[EvidenceR
         return records if stored["questions"] == [*questions] else None
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is broken ({error}); delete it, and it is measured anew") from error
-
-
-def surviving_patches(dual: DualScaleTokens, tokens: TokenSet) -> Tensor:
-    """(batch, patches) bool: patches with a detail token over them that still says what they show.
-
-    A token is over a patch as ``patches_below`` says; it says the same if the cosine of their features is at least
-    ``LEAST_COSINE``. So a kept patch survives, a merged one as long as it is like its partners, and one averaged into a
-    grid cell only where the cell is uniform. Beside a ragged union a like patch may be counted that went elsewhere:
-    about one in a page.
-    """
-    cosines = F.normalize(dual.detail.float(), dim=-1) @ F.normalize(tokens.features.float(), dim=-1).transpose(1, 2)
-    return (patches_below(tokens, dual.boxes) & (cosines >= LEAST_COSINE)).any(-1)
 
 
 def evidence_patches_of(sample: BenchmarkSample, grid: Grid) -> Tensor:

@@ -86,7 +86,8 @@ def describe(
 def _surviving(page: EncodedImage, prefix: VisualPrefix, evidence: tuple[Box, ...]) -> dict[str, Any] | None:
     """Of the inked patches under the evidence; None where none are known."""
     from llava.eval.benchmarks.benchmark import BenchmarkSample
-    from llava.eval.evidence import evidence_patches_of, surviving_patches
+    from llava.eval.evidence import evidence_patches_of
+    from shirg.survival import surviving_patches
 
     assert page.encoded is not None
     assert prefix.shirg is not None

@@ -54,7 +54,7 @@ def plan_run(
             zero_stage=zero_stage(trainer),
             gradient_checkpointing=config.gradient_checkpointing,
             answer_tokens=config.answer_block,
-            budget_every=losses.budget_every if losses.weight("budget") else 0,
+            budget_every=losses.budget_every if losses.weight("budget") and losses.budget_teacher == "losses" else 0,
             budget_draws=losses.budget_draws,
             teacher=_teacher(config),
             looked_at_layers=len(losses.pointing_layers),

@@ -14,13 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import IGNORE_INDEX
-from llava.data.batch import Batch, detail_starts
+from llava.data.batch import Batch, detail_starts, draw_image_noise
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
-from llava.seeds import stable_seed
-from llava.train.losses.budget import budget_labels, budget_loss
+from llava.train.losses.budget import budget_labels, budget_loss, evidence_kept, evidence_labels
 from llava.train.losses.config import LossConfig
 from llava.train.losses.looking import BlockInput, log_attention, query_places, record_block_inputs
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, PagesLoss, PagesSeen, Part
@@ -102,11 +101,19 @@ class TrainingModel(nn.Module):
         learned = self.handle is not None and self.handle.config.source.weights is not None
         return learned and self.loss_config.weight("relevance") > 0
 
+    @property
+    def learns_budget_by_evidence(self) -> bool:
+        """Whether every step teaches the budget head what the evidence needs."""
+        config = self.loss_config
+        return self.handle is not None and config.weight("budget") > 0 and config.budget_teacher == "evidence"
+
     def _check(self, *, drawn: bool) -> None:
         config = self.loss_config
         wanted = [*config.page_losses]
         if self.learns_relevance and config.relevance_teacher == "boxes":
             wanted.append("relevance_teacher: boxes")
+        if config.weight("budget") and config.budget_teacher == "evidence":
+            wanted.append("budget_teacher: evidence")
         if wanted and (self.handle is None or not drawn):
             raise ValueError(f"losses: {wanted[0]} needs drawn pages and SHIRG-X; leave it out, or train with both")
         if self.learns_relevance and not config.denoising and config.relevance_teacher != "boxes":
@@ -131,7 +138,7 @@ class TrainingModel(nn.Module):
         seen = self._see(batch, draws.budget)
         pages = seen.pages
         parts = {name: loss(seen) for name, loss in self._of(PagesLoss).items()}
-        rows = _rows(pages, batch, draws.budget)
+        rows = seen.rows(draws.budget)
         if not self.loss_config.denoising:
             if self.learns_relevance:
                 parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
@@ -142,8 +149,8 @@ class TrainingModel(nn.Module):
             parts |= self._answer(seen, rows, draws)
         if self.learns_relevance and not draws.gate and self.loss_config.relevance_teacher != "gate":
             parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
-        if draws.measurements:
-            parts["budget"] = self._measure_budgets(batch, draws, pages)
+        if draws.measurements or self.learns_budget_by_evidence:
+            parts["budget"] = self._teach_budget(seen, draws)
         return self._hang(parts, self._idle(pages, batch.views[0] if batch.views else None, projected=draws.gate))
 
     def _see(self, batch: Batch, budget: int | None) -> PagesSeen:
@@ -294,7 +301,7 @@ class TrainingModel(nn.Module):
         assert draws.budget is not None
         detail = rows.dual.detail
         shapes = [(count, detail.shape[2]) for count in rows.dual.num_patches]
-        noise = to_device(_image_noise(batch, draws.gate_seed, shapes), detail.device)
+        noise = to_device(draw_image_noise(batch, draws.gate_seed, shapes), detail.device)
         relevance = self._relevance(rows, batch)
         # Statistics of a page are its own patches', so that pages of other grids are gated apart.
         groups, gated = rows.dual.alike(), []
@@ -338,34 +345,35 @@ class TrainingModel(nn.Module):
             batch_first=True,
         )
 
-    def _measure_budgets(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Part:
+    def _teach_budget(self, seen: PagesSeen, draws: Draws) -> Part:
         assert self.handle is not None
-        device = self.lavida.device
+        slack = self.loss_config.budget_slack
+        if self.learns_budget_by_evidence:
+            kept, known = evidence_kept(self.handle, seen)
+            labels = evidence_labels(kept, slack=slack)
+        else:
+            labels = budget_labels(self._losses_at_budgets(seen, draws), slack=slack)
+            known = torch.ones_like(labels, dtype=torch.bool)
+        pixels = torch.cat([to_device(view, self.lavida.device) for view in seen.batch.views])
+        errors = budget_loss(self.handle.budget_logits(pixels, seen.pages.dual.grids), labels)
+        return (errors * known).sum(), known.sum()
+
+    def _losses_at_budgets(self, seen: PagesSeen, draws: Draws) -> Tensor:
+        """(draws, images, budgets) float32: what the questions of each page lose at each budget."""
+        assert self.handle is not None
+        device, batch = self.lavida.device, seen.batch
         owner = to_device(torch.tensor(batch.image_index), device)
         sample = to_device(torch.tensor(batch.sample_index), device)
         measured = []
         with torch.no_grad():
             for budget in self.handle.config.budgets:
-                rows = _rows(pages, batch, budget)
+                rows = seen.rows(budget)
                 prepared = self._splice(batch, self.handle.select_tokens(rows, batch.questions).sequences)
                 for times, noise in draws.measurements:
                     _, loss, _ = self._run(prepared, times, noise)
                     sums = torch.zeros(len(batch.views), device=device)
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
-        losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
-        pixels = torch.cat([to_device(view, device) for view in batch.views])
-        logits = self.handle.budget_logits(pixels, pages.dual.grids)
-        errors = budget_loss(logits, budget_labels(losses, slack=self.loss_config.budget_slack))
-        return errors.sum(), torch.tensor(len(errors), device=device)
-
-
-def _rows(pages: EncodedPages, batch: Batch, budget: int | None) -> EncodedPages:
-    """One row for each image of every sample; where padding leaves fewer patches than the budget, it keeps them all.
-
-    A narrow image among thousands must not end a run, as it does where a user asks for a budget it cannot fill.
-    """
-    counts = [pages.candidate_counts[place] for place in batch.image_index]
-    return pages.gather(batch.image_index, None if budget is None else [min(budget, count) for count in counts])
+        return torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
 
 
 def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
@@ -373,17 +381,7 @@ def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
     if draws.selection_seed is None:
         return None
     shapes = [(count,) for count in rows.dual.num_patches]
-    return to_device(_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
-
-
-def _image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
-    """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
-    drawn = []
-    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
-        place = batch.sample_index[:row].count(sample)
-        generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
-        drawn.append(torch.randn(*shape, generator=generator))
-    return pad_sequence(drawn, batch_first=True)
+    return to_device(draw_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
 
 
 def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:

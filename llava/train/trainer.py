@@ -88,7 +88,11 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         budget = budgets[int(torch.randint(len(budgets), (1,), generator=generator))] if budgets else None
         model: TrainingModel = self.accelerator.unwrap_model(self.model)
         measures = (
-            bool(budgets) and losses.weight("budget") > 0 and losses.denoising and step % losses.budget_every == 0
+            bool(budgets)
+            and losses.weight("budget") > 0
+            and losses.budget_teacher == "losses"
+            and losses.denoising
+            and step % losses.budget_every == 0
         )
         gates = model.learns_relevance and losses.relevance_teacher == "gate" and step % 2 == 1
         generator = torch.Generator().manual_seed(stable_seed("selection", seed, step))

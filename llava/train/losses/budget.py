@@ -3,8 +3,15 @@
 Axis names: images, draws (of noise), budgets (ascending).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lavida_shirg_integration import ShirgXHandle
+from llava.train.losses.loss import PagesSeen
+from llava.train.losses.relevance import relevant_patches
+from shirg.survival import surviving_patches
+from shirg.transfer import to_device
 
 LEAST_DRAWS = 4
 
@@ -24,6 +31,41 @@ def budget_labels(losses: Tensor, *, slack: float = 0.02) -> Tensor:
     mean = losses.float().mean(0)
     enough = mean <= mean.amin(-1, keepdim=True) * (1 + slack)
     return enough.int().argmax(-1)
+
+
+def evidence_labels(kept: Tensor, *, slack: float = 0.02) -> Tensor:
+    """(images,) int64: index of the smallest budget that will do, by what of the evidence it keeps.
+
+    Args:
+        kept: (images, budgets) float32, as ``evidence_kept``.
+        slack: a budget will do when it keeps the evidence of all but this share of the best budget's questions.
+    """
+    enough = kept >= kept.amax(-1, keepdim=True) * (1 - slack)
+    return enough.int().argmax(-1)
+
+
+@torch.no_grad()
+def evidence_kept(handle: ShirgXHandle, seen: PagesSeen) -> tuple[Tensor, Tensor]:
+    """The share of each page's questions whose evidence survives in full at each budget: (images, budgets) float32.
+
+    The evidence are the inked patches under the answer and under what the question names. No language model runs.
+
+    Also returns which images have questions with evidence: (images,) bool.
+    """
+    batch, budgets = seen.batch, handle.config.budgets
+    device = seen.pages.dual.detail.device
+    owner = to_device(torch.tensor(batch.image_index, dtype=torch.long), device)
+    kept = torch.zeros(len(seen.pages.dual.grids), len(budgets), device=device)
+    for place, budget in enumerate(budgets):
+        rows = seen.rows(budget)
+        wanted = relevant_patches(batch, rows.dual.boxes) > 0
+        if rows.dual.inked is not None:
+            wanted &= rows.dual.inked
+        survives = surviving_patches(rows.dual, handle.select_tokens(rows, batch.questions).tokens)
+        asked = wanted.any(1)
+        kept[:, place].index_add_(0, owner, (asked & (survives | ~wanted).all(1)).float())
+    questions = torch.zeros_like(kept[:, 0]).index_add(0, owner, asked.float())
+    return kept / questions.clamp(min=1)[:, None], questions > 0
 
 
 def budget_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -44,6 +44,15 @@ class PagesSeen:
         side = math.isqrt(self.layer_input.shape[1])
         return side, side
 
+    def rows(self, budget: int | None) -> EncodedPages:
+        """One row for each image of every sample; where padding leaves fewer patches than the budget, it keeps all.
+
+        A narrow image among thousands must not end a run, as it does where a user asks for a budget it cannot fill.
+        """
+        pages, index = self.pages, self.batch.image_index
+        counts = [pages.candidate_counts[place] for place in index]
+        return pages.gather(index, None if budget is None else [min(budget, count) for count in counts])
+
     @cached_property
     def truth(self) -> PageTruth:
         """What the pages know about themselves.

@@ -6,6 +6,8 @@ from shirg.settings import Settings
 
 TEACHERS = ("boxes", "attention", "gate")
 """Of the learned relevance: true boxes of drawn pages, the denoiser's attention, or a noise gate on its own loss."""
+BUDGET_TEACHERS = ("losses", "evidence")
+"""Of the budget head: the denoising losses at each budget, or what of the evidence of drawn pages each one keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +22,16 @@ class LossOptions(Settings):
     """Hide the answer from the prompt, as decoding from a cache does. Released weights were trained without."""
     reweight: bool = False
     """Weigh tokens by 1 / p (LLaDA) instead of all alike (LaViDa)."""
+    budget_teacher: str = "losses"
+    """One of ``BUDGET_TEACHERS``."""
     budget_every: int = 50
-    """Steps between measurements of the budgets."""
+    """Steps between measurements of the budgets' losses; evidence costs no pass of the language model, and is looked
+    for in every step."""
     budget_draws: int = 4
     """Noise draws that a measurement averages over."""
     budget_slack: float = 0.02
-    """A budget will do when its loss is within this share of the best one's. More of it weighs tokens higher, and keeps
-    small losses from deciding by their last digits."""
+    """A budget will do when its loss, or the share of questions whose evidence it keeps, is within this share of the
+    best one's. More of it weighs tokens higher, and keeps small losses from deciding by their last digits."""
     relevance_teacher: str = "attention"
     """One of ``TEACHERS``."""
     relevance_into_tower: bool = False
@@ -46,6 +51,7 @@ class LossOptions(Settings):
         for name in ("prefix_lm", "reweight", "relevance_into_tower"):
             self.check_switch(name)
         self.check_choice("relevance_teacher", TEACHERS)
+        self.check_choice("budget_teacher", BUDGET_TEACHERS)
         for name in ("pointing_layers", "grounding_layers"):
             layers = getattr(self, name)
             if not isinstance(layers, list | tuple) or not layers or any(type(layer) is not int for layer in layers):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from llava.train.losses.budget import budget_labels, budget_loss
+from llava.train.losses.budget import budget_labels, budget_loss, evidence_labels
 
 DRAWS, BUDGETS = 5, 3
 
@@ -46,3 +46,10 @@ def test_the_loss_is_the_cross_entropy_of_each_image_in_float32():
     found = budget_loss(logits, labels)
     expected = [-logits[row].float().softmax(0)[label].log() for row, label in enumerate(labels.tolist())]
     assert_close(found, torch.stack(expected))
+
+
+def test_by_evidence_the_label_is_the_smallest_budget_that_keeps_that_of_enough_questions():
+    kept = torch.tensor([[0.5, 0.97, 1.0], [0.985, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.2, 0.8, 0.7]])
+    assert evidence_labels(kept).tolist() == [2, 0, 0, 0, 1]
+    assert evidence_labels(kept, slack=0.04).tolist() == [1, 0, 0, 0, 1]
+    assert evidence_labels(kept, slack=0.0).tolist() == [2, 1, 0, 0, 1]
