@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,9 @@ def test_a_module_that_fails_is_not_there(shelf: Path) -> None:
     with pytest.raises(RuntimeError, match="torn"):
         importlib.import_module("awaited_one.other")
     assert calls == []
+
+
+def test_python_runs_modules_that_are_waited_for(shelf: Path) -> None:
+    wait([])
+    assert runpy.run_module("own_one.told")["calls"] == []
+    assert runpy.run_module("awaited_one.part")["VALUE"] == 7
