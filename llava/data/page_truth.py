@@ -71,6 +71,8 @@ class PageTruth:
     """(patches, SLOTS) int8: which of its word's characters each slot names; ``NONE`` where it names none."""
     turn: Tensor
     """(patches, 2) int8: which word of its run a patch begins with, counted from the first and from the last one."""
+    words: Tensor
+    """(patches,) int16: the number of the word over each patch; ``NONE`` where there is none."""
     names: Tensor
     """(roles, patches, most) int32 tokens, ``NONE`` behind the last; the first of them ``NONE`` where nothing is."""
     labels: Tensor
@@ -96,13 +98,15 @@ def page_truth(page: Page, grid: Grid, patch: int, namer: Namer) -> PageTruth:
     targets = print_targets(printed, width, height, patch)
     order, turn = _order(page, placed, owner, place, printed.word, grid)
     labels = patch_labels(page, grid, slots=1)
+    ids, words = patch_words(page, grid)
     return PageTruth(
         classes=torch.from_numpy(targets.classes).short(),
         places=torch.from_numpy(targets.places),
         asked=torch.from_numpy(targets.asked),
         order=torch.from_numpy(order).to(torch.int8),
         turn=torch.from_numpy(turn).to(torch.int8),
-        names=torch.from_numpy(_names(page, grid, targets, namer)).int(),
+        words=torch.from_numpy(ids.flatten()).short(),
+        names=torch.from_numpy(_names(page, grid, targets, namer, ids, words)).int(),
         labels=torch.from_numpy(
             np.stack(
                 [
@@ -143,14 +147,15 @@ def _order(
     return order, turn
 
 
-def _names(page: Page, grid: Grid, targets: PrintTargets, namer: Namer) -> NDArray[np.int64]:
-    """``PageTruth.names``."""
+def _names(
+    page: Page, grid: Grid, targets: PrintTargets, namer: Namer, ids: NDArray[np.int64], words: tuple[str, ...]
+) -> NDArray[np.int64]:
+    """``PageTruth.names``; ``ids`` and ``words`` as ``patch_words`` gives them."""
     names = np.full((len(ROLES), grid[0] * grid[1], MOST), NONE, dtype=np.int64)
     rows, places = np.nonzero(targets.classes != NONE)
     slot = np.floor(targets.places[rows, places]).astype(np.int64)
     patches = rows * grid[1] + slot // SLOTS
     names[slot % SLOTS, patches, 0] = namer.characters[targets.classes[rows, places]]
-    ids, words = patch_words(page, grid)
     labels = patch_labels(page, grid, slots=1)
     tables = (
         ("word", ids, [namer.word(text) for text in words]),

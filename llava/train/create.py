@@ -1,10 +1,11 @@
 """A small model in the released format, ready to be trained from scratch.
 
-Three choices of first weights matter where data and time are short. Patch filters start as whitened principal
-components of drawn pages, so that a faint edge is as visible to the first layer as a block of color; random filters
-drown it. Position embeddings start as smooth waves, so that a tower trained on one grid knows its way on another.
-Attention of the language model starts by passing on what it looks at, and its head with the embedding's rows: once it
-looks at a word, it can say it, and need not learn that anew for every word.
+Four choices of first weights matter where data and time are short. Patch filters start as whitened principal components
+of drawn pages, so that a faint edge is as visible to the first layer as a block of color; random filters drown it.
+Position embeddings start as smooth waves, so that a tower trained on one grid knows its way on another. Words'
+embeddings start as what they are spelled with (``word_codes``). Attention of the language model starts by passing on
+what it looks at, and its head with the embedding's rows: once it looks at a word, it can say it, and need not learn
+that anew for every word.
 """
 
 import math
@@ -25,6 +26,7 @@ from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaF
 from llava.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
 from llava.pages.characters import CHARACTERS, PLAIN
 from llava.pages.lexicon import SHORT, TOPICS
+from llava.train.word_codes import spelled_embeddings
 from shirg.settings import Settings
 
 SPECIAL: Mapping[str, str] = {
@@ -135,6 +137,8 @@ def create_model(
             block.attn_out.weight.copy_(0.7 * block.v_proj.weight.T)
         embedding = language.transformer["wte"].get_parameter("weight")
         nn.init.normal_(embedding, std=0.3)
+        codes = spelled_embeddings(_spellings(tokenizer), config.width, torch.Generator().manual_seed(config.seed))
+        embedding[: len(codes)] = 0.3 * config.width**0.5 * codes
         language.head_weight.copy_(0.3 * embedding)
         embeddings = model.get_vision_tower().vision_tower.vision_model.embeddings
         if isinstance(embeddings.patch_embedding, nn.Conv2d):
@@ -144,6 +148,13 @@ def create_model(
             embeddings.patch_embedding.bias.copy_(bias)
         embeddings.position_embedding.weight.copy_(0.5 * wave_positions(embeddings.grid, config.width))
     return model
+
+
+def _spellings(tokenizer: PreTrainedTokenizerFast) -> list[str | None]:
+    """What each token stands for; None for special ones and for bytes that are no characters."""
+    special = set(tokenizer.all_special_ids)
+    texts = [str(tokenizer.decode([token])) for token in range(len(tokenizer))]
+    return [None if token in special or "\ufffd" in text else text for token, text in enumerate(texts)]
 
 
 def wave_positions(grid: int, dim: int) -> Tensor:

@@ -163,9 +163,10 @@ class TrainingModel(nn.Module):
             assert budget is not None
             pages = encode_stored(self.handle, patches.to(self.lavida.dtype), inked, budget=budget)
             return PagesSeen(batch=batch, pages=pages, lavida=self.lavida)
-        with record_input(tower.selected_layer) as given:
+        before, last = tower.last_layers
+        with record_input(before) as first, record_input(last) as second:
             pages = self.handle.encode_pages(batch.views, batch.image_sizes, budget=budget)
-        return PagesSeen(batch=batch, pages=pages, layer_input=given[0], lavida=self.lavida)
+        return PagesSeen(batch=batch, pages=pages, layer_inputs=(first[0], second[0]), lavida=self.lavida)
 
     def _text_alone(self, batch: Batch, draws: Draws) -> Parts:
         """What is learned without SHIRG-X's encoding: LaViDa's objective."""

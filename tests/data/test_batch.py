@@ -36,6 +36,7 @@ TRUTHS = [
         asked=torch.arange(16).view(2, 8) % number > 0,
         order=torch.full((4, 4), number, dtype=torch.int8),
         turn=torch.full((4, 2), -1, dtype=torch.int8),
+        words=torch.full((4,), number - 1, dtype=torch.int16),
         names=torch.full((8, 4, 6), number, dtype=torch.int32),
         labels=torch.full((2, 2, 4), -number, dtype=torch.int16),
     )

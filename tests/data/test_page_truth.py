@@ -38,6 +38,7 @@ def test_it_is_small(pages, namer):
         "asked": ((GRID, GRID * SLOTS), torch.bool),
         "order": ((GRID**2, SLOTS), torch.int8),
         "turn": ((GRID**2, 2), torch.int8),
+        "words": ((GRID**2,), torch.int16),
         "names": ((len(ROLES), GRID**2, MOST), torch.int32),
         "labels": ((2, 2, GRID**2), torch.int16),
     }

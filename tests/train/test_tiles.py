@@ -82,7 +82,7 @@ def test_labels_are_looked_for_within_a_tile():
     pages = module.handle.encode_pages(batch.views, batch.image_sizes, budget=29)
     tower = module.lavida.get_vision_tower()
     hidden = torch.randn(12, 144, tower.hidden_size)
-    seen = PagesSeen(batch=batch, pages=pages, layer_input=hidden, lavida=module.lavida)
+    seen = PagesSeen(batch=batch, pages=pages, layer_inputs=(hidden, hidden), lavida=module.lavida)
     total, count = LabelingLoss(None)(seen)
     assert int(count) == 12
     labels = seen.truth.labels.unflatten(-1, GRID)

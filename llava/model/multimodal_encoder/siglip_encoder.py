@@ -140,6 +140,11 @@ class SigLipVisionTower(nn.Module):
         """The layer whose output the tower gives."""
         return self._layer(self.num_layers_run - 1)
 
+    @property
+    def last_layers(self) -> tuple[SiglipEncoderLayer, SiglipEncoderLayer]:
+        """The layer before the one whose output the tower gives, and that one."""
+        return self._layer(max(0, self.num_layers_run - 2)), self.selected_layer
+
     def _layer(self, index: int) -> SiglipEncoderLayer:
         return cast(SiglipEncoderLayer, self.transformer.encoder.layers[index])
 

@@ -7,6 +7,7 @@ Axis names: batch (views), patches (raster order), kinds (of labels), dim (visio
 """
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -32,42 +33,56 @@ class LabelingLoss(PagesLoss):
 
     def forward(self, seen: PagesSeen) -> Part:
         """The sum over views, and their number."""
-        assert seen.layer_input is not None
         # A view sees no further than its own patches: labels printed on another tile ask nothing of it.
         by_patch = seen.truth.labels.flatten(1, 2).transpose(1, 2)
         by_view = split_views(by_patch, seen.pages.dual.grids, view=seen.view).transpose(1, 2)
         belongs, printed = by_view.unflatten(1, (2, -1)).permute(1, 2, 0, 3)
         layer = seen.lavida.get_vision_tower().selected_layer
-        losses = labeling_loss(layer, seen.layer_input, belongs, printed)
+        losses = labeling_loss(layer, seen.layer_inputs[-1], belongs, printed)
         return losses.sum(), torch.tensor(len(losses), device=losses.device)
 
 
 def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
     """-log of the attention that falls on a patch's own label: (batch,) float32, each view's mean.
 
-    The mean is over all patches whose label is printed somewhere, the label's own included, and over kinds.
+    The mean is over all patches whose label is printed somewhere, the label's own included, over kinds, and over the
+    heads that look for each: every second one from the kind's own on, and a third of all.
 
     Args:
         hidden: (batch, patches, dim), what the layer was given.
         belongs: (kinds, batch, patches) int64, the label each patch belongs to, and ``printed``, the one on it: numbers
             of one page only, ``NONE`` where there is none.
     """
+    losses = []
+    for kind, (own, shown) in enumerate(zip(belongs, printed, strict=True)):
+        wanted = (own[:, :, None] == shown[:, None]) & (own != NONE)[:, :, None]
+        asking = wanted.any(-1)
+        for looks in log_looks(layer, hidden, range(kind, layer.self_attn.num_heads, len(belongs))[: _heads(layer)]):
+            found = looks.masked_fill(~wanted, -math.inf).logsumexp(-1)
+            total = -found.masked_fill(~asking, 0).sum(1)
+            losses.append(total / asking.sum(1).clamp(min=1))
+    return torch.stack(losses).mean(0)
+
+
+def log_looks(layer: SiglipEncoderLayer, hidden: Tensor, heads: Iterable[int]) -> Iterator[Tensor]:
+    """The log of what some heads of a tower's layer look at, given ``hidden`` (batch, patches, dim), one after the
+    other: (batch, patches, patches) float32."""
     attention = layer.self_attn
     normed = layer.layer_norm1(hidden)
     queries, keys = (
         projection(normed).unflatten(-1, (attention.num_heads, -1))
         for projection in (attention.q_proj, attention.k_proj)
     )
-    losses = []
-    for head, (own, shown) in enumerate(zip(belongs, printed, strict=True)):
-        wanted = (own[:, :, None] == shown[:, None]) & (own != NONE)[:, :, None]
-        asking = wanted.any(-1)
+    for head in heads:
         # Autocast would round the scores to 8 bits of mantissa.
         with torch.autocast(hidden.device.type, enabled=False):
             scores = (
                 queries[:, :, head].float() @ keys[:, :, head].float().transpose(1, 2) / math.sqrt(attention.head_dim)
             )
-        looks = scores.log_softmax(-1).masked_fill(~wanted, -math.inf).logsumexp(-1)
-        total = -looks.masked_fill(~asking, 0).sum(1)
-        losses.append(total / asking.sum(1).clamp(min=1))
-    return torch.stack(losses).mean(0)
+        yield scores.log_softmax(-1)
+
+
+def _heads(layer: SiglipEncoderLayer) -> int:
+    """As many heads look for each kind of label: one carries too little of a label to tell it by, and others are left
+    for what is no label."""
+    return max(1, layer.self_attn.num_heads // (len(KINDS) + 1))

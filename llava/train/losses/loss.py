@@ -34,14 +34,14 @@ class PagesSeen:
     batch: Batch
     pages: EncodedPages
     lavida: LavidaForMaskedDiffusion
-    layer_input: Tensor | None = None
-    """(views, patches of a view, dim), what the tower's last layer was given; None for stored pages, which ran none."""
+    layer_inputs: tuple[Tensor, ...] = ()
+    """(views, patches of a view, dim) each: what the last two layers of the tower that run were given, in their order;
+    none for stored pages, which ran none."""
 
     @property
     def view(self) -> Grid:
         """Rows and columns of patches of a view."""
-        assert self.layer_input is not None
-        side = math.isqrt(self.layer_input.shape[1])
+        side = math.isqrt(self.layer_inputs[-1].shape[1])
         return side, side
 
     def rows(self, budget: int | None) -> EncodedPages:
