@@ -16,6 +16,7 @@ from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.backbone import Backbone
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import denoise
+from llava.model.language_model.diffusion.kept_steps import KeptSteps
 from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
@@ -65,6 +66,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         self.prompt_ids = PromptIds.from_config(config)
         self.kept_shirg_x: dict[str, Tensor] = {}
         """SHIRG-X's tensors that came with the checkpoint and that no live patch uses, by their names in its module."""
+        self.kept_steps = KeptSteps()
         self.post_init()
 
     def add_outer_modules(self) -> None:
@@ -296,6 +298,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             draft_tokens=draft_tokens,
             generator=generator,
             on_step=on_step,
+            kept_steps=self.kept_steps,
         )
         if not done.probabilities.isfinite().all():
             raise ValueError(
