@@ -69,7 +69,8 @@ class KeptSteps:
         """
         batch, prefix, _ = prefix_embeds.shape
         room = -(-prefix // ROOM) * ROOM
-        weights = tuple(parameter.data_ptr() for parameter in model.parameters())
+        # The head may lie outside the backbone.
+        weights = tuple(each.data_ptr() for each in (*model.parameters(), model.head_weight))
         kind = (batch, room, config, ending.ids, prefix_embeds.dtype, prefix_embeds.device, weights)
         for place, (known, buffers) in enumerate(self._kept):
             if known == kind:
