@@ -84,21 +84,26 @@ def select(
         rows = similarity
         if part is not dual:
             rows = rows[to_device(torch.tensor(index), rows.device), : part.detail.shape[1]]
-        chosen.append(_select_alike(part, rows, config, [budgets[place] for place in index], timer))
+        own = [budgets[place] for place in index]
+        keep = to_device(torch.tensor(own), rows.device)
+        chosen.append(select_alike(part, rows, keep, config, own, timer))
         places.append(index)
     return chosen[0] if len(chosen) == 1 else _batch_together(chosen, places)
 
 
-def _select_alike(
+def select_alike(
     dual: DualScaleTokens,
     similarity: Float[Tensor, "batch patches"],
+    keep: Int[Tensor, "batch"],
     config: ShirgXConfig,
     budgets: Sequence[int],
     timer: StageTimer,
 ) -> tuple[TokenSet, Selection]:
-    """``select`` for images of one grid."""
+    """``select`` for images of one grid, whose budgets are on the device too, as ``keep``.
+
+    One graph without breaks for ``torch.compile``, given a timer that is switched off.
+    """
     grid, inked = dual.grids[0], dual.inked if config.ink_first else None
-    keep = to_device(torch.tensor(list(budgets)), dual.detail.device)
     with torch.no_grad(), timer.stage("score"):
         scores = score_tokens(similarity, dual.boxes, dual.candidates, config, inked, grid=grid)
     with timer.stage("merge"):

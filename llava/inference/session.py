@@ -24,6 +24,7 @@ from llava.inference.batching import BATCH_POSITIONS, Askable, Finished, Prepare
 from llava.inference.blank import is_blank
 from llava.inference.checkpoint import BUNDLED_MODEL, Checkpoint, vision_kwargs
 from llava.inference.decoding import Decoding, find_decoding
+from llava.inference.optimizations import AS_LOADED, Optimizations
 from llava.inference.picture import open_picture, pdf_long_side
 from llava.inference.prompts import Prompts
 from llava.inference.words import Blank, Template, check_question
@@ -67,17 +68,19 @@ class Session(Prompts):
         device: str = "auto",
         dtype: str = "auto",
         limits: PageLimits = DEFAULT_LIMITS,
+        optimizations: Optimizations = AS_LOADED,
     ) -> "Session":
         """Load a checkpoint's directory or hub repository.
 
         ``shirg``: None for the settings that the adapter was trained with, or the checkpoint saved with;
         ``mode: stock`` is LaViDa's own encoding. ``adapter``: an adapter's directory, merged into the weights.
+        ``optimizations``: compiled layers, or weights in one byte.
 
         Raises:
             FileNotFoundError, ValueError: as ``Checkpoint.resolve`` and ``Session.open``.
         """
         checkpoint = Checkpoint.resolve(model, revision=revision, adapter=adapter, settings=shirg)
-        return cls.open(checkpoint, device=device, dtype=dtype, limits=limits)
+        return cls.open(checkpoint, device=device, dtype=dtype, limits=limits, optimizations=optimizations)
 
     @classmethod
     def open(
@@ -87,11 +90,13 @@ class Session(Prompts):
         device: str = "auto",
         dtype: str = "auto",
         limits: PageLimits = DEFAULT_LIMITS,
+        optimizations: Optimizations = AS_LOADED,
     ) -> "Session":
         """Load what has been resolved, its adapter merged into the weights.
 
         Raises:
-            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x`` and ``load_adapter``.
+            FileNotFoundError, ValueError: as ``load_pretrained_model``, ``apply_shirg_x``, ``load_adapter`` and
+                ``Optimizations.apply``.
         """
         _ = checkpoint.config  # a wrong entry is told before weights are fetched
         shirg = checkpoint.shirg
@@ -107,6 +112,7 @@ class Session(Prompts):
             handle = merge_into(model, checkpoint.adapter, shirg_x=shirg, tokenizer=tokenizer)
         elif shirg.mode != "stock":
             handle = apply_shirg_x(model, shirg, tokenizer=tokenizer)
+        optimizations.apply(model)
         return cls(tokenizer=tokenizer, model=model, image_processor=processor, handle=handle, limits=limits)
 
     def close(self) -> None:
@@ -290,12 +296,7 @@ class Session(Prompts):
                 f"{opened.name}: nothing is visible; the page is blank, so that answers mean nothing"
             )
         return EncodedImage(
-            image=picture,
-            encoded=encoded,
-            prefix=prefix,
-            seconds=seconds,
-            blank=blank,
-            notes=opened.notes,
+            image=picture, encoded=encoded, prefix=prefix, seconds=seconds, blank=blank, notes=opened.notes
         )
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from llava.files import write_json, write_text
 from llava.image_io import load_image
 from llava.inference.checkpoint import Checkpoint
 from llava.inference.decoding import find_decoding
-from llava.serve.display import print_json, stdout_console, working
-from llava.serve.requests import checkpoint_of, no_progress_bar
+from llava.serve.display import note, print_json, stdout_console, working
+from llava.serve.requests import COMPILING, checkpoint_of, no_progress_bar, optimizations_of
 
 QUESTION = "What is the total on this invoice?"
 PAGE = ASSETS / "pages" / "invoice.png"
@@ -65,9 +66,12 @@ def run(args: argparse.Namespace) -> None:
             handle = load_adapter(model, checkpoint.adapter.directory, merge=True, tokenizer=tokenizer)
             if handle is not None:
                 handle.remove()
+        optimizations_of(args).apply(model)
+    if args.compile:
+        note(COMPILING)
     peaks = peaks_of(torch.cuda.get_device_name(device) if device.type == "cuda" else "")
     peaks = measure_peaks(device, model.dtype) if peaks is None else peaks
-    ways = list(_ways(checkpoint, args))
+    ways = list(_ways(checkpoint, args, recorded=device.type == "cuda"))
     console = Console(stderr=True)
     progress = Progress(console=console, transient=True)
     with progress if console.is_interactive else nullcontext():
@@ -84,6 +88,8 @@ def run(args: argparse.Namespace) -> None:
         "command": shlex.join(["lavida", *args.words]),
         "model": f"{args.full_size} of full size, random weights" if args.full_size else checkpoint.directory.name,
         "dtype": str(model.dtype).removeprefix("torch."),
+        "weights": args.weights,
+        "compiled": args.compile,
         "weights_gb": sum(each.numel() * each.element_size() for each in model.parameters()) / 1e9,
         "peaks": vars(peaks),
         "rounds": args.rounds,
@@ -108,8 +114,9 @@ def _checked_out(name: str) -> Path:
     return out
 
 
-def _ways(checkpoint: Checkpoint, args: argparse.Namespace) -> Sequence[Any]:
-    """LaViDa's own encoding and SHIRG-X at each budget: one position a step, half as many steps, and fast."""
+def _ways(checkpoint: Checkpoint, args: argparse.Namespace, *, recorded: bool) -> Sequence[Any]:
+    """LaViDa's own encoding and SHIRG-X at each budget: one position a step, half as many steps, and fast; with steps
+    in one launch too, where they can be ``recorded``."""
     from llava.speed.bench import Way
 
     shirg = checkpoint.shirg.replace(mode="shirg_x", budget=checkpoint.shirg.budgets[0])
@@ -133,6 +140,9 @@ def _ways(checkpoint: Checkpoint, args: argparse.Namespace) -> Sequence[Any]:
                 Way(name=f"K = {budget}, {args.tokens} steps", shirg=chosen, decoding=every),
                 Way(name=f"K = {budget}, {max(1, args.tokens // 2)} steps", shirg=chosen, decoding=half),
             ]
+            if recorded:
+                graph = replace(every, cuda_graph=True)
+                ways.append(Way(name=f"K = {budget}, {args.tokens} steps, recorded", shirg=chosen, decoding=graph))
         ways.append(Way(name=f"K = {budget}, fast", shirg=chosen, decoding=fast))
     return ways
 

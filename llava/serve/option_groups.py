@@ -35,6 +35,17 @@ def add_model(parser: Parser) -> None:
         choices=("auto", "float32", "bfloat16", "float16"),
         help="precision of the weights (default: the checkpoint's)",
     )
+    group.add_argument(
+        "--weights",
+        default="loaded",
+        choices=("loaded", "int8"),
+        help="int8 rounds the language model's to one byte: less memory, and some answers differ (default: as loaded)",
+    )
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the model's layers, which makes the first answer slow and later ones faster",
+    )
     add_logging(group)
 
 

@@ -22,6 +22,7 @@ from llava.shipped import find_settings
 
 if TYPE_CHECKING:
     from llava.inference.answer import Denoised, EncodedImage
+    from llava.inference.optimizations import Optimizations
     from llava.inference.session import Session
 
 _OPTION_OF = {
@@ -34,6 +35,8 @@ _PLANNED = {"steps": None, "schedule": None, "shift": None, "remasking": "low_co
 """Options that plan in which order and how fast positions are settled, which ``fast`` leaves to the model's confidence,
 and what they are when nobody says anything."""
 
+
+COMPILING = "layers are compiled while the first page and answer are computed; on a CPU that takes minutes"
 
 _LIMITS = ("seconds", "megabytes")
 """Of ``PageLimits``, each an option behind ``--page-``."""
@@ -161,10 +164,21 @@ def load_session(args: argparse.Namespace, checkpoint: Checkpoint) -> Session:
         from llava.inference.session import Session
 
         with no_progress_bar():
-            session = Session.open(checkpoint, device=args.device, dtype=args.dtype)
+            session = Session.open(
+                checkpoint, device=args.device, dtype=args.dtype, optimizations=optimizations_of(args)
+            )
+    if args.compile:
+        note(COMPILING)
     if session.untrained:
         note(f"the model {checkpoint.model} is untrained, so its answers mean nothing")
     return session
+
+
+def optimizations_of(args: argparse.Namespace) -> Optimizations:
+    """What the loaded model trades for speed or memory."""
+    from llava.inference.optimizations import Optimizations
+
+    return Optimizations(compile=args.compile, weights=args.weights)
 
 
 def source_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -84,6 +84,13 @@ def language_weights(config: LavidaConfig) -> int:
     return int(config.num_hidden_layers * block_weights(config) + config.hidden_size * config.vocab_rows)
 
 
+def language_bytes(model: LavidaForMaskedDiffusion) -> int:
+    """What ``language_weights`` take in this model's memory, whatever precision each of them has."""
+    language = model.get_model()
+    matrices = (each for block in language.blocks for each in block.parameters() if each.ndim == 2)
+    return sum(each.numel() * each.element_size() for each in (*matrices, language.head_weight))
+
+
 def cache_elements(config: LavidaConfig, tokens: int) -> int:
     """Numbers in a cache of the keys and values of so many positions."""
     return int(config.num_hidden_layers * 2 * keys_width(config) * tokens)
@@ -142,10 +149,9 @@ def stage_floors(
     if shirg is None:
         encode += projector_flops(tower.hidden_size, model.config.hidden_size, views * side**2)
     weights = language_weights(model.config)
-    step = max(2.0 * weights * answer / peaks.flops_per_second, weights * width / peaks.bytes_per_second)
-    prefill = max(
-        prefill_flops(model.config, prefix_tokens) / peaks.flops_per_second, weights * width / peaks.bytes_per_second
-    )
+    read = language_bytes(model) / peaks.bytes_per_second
+    step = max(2.0 * weights * answer / peaks.flops_per_second, read)
+    prefill = max(prefill_flops(model.config, prefix_tokens) / peaks.flops_per_second, read)
     floors = {"encode": encode / peaks.flops_per_second, "prefill": prefill, "step": step}
     if shirg is not None:
         floors["select"] = views * side**2 * tower.hidden_size * width / peaks.bytes_per_second

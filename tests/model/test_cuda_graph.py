@@ -1,50 +1,25 @@
-"""A captured step: when the function runs and when its recording; ``test_generate`` has what a GPU makes of it."""
+"""A captured step: when its work runs, and when its recording."""
 
-from contextlib import contextmanager
-
-import pytest
 import torch
 
 from llava.model.language_model.diffusion.cuda_graph import CapturedStep
+from tests.model.taped_graph import tape_graphs
 
 
-class Doubling:
-    """A function that counts its runs, and CUDA graphs that compute it anew where a GPU would replay its kernels."""
+def test_the_first_time_runs_the_second_records_and_all_others_replay(monkeypatch):
+    made, runs = tape_graphs(monkeypatch), []
+    total, added = torch.zeros(5), torch.arange(5.0)
+    step = CapturedStep()
 
-    def __init__(self, monkeypatch):
-        self.runs = self.replays = 0
-        doubling = self
+    def add() -> torch.Tensor:
+        runs.append(1)
+        return total.add_(added).sum()
 
-        class Graph:
-            def replay(self):
-                doubling.replays += 1
-                self.result.copy_(2 * self.argument)
-
-        @contextmanager
-        def recording(graph):
-            yield
-            graph.argument, graph.result = doubling.last
-
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-        monkeypatch.setattr(torch.cuda, "graph", recording)
-
-    def __call__(self, argument):
-        self.runs += 1
-        self.last = argument, torch.empty_like(argument)
-        return self.last[1] if self.runs == 2 else 2 * argument
-
-
-def test_the_first_call_runs_the_second_records_and_all_others_replay(monkeypatch):
-    function = Doubling(monkeypatch)
-    step, tensor = CapturedStep(function), torch.arange(5)
+    expected = torch.zeros(5)
     for call in range(1, 5):
-        tensor += 1
-        assert torch.equal(step(tensor), 2 * tensor)
-        assert (function.runs, function.replays) == (min(call, 2), call - 1)
-
-
-def test_another_tensor_is_refused(monkeypatch):
-    step, tensor = CapturedStep(Doubling(monkeypatch)), torch.arange(5)
-    step(tensor)
-    with pytest.raises(ValueError, match="change that one in place"):
-        step(tensor.clone())
+        added += 1
+        expected += added
+        assert float(step(add)) == float(expected.sum())
+        assert torch.equal(total, expected)
+        assert len(runs) == min(call, 2)
+        assert [graph.replays for graph in made] == [call - 1] * (call > 1)

@@ -16,7 +16,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images
 from llava.model.language_model.diffusion import generate
 from llava.model.language_model.diffusion.decoding import DecodingConfig
-from llava.model.language_model.diffusion.schedule import Plan
+from llava.model.language_model.diffusion.schedule import Plan, count_of
 from llava.model.language_model.dream.llava_dream import LlavaDreamConfig, LlavaDreamForMaskedDiffusion
 from llava.model.language_model.dream.settings import read_settings
 from llava.train.losses.objective import mask_probability, masked_diffusion_loss
@@ -244,7 +244,7 @@ def counts_of(plan: Plan, opened: int) -> list[int]:
     """How many positions each step settles of so many, where every step settles what it may."""
     counts = []
     for step in range(plan.steps):
-        counts.append(int(plan.count(step, torch.ones(1, opened, dtype=torch.bool))[0]))
+        counts.append(int(count_of(plan.amount(step), torch.ones(1, opened, dtype=torch.bool))[0]))
         opened -= counts[-1]
     return counts
 

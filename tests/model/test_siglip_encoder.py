@@ -119,3 +119,13 @@ def test_scoring_needs_the_layers_it_reads():
 def test_the_selected_layer_lies_before_the_last(layer):
     with pytest.raises(ValueError, match="mm_vision_select_layer"):
         SigLipVisionTower(SiglipVisionConfig(**SIZES), select_layer=layer)
+
+
+@torch.no_grad()
+def test_the_layers_are_one_graph_without_breaks(pair):
+    """``fullgraph`` refuses what cannot be traced: pointers, hooks, decisions on values."""
+    tower, pixels = pair[1], torch.randn(2, 3, 56, 56)
+    positions = tower.transformer.embeddings.positions(4)
+    given, detail = torch.compile(tower.run_layers, fullgraph=True, backend="eager")(pixels, positions)
+    assert torch.equal(detail, tower(pixels))
+    assert torch.equal(tower.selected_layer(given, None), detail)

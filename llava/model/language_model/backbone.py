@@ -92,7 +92,18 @@ class Backbone(nn.Module):
         """
 
     @abstractmethod
-    def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
+    def new_cache(self, prefix_embeds: Tensor, *, prefix_length: int, num_answer: int, padded: bool) -> KVCache:
+        """Room for the keys and values of prefixes like these (batch, prefix, dim) and of answers, for ``prefill``.
+
+        Args:
+            prefix_length: slots for a prefix.
+            padded: whether prefixes may be shorter than that.
+        """
+
+    @abstractmethod
+    def prefill(
+        self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int, cache: KVCache | None = None
+    ) -> KVCache:
         """The prefix's keys and values, with ``num_answer`` free slots behind them.
 
         The prefix sees itself only. Where ``predicts_next``, the cache's ``before`` is what the first answer token is
@@ -101,6 +112,7 @@ class Backbone(nn.Module):
         Args:
             prefix_embeds: (batch, prefix, dim), padded at the end.
             lengths: real positions of each sample, on the host.
+            cache: where to put them, from ``new_cache``; made for them when not given.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from llava.model.language_model.backbone import Backbone
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.generate import denoise
+from llava.model.language_model.diffusion.kept_steps import KeptSteps
 from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.llava_arch import LlavaMetaForCausalLM, LlavaMetaModel
@@ -65,6 +66,9 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         self.prompt_ids = PromptIds.from_config(config)
         self.kept_shirg_x: dict[str, Tensor] = {}
         """SHIRG-X's tensors that came with the checkpoint and that no live patch uses, by their names in its module."""
+        self.kept_steps = KeptSteps()
+        self.full_precision = True
+        """Whether no weights were rounded for the sake of memory; what was cannot be saved for what it came from."""
         self.post_init()
 
     def add_outer_modules(self) -> None:
@@ -296,6 +300,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
             draft_tokens=draft_tokens,
             generator=generator,
             on_step=on_step,
+            kept_steps=self.kept_steps,
         )
         if not done.probabilities.isfinite().all():
             raise ValueError(
@@ -319,7 +324,16 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Write the model under the released names, SHIRG-X's weights among them whether it is applied or not; a
-        relative ``mm_vision_tower`` is kept pointing where it points."""
+        relative ``mm_vision_tower`` is kept pointing where it points.
+
+        Raises:
+            ValueError: if weights were rounded to int8, which is no form of a checkpoint.
+        """
+        if not self.full_precision:
+            raise ValueError(
+                "this model's weights were rounded to int8, and a checkpoint holds them in full; save the model as it "
+                "was loaded, without int8"
+            )
         if self.kept_shirg_x:
             kept = {f"{SHIRG_PREFIX}{name}": tensor for name, tensor in self.kept_shirg_x.items()}
             kwargs["state_dict"] = {**kept, **(kwargs.get("state_dict") or self.state_dict())}

@@ -6,6 +6,7 @@ read by as many heads as the others), head_dim, prefix (prompt positions), answe
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -141,24 +142,28 @@ class TransformerBackbone(Backbone):
             hidden = block(hidden, rotary, mask)
         return self.final_norm(hidden)
 
-    def prefill(self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int) -> KVCache:
-        batch, prefix, width = prefix_embeds.shape
-        head_dim = width // self.config.num_attention_heads
-        device, dtype = prefix_embeds.device, prefix_embeds.dtype
-        blocks = self.blocks
-        shape = (batch, blocks[0].num_groups, prefix + num_answer, head_dim)
-        keys = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in blocks)
-        values = tuple(torch.empty(shape, device=device, dtype=dtype) for _ in blocks)
-        prefix_lengths = torch.tensor(list(lengths), device=device)
-        bias = None
-        if min(lengths) < prefix:
-            slots = torch.arange(prefix + num_answer, device=device)
-            padding = (slots >= prefix_lengths[:, None]) & (slots < prefix)
-            # Fused attention wants rows of a bias to start at multiples of 8 elements.
-            bias = torch.zeros(batch, 1, 1, -(-len(slots) // 8) * 8, device=device, dtype=dtype)[..., : len(slots)]
-            bias.masked_fill_(padding[:, None, None], -torch.inf)
-        mask = None if bias is None else bias[..., :prefix]
-        rotary = self.rotary(torch.arange(prefix, device=device)[None])
+    def new_cache(self, prefix_embeds: Tensor, *, prefix_length: int, num_answer: int, padded: bool) -> KVCache:
+        batch, _, width = prefix_embeds.shape
+        return KVCache.allocate(
+            (batch, self.blocks[0].num_groups, width // self.config.num_attention_heads),
+            num_layers=len(self.blocks),
+            prefix_length=prefix_length,
+            num_answer=num_answer,
+            padded=padded,
+            like=prefix_embeds,
+        )
+
+    def prefill(
+        self, prefix_embeds: Tensor, lengths: Sequence[int], *, num_answer: int, cache: KVCache | None = None
+    ) -> KVCache:
+        _, prefix, width = prefix_embeds.shape
+        padded = min(lengths) < prefix
+        if cache is None:
+            cache = self.new_cache(prefix_embeds, prefix_length=prefix, num_answer=num_answer, padded=padded)
+        cache.begin(lengths)
+        blocks, keys, values = self.blocks, cache.keys, cache.values
+        mask = cache.bias[..., :prefix] if padded and cache.bias is not None else None
+        rotary = self.rotary(torch.arange(prefix, device=prefix_embeds.device)[None])
         hidden = prefix_embeds
         *earlier, last = blocks
         for index, block in enumerate(earlier):
@@ -168,13 +173,11 @@ class TransformerBackbone(Backbone):
         key[:], value[:] = last.keys_values(normed, rotary)
         before = None
         if self.predicts_next:
-            ends = (prefix_lengths - 1)[:, None]
+            ends = (cache.prefix_lengths - 1)[:, None]
             at = ends[..., None].expand(-1, -1, width)
             query = apply_rotary(last.queries(normed.gather(1, at)), self.rotary(ends))
             before = self.final_norm(last.finish(hidden.gather(1, at), query, key, value, mask))[:, 0]
-        return KVCache(
-            keys=keys, values=values, prefix_length=prefix, prefix_lengths=prefix_lengths, bias=bias, before=before
-        )
+        return replace(cache, before=before)
 
     def denoise(
         self, answer_embeds: Tensor, cache: KVCache, rotary: Rotary, attention_bias: Tensor | None = None

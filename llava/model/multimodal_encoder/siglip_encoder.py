@@ -51,7 +51,8 @@ class SigLipVisionEmbeddings(nn.Module):
     def positions(self, grid: int) -> Tensor:
         """Position embeddings (grid * grid, dim), interpolated when the view is not of the native size.
 
-        The last interpolation is kept while the table does not change: a page is one size, asked many times.
+        The last interpolation is kept while the table does not change: a page is one size, asked many times. That is
+        looked up on the host, so that what is compiled is given them.
         """
         table = self.position_embedding.weight
         if grid == self.grid:
@@ -70,10 +71,10 @@ class SigLipVisionEmbeddings(nn.Module):
         resized = F.interpolate(square, size=(grid, grid), mode="bicubic", align_corners=False)
         return resized[0].flatten(1).T.contiguous().to(table.dtype)
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """(batch, patches, dim) of square pixel views (batch, 3, size, size)."""
+    def forward(self, pixel_values: Tensor, positions: Tensor) -> Tensor:
+        """(batch, patches, dim) of square pixel views (batch, 3, size, size) and ``positions`` of their patches."""
         patches = self.patch_embedding(pixel_values.to(self.position_embedding.weight.dtype))
-        return patches.flatten(2).transpose(1, 2) + self.positions(patches.shape[-1])
+        return patches.flatten(2).transpose(1, 2) + positions
 
 
 class SigLipEncoder(nn.Module):
@@ -178,10 +179,21 @@ class SigLipVisionTower(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Patch features (batch, patches, dim) of pixel views (batch, 3, size, size), in the tower's dtype."""
-        hidden = self.transformer.embeddings(pixel_values.to(self.device))
+        return self._run(pixel_values)[1]
+
+    def _run(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """What the selected layer is given, and what it gives."""
+        pixels = pixel_values.to(self.device)
+        return self.run_layers(pixels, self.transformer.embeddings.positions(pixels.shape[-1] // self.patch_size))
+
+    def run_layers(self, pixel_values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """From pixel views (batch, 3, size, size) and position embeddings (patches, dim) to what the selected layer is
+        given, and what it gives, each (batch, patches, dim): all of the tower that is worth compiling, without breaks.
+        """
+        given = hidden = self.transformer.embeddings(pixel_values, positions)
         for layer in self.transformer.encoder.layers[: self.num_layers_run]:
-            hidden = layer(hidden, None)
-        return hidden
+            given, hidden = hidden, layer(hidden, None)
+        return given, hidden
 
     def extract_shirg_x_tokens(
         self,
@@ -218,11 +230,12 @@ class SigLipVisionTower(nn.Module):
                 f"{scaffold_factor}x{scaffold_factor} scaffold cells; a square side must be a multiple of "
                 f"{self.patch_size * scaffold_factor}"
             )
-        with record_input(self.selected_layer) as given:
-            detail = self(pixel_values)
         attention = values = None
         if attention_layer == "selected":
-            attention = _attention_received(self.selected_layer, given[0])
+            given, detail = self._run(pixel_values)
+            attention = _attention_received(self.selected_layer, given)
+        else:
+            detail = self(pixel_values)
         if attention_layer == "last" or with_values:
             before_last = self._up_to_last_layer(detail)
             if attention_layer == "last":

@@ -27,32 +27,25 @@ def check_capturable(model: Backbone) -> None:
 
 
 class CapturedStep:
-    """A function of one tensor that is called again and again, started as a single launch from its second call on.
+    """Work that is done again and again on the same tensors, started as a single launch from its second time on.
 
-    The first call runs as usual, by which libraries set themselves up; the second is recorded. The tensor is always the
-    same one, changed in place by the caller; a result may be overwritten by the next call.
+    The first time runs as usual, by which libraries set themselves up; the second is recorded. Everything that changes
+    from one time to the next must stand in tensors that stay where they are; a result is overwritten by the next time.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self._function = function
-        self._argument: Tensor | None = None
+    def __init__(self) -> None:
+        self._warm = False
         self._recorded: tuple[torch.cuda.CUDAGraph, Tensor] | None = None
 
-    def __call__(self, argument: Tensor) -> Tensor:
-        """The function's result for what the tensor holds now.
-
-        Raises:
-            ValueError: if this is not the tensor of the first call, whose address is part of the recording.
-        """
-        if self._argument is None:
-            self._argument = argument
-            return self._function(argument)
-        if argument is not self._argument:
-            raise ValueError("a captured step reads the tensor of its first call; change that one in place")
+    def __call__(self, function: Callable[[], Tensor]) -> Tensor:
+        """What the function gives for what its tensors hold now; it is called the first two times only."""
+        if not self._warm:
+            self._warm = True
+            return function()
         if self._recorded is None:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                result = self._function(argument)
+                result = function()
             self._recorded = (graph, result)
         graph, result = self._recorded
         graph.replay()

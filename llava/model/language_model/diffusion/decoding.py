@@ -63,8 +63,9 @@ class DecodingConfig:
     """Steps that are drafted ahead and verified together in the next forward (FreeDave, arXiv 2510.00294): the same
     tokens in the same order, in fewer forwards. 0 decides step by step."""
     cuda_graph: bool = False
-    """Record a step's kernels once per answer and start them together in every other step; needs ``prefix_lm`` and the
-    language model on one CUDA device. Worth its while for answers of many steps in small batches."""
+    """Record a whole step once, from tokens to tokens, and start it in one launch afterwards, in later answers to
+    prompts of about the same length too; needs ``prefix_lm``, the language model on one CUDA device, and steps that
+    draw nothing at random."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "block_length", "steps", "step_per_block", "top_k", "timesteps"):
@@ -101,6 +102,11 @@ class DecodingConfig:
         if self.cuda_graph and not self.prefix_lm:
             raise ValueError("cuda_graph records a step behind a frozen prompt; turn prefix_lm on or cuda_graph off")
         object.__setattr__(self, "remasking", check_remasking(self.remasking))
+        if self.cuda_graph and self.random:
+            raise ValueError(
+                "cuda_graph replays one recorded step, which can draw nothing; leave out temperature, "
+                "order_temperature and remasking by chance, or cuda_graph"
+            )
         if type(self.lookahead) is not int or self.lookahead < 0:
             raise ValueError(f"lookahead must be 0 or a positive whole number, got {self.lookahead!r}")
         if self.lookahead:

@@ -41,25 +41,32 @@ class Ending:
         self, config: DecodingConfig, *, mask_id: int, stop_ids: Sequence[int], fill_id: int, device: torch.device
     ) -> None:
         self.config, self.mask_id, self.fill_id = config, mask_id, fill_id
+        self.ids = (mask_id, fill_id, *stop_ids)
+        """All that is looked for or written."""
         self.stop = torch.tensor(list(stop_ids), device=device)
         self.flag = DelayedFlag(device)
 
     def ended(self, tokens: Tensor) -> Tensor:
         """(...,) True where an end of turn stands in ``tokens`` (..., answer) with no mask before it."""
-        first_open = (torch.isin(tokens, self.stop) | (tokens == self.mask_id)).int().argmax(-1, keepdim=True)
-        return torch.isin(tokens.gather(-1, first_open), self.stop)[..., 0]
+        first_open = (self._is_stop(tokens) | (tokens == self.mask_id)).int().argmax(-1, keepdim=True)
+        return self._is_stop(tokens.gather(-1, first_open))[..., 0]
+
+    def _is_stop(self, tokens: Tensor) -> Tensor:
+        # torch.isin waits for the device where there are many ids.
+        return (tokens[..., None] == self.stop).any(-1)
 
     def done(self, tokens: Tensor, start: int, end: int) -> Tensor:
         """(...,) True where the positions from ``start`` to ``end`` need no more steps."""
         full = (tokens[..., start:end] != self.mask_id).all(-1)
         return full | self.ended(tokens) if self.config.stop_at_end_of_turn else full
 
-    def block_is_over(self, done: Tensor) -> bool:
-        """Whether every row is done, for settings that can finish before their plan; one step too many is harmless."""
+    def block_is_over(self, all_done: Tensor) -> bool:
+        """Whether every row is done (,), for settings that can finish before their plan; one step too many is
+        harmless."""
         if self.config.threshold is not None:
             # A threshold is there to save whole steps, so it must not be told one step late.
-            return bool(done.all())
-        return self.config.stop_at_end_of_turn and self.flag.update(done.all())
+            return bool(all_done)
+        return self.config.stop_at_end_of_turn and self.flag.update(all_done)
 
     def answer_is_over(self, tokens: Tensor) -> bool:
         """Whether the blocks that are left can be skipped."""
@@ -67,7 +74,7 @@ class Ending:
 
     def behind(self, tokens: Tensor) -> Tensor:
         """(batch, answer) True behind the first end of turn that is settled, whatever stands before it."""
-        is_stop = torch.isin(tokens, self.stop).int()
+        is_stop = self._is_stop(tokens).int()
         return is_stop.cumsum(-1) - is_stop > 0
 
     def fill(self, tokens: Tensor) -> Tensor:

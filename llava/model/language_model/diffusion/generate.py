@@ -8,6 +8,7 @@ dim, vocab.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from llava.model.language_model.diffusion.cuda_graph import check_capturable
 from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.diffusion.drafting import take_drafted_steps
 from llava.model.language_model.diffusion.ending import Ending
+from llava.model.language_model.diffusion.kept_steps import KeptSteps
 from llava.model.language_model.diffusion.predicting import Predict, make_predictor
 from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
 from llava.model.language_model.diffusion.sampling import (
@@ -28,7 +30,7 @@ from llava.model.language_model.diffusion.sampling import (
     log_odds,
     sample_tokens,
 )
-from llava.model.language_model.diffusion.schedule import Plan
+from llava.model.language_model.diffusion.schedule import Plan, count_of, goes_on
 
 
 @torch.no_grad()
@@ -44,6 +46,7 @@ def denoise(
     draft_tokens: Tensor | None = None,
     generator: torch.Generator | None = None,
     on_step: Callable[[DenoisingStep], None] | None = None,
+    kept_steps: KeptSteps | None = None,
 ) -> Progress:
     """Answers to embedded prompts: their ids (batch, answer), and how they came about.
 
@@ -53,6 +56,7 @@ def denoise(
         stop_ids: ids that end an answer; ``fill_id`` stands behind the first of them when stopping is on.
         draft_tokens: (batch, at most answer) ids, ``mask_id`` where a token is wanted: infilling.
         on_step: called after every forward.
+        kept_steps: what ``cuda_graph`` keeps from answer to answer; all is recorded anew when not given.
 
     Raises:
         ValueError: if the draft does not fit, or a step is to be captured and the model is not on one CUDA device.
@@ -62,9 +66,13 @@ def denoise(
     device = prefix_embeds.device
     tokens = _masked_answer(draft_tokens, len(prefix_embeds), config.max_new_tokens, mask_id, device)
     plans = _plan_blocks(tokens, mask_id, config)
-    predict, first = make_predictor(model, prefix_embeds, prefix_lengths, config)
     ending = Ending(config, mask_id=mask_id, stop_ids=stop_ids, fill_id=fill_id, device=device)
     progress, done, later_first = Progress.start(tokens, mask_id), 0, model.predicts_next
+    kept = (kept_steps or KeptSteps()).find(model, prefix_embeds, config, ending) if config.cuda_graph else None
+    if kept is not None:
+        progress = kept.progress.restart(progress)
+        tokens = progress.tokens
+    predict, first = make_predictor(model, prefix_embeds, prefix_lengths, config, kept)
     if first is not None:
         _settle_first(progress, first, mask_id)
         _settle_behind(progress, config, ending)
@@ -88,14 +96,26 @@ def denoise(
             assert plan.counts is not None
             done += take_drafted_steps(progress, predict, plan.counts, start, end, config, ending, later_first, report)
             continue
+        take = partial(
+            _take_step,
+            progress=progress,
+            predict=predict,
+            start=start,
+            end=end,
+            config=config,
+            ending=ending,
+            later_first=later_first,
+            generator=generator,
+        )
         for step in range(plan.steps):
-            _take_step(progress, predict, plan, step, start, end, config, ending, later_first, generator)
+            amount = plan.amount(step)
+            all_done = take(amount) if kept is None else kept.run((start, end), amount, take)
             report(step + 1)
-            if ending.block_is_over(ending.done(tokens, start, end)):
+            if ending.block_is_over(all_done):
                 break
         done += step + 1
     tokens.copy_(ending.fill(tokens))
-    return progress
+    return progress if kept is None else progress.copy()
 
 
 def _masked_answer(draft_tokens: Tensor | None, batch: int, length: int, mask_id: int, device: torch.device) -> Tensor:
@@ -125,30 +145,32 @@ def _settle_first(progress: Progress, logits: Tensor, mask_id: int) -> None:
 
 
 def _take_step(
+    amount: Tensor,
+    *,
     progress: Progress,
     predict: Predict,
-    plan: Plan,
-    step: int,
     start: int,
     end: int,
     config: DecodingConfig,
     ending: Ending,
     later_first: bool,
     generator: torch.Generator | None,
-) -> None:
-    """One forward, and the positions it settles written into ``progress``: what the plan says for this step, where no
-    threshold decides."""
+) -> Tensor:
+    """One forward, and the positions it settles written into ``progress``: as many as the plan says, where no threshold
+    decides. Gives whether every row is done (,).
+
+    What differs from step to step stands in tensors, and nothing is read on the host, so that it can be recorded.
+    """
     tokens = progress.tokens
-    active = ~ending.done(tokens, start, end) & plan.goes_on(step)
+    active = ~ending.done(tokens, start, end) & goes_on(amount)
     logits = predict(tokens, start, end)
     logits = keep_likely(logits, top_p=config.top_p, top_k=config.top_k, temperature=config.temperature)
     window = tokens[:, start:end]
     chosen = sample_tokens(logits, config.temperature, generator)
     masked = window == ending.mask_id
     if config.remasking == "share":
-        assert plan.shares is not None
         odds = log_odds(logits, chosen)
-        settled = commit_share(draw_noise(masked, generator), masked, plan.shares[step])
+        settled = commit_share(draw_noise(masked, generator), masked, amount)
     else:
         scores = confidence(logits, chosen, config.remasking, generator)
         odds = scores if config.remasking == "low_confidence" else log_odds(logits, chosen)
@@ -157,7 +179,7 @@ def _take_step(
         else:
             if config.order_temperature:
                 scores = draw_order(scores, config.remasking, config.order_temperature, generator)
-            settled = commit_count(scores, masked, plan.count(step, masked), later_first=later_first)
+            settled = commit_count(scores, masked, count_of(amount, masked), later_first=later_first)
     # A row that is done waits for the others, as it is.
     settled = settled & active[:, None]
     progress.steps += active
@@ -169,6 +191,7 @@ def _take_step(
     ):
         known.copy_(torch.where(settled, new, known))
     _settle_behind(progress, config, ending)
+    return ending.done(tokens, start, end).all()
 
 
 def _settle_behind(progress: Progress, config: DecodingConfig, ending: Ending) -> None:

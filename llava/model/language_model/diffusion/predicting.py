@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from llava.model.language_model.backbone import Backbone
-from llava.model.language_model.diffusion.cuda_graph import CapturedStep
 from llava.model.language_model.diffusion.decoding import DecodingConfig
+from llava.model.language_model.diffusion.kept_steps import StepBuffers
 from llava.model.language_model.diffusion.kv_cache import KVCache
+from llava.model.language_model.rotary import Rotary
 
 Predict = Callable[[Tensor, int, int], Tensor]
 """From (answer ids (batch, answer), start, end) to float32 logits (batch, end - start, vocab); both with an axis of
@@ -20,35 +21,43 @@ states behind the batch where the settings look ahead."""
 
 
 def make_predictor(
-    model: Backbone, prefix_embeds: Tensor, prefix_lengths: Sequence[int], config: DecodingConfig
+    model: Backbone,
+    prefix_embeds: Tensor,
+    prefix_lengths: Sequence[int],
+    config: DecodingConfig,
+    kept: StepBuffers | None = None,
 ) -> tuple[Predict, Tensor | None]:
     """What scores an answer's positions behind a prompt (batch, prefix, dim), which is read now if it is frozen.
 
     A frozen prompt may hold the first answer token already, being what that is read from; then its float32 logits
     (batch, vocab) come too.
+
+    Args:
+        kept: where the frozen prompt goes, if it must lie where the one before lay.
     """
     if not config.prefix_lm:
         return _predict_anew(model, prefix_embeds, prefix_lengths, config.max_new_tokens), None
-    cache = model.prefill(prefix_embeds, prefix_lengths, num_answer=(1 + config.lookahead) * config.max_new_tokens)
+    cache = model.prefill(
+        prefix_embeds,
+        prefix_lengths,
+        num_answer=(1 + config.lookahead) * config.max_new_tokens,
+        cache=None if kept is None else kept.cache,
+    )
     first = None if cache.before is None else model.compute_logits(cache.before).float()
-    return _predict_from_cache(model, cache, config), first
+    rotary = model.answer_rotary(cache, config.max_new_tokens)
+    return _predict_from_cache(model, cache, rotary if kept is None else kept.take_rotary(rotary), config), first
 
 
-def _predict_from_cache(model: Backbone, cache: KVCache, config: DecodingConfig) -> Predict:
+def _predict_from_cache(model: Backbone, cache: KVCache, rotary: Rotary, config: DecodingConfig) -> Predict:
     length, most = config.max_new_tokens, 1 + config.lookahead
-    rotary = model.answer_rotary(cache, length)
     # States stand one behind the other and share the prompt's keys; the bias keeps them from seeing each other.
     bias = cache.separating_bias(most, length) if most > 1 else None
     cosines, sines = (angles.repeat(1, 1, most, 1) for angles in rotary)
 
-    def hidden_states(tokens: Tensor) -> Tensor:
-        return model.denoise(model.embed_tokens(tokens), cache, rotary)
-
-    step = CapturedStep(hidden_states) if config.cuda_graph else hidden_states
-
     def predict(tokens: Tensor, start: int, end: int) -> Tensor:
         if tokens.ndim == 2:
-            return model.compute_logits(model.reading(step(tokens), start, end)).float()
+            hidden = model.denoise(model.embed_tokens(tokens), cache, rotary)
+            return model.compute_logits(model.reading(hidden, start, end)).float()
         assert bias is not None
         states = tokens.shape[1]
         positions = states * length

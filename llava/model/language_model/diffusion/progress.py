@@ -38,6 +38,16 @@ class Progress:
             forwards=tokens.new_zeros(len(tokens)),
         )
 
+    def restart(self, other: "Progress") -> "Progress":
+        """This one, at its place in memory, standing where ``other`` stands."""
+        for name, tensor in vars(self).items():
+            tensor.copy_(getattr(other, name))
+        return self
+
+    def copy(self) -> "Progress":
+        """The same in memory of its own."""
+        return Progress(**{name: tensor.clone() for name, tensor in vars(self).items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingStep:

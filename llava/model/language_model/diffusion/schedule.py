@@ -97,13 +97,24 @@ class Plan:
         counts = num_transfer_tokens(num_masked, steps, config.schedule, config.schedule_kwargs)
         return cls(steps=steps, counts=counts.to(device))
 
-    def goes_on(self, step: int) -> Tensor:
-        """(batch,) bool: rows whose own plan, as if they were alone, is not at its end."""
-        return self.counts[:, step] > 0 if self.counts is not None else torch.ones((), dtype=torch.bool)
-
-    def count(self, step: int, masked: Tensor) -> Tensor:
-        """(batch,) int64 positions that a step settles of ``masked`` (batch, window)."""
+    def amount(self, step: int) -> Tensor:
+        """What a step settles: (batch,) int64 positions, or a share (,) float32 of what is open."""
         if self.counts is not None:
             return self.counts[:, step]
         assert self.shares is not None
-        return (masked.sum(-1) * self.shares[step]).long()
+        return self.shares[step]
+
+
+def is_share(amount: Tensor) -> bool:
+    """Whether ``Plan.amount`` tells a share, not positions."""
+    return amount.is_floating_point()
+
+
+def goes_on(amount: Tensor) -> Tensor:
+    """(batch,) or (,) bool: rows whose own plan, as if they were alone, is not at its end."""
+    return amount.new_ones((), dtype=torch.bool) if is_share(amount) else amount > 0
+
+
+def count_of(amount: Tensor, masked: Tensor) -> Tensor:
+    """(batch,) int64 positions that a step settles of ``masked`` (batch, window)."""
+    return (masked.sum(-1) * amount).long() if is_share(amount) else amount
