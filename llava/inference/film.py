@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from llava.files import replacing
 from llava.inference.answer import Answer
+from llava.inference.lettering import Font, find_font
 from llava.inference.words import check_film_name, one_line, printable
 
 WIDTH = 960
@@ -94,7 +95,7 @@ def draw_film(answer: Answer, *, told: int, decode: Callable[[Sequence[int]], st
     page = page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
     tokens, settled = answer.tokens[:told], answer.settled_in[:told]
     steps = [pieces_after(step, tokens, settled, decode) for step in range(max(settled, default=0) + 1)]
-    font = _font()
+    font = find_font(FONT_SIZE)
     # Words that no line holds are cut by lines, and every frame is as high as the one with the most lines.
     laid = [list(_lay(pieces, font)) for pieces in steps]
     asked = list(_lay([Piece(text=one_line(answer.question))], font))
@@ -127,7 +128,7 @@ class _Spot:
     left: float
 
 
-def _lay(pieces: Sequence[Piece], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Iterator[_Spot]:
+def _lay(pieces: Sequence[Piece], font: Font) -> Iterator[_Spot]:
     line, left = 0, float(MARGIN)
     for piece in pieces:
         for text in [""] * piece.masked + list(piece.text):
@@ -139,17 +140,8 @@ def _lay(pieces: Sequence[Piece], font: ImageFont.FreeTypeFont | ImageFont.Image
                 left += width
 
 
-def _draw_spot(
-    draw: ImageDraw.ImageDraw, spot: _Spot, top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> None:
+def _draw_spot(draw: ImageDraw.ImageDraw, spot: _Spot, top: float, font: Font) -> None:
     if spot.text:
         draw.text((spot.left, top), spot.text, font=font, fill=FRESH if spot.fresh else SETTLED)
     else:
         draw.rectangle((spot.left, top + 4, spot.left + MASK_WIDTH, top + FONT_SIZE), fill=MASKED)
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The face that comes with matplotlib: it has letters that Pillow's own lacks."""
-    from matplotlib.font_manager import findfont  # takes seconds to import
-
-    return ImageFont.truetype(findfont("DejaVu Sans"), FONT_SIZE)
