@@ -23,6 +23,8 @@ LINE = 34
 MASK_WIDTH = 14
 """Pixels of a position that nothing has settled yet."""
 STEP_SECONDS, LAST_SECONDS = 0.35, 2.5
+_WHOLE_FRAMES = 1000
+"""Frames from one that is stored as a whole to the next, more than a film has."""
 
 SETTLED, FRESH, MASKED, PALE = "#1a1a1a", "#0b5cad", "#c9ccd3", "#6b6f78"
 
@@ -55,15 +57,19 @@ class Film:
             ValueError: if the name says it is something else.
         """
         check_film_name(path)
+        form = Path(path).suffix[1:].upper()
+        # Frames differ in a few words: none but the first is stored as a whole.
+        options = {"kmin": _WHOLE_FRAMES // 2 + 1, "kmax": _WHOLE_FRAMES} if form == "WEBP" else {}
         seconds = [STEP_SECONDS] * (len(self.frames) - 1) + [LAST_SECONDS]
         with replacing(Path(path)) as file:
             self.frames[0].save(
                 file,
-                Path(path).suffix[1:].upper(),
+                form,
                 save_all=True,
                 append_images=self.frames[1:],
                 duration=[round(1000 * each) for each in seconds],
                 loop=0,
+                **options,
             )
 
 
