@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def when_imported(names: Collection[str], call: Callable[[], object], *, own: tuple[str, ...]) -> None:
@@ -59,6 +60,10 @@ class _Telling(Loader):
 
     def __init__(self, loader: Loader, watch: _Watch) -> None:
         self._loader, self._watch = loader, watch
+
+    def __getattr__(self, name: str) -> Any:
+        # ``python -m`` asks for a module's code instead of importing it.
+        return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)

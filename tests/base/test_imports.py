@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,11 @@ def test_a_module_that_fails_is_not_there(shelf: Path) -> None:
     with pytest.raises(RuntimeError, match="torn"):
         importlib.import_module("awaited_one.other")
     assert calls == []
+
+
+@pytest.mark.parametrize("module", ["llava.train", "llava.serve.cli"])
+def test_programs_start_by_the_name_of_their_module(module: str) -> None:
+    """As torchrun starts them: Python then asks for a module's code instead of importing it."""
+    run = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "usage:" in run.stdout
