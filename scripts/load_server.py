@@ -100,9 +100,9 @@ def server(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
         line = ""
         end = time.monotonic() + _START_SECONDS
         while "answers at" not in line:
-            line = process.stderr.readline()
+            said, line = line, process.stderr.readline()
             if not line or time.monotonic() > end:
-                raise RuntimeError("the server did not start; run `lavida serve` to see why")
+                raise ValueError(f"the server did not start: {said.strip() or 'it says nothing'}")
         port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield process, port
