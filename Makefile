@@ -15,7 +15,7 @@ LONG := tests/eval/test_wild_pages.py tests/eval/test_wild_answers.py tests/page
 	tests/scripts/test_bundled_pages.py
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test long notebooks docs lmms vlmeval browser replicas load fuzz lint format clean
+.PHONY: help environment demo test long notebooks docs lmms vlmeval browser load fuzz lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -47,10 +47,6 @@ vlmeval: | $(filter .uv/bin/uv,$(UV)) ## run the tests that need VLMEvalKit, in 
 browser: | $(filter .uv/bin/uv,$(UV)) ## ask on the web page in Chromium, in an environment of its own; pictures go to build/browser
 	@command -v chromium >/dev/null || (apt-get update -q && apt-get install -q -y chromium)
 	$(UV) run --isolated --locked --extra browser pytest -q -o addopts= -p no:cacheprovider tests/server/test_page.py
-
-replicas: | $(filter .uv/bin/uv,$(UV)) ## two replicas behind Ray Serve and the clients of others, in an environment of their own
-	$(UV) run --isolated --locked --extra dev --with 'ray[serve]==2.60.0' --with langchain-openai==1.7.4 --with litellm \
-		pytest -q tests/server/test_replicas.py
 
 load: $(READY) ## load the server on loopback; numbers go to docs/results/serve
 	$(RUN) python -m scripts.load_server --out docs/results/serve/load.json
