@@ -189,7 +189,7 @@ def table(found: dict[str, Any]) -> str:
     ]
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return (
-        f"`{found['command']}`\n\n| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
+        f"# Load of the server\n\n`{found['command']}`\n\n| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
         f"{about['device']}, {about['threads']} threads, commit {about['commit']}. {found['note']}\n"
     )
 
@@ -220,8 +220,14 @@ def measure_and_tell(args: argparse.Namespace) -> None:
 
     from llava.provenance import provenance
 
-    command = "python -m scripts.load_server " + " ".join(sys.argv[1:])
-    found = {"command": command.strip(), "note": args.note, "provenance": provenance(torch.device("cpu")), **found}
+    given = {**options, "--clients": args.clients, "--requests": args.requests, "--alone": args.alone}
+    told = " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    found = {
+        "command": f"python -m scripts.load_server {told}",
+        "note": args.note,
+        "provenance": provenance(torch.device("cpu")),
+        **found,
+    }
     print(table(found))
     if args.out is not None:
         write_json(found, args.out)
