@@ -189,7 +189,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return (
-        f"# Load of the server\n\n`{found['command']}`\n\n| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
+        f"# Load of the server\n\n`{found['command']}`\n\n"
+        f"| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
         f"{about['device']}, {about['threads']} threads, commit {about['commit']}. {found['note']}\n"
     )
 
