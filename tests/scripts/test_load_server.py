@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llava.inference.session import Session
-from scripts.load_server import Client, main, measure, requests_for
+from scripts.load_server import Client, main, measure, requests_for, table
 from tests.server_helpers import serving
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,9 @@ def test_it_counts_answers_that_differ(session: Session, monkeypatch: pytest.Mon
 
 
 def test_the_stored_figures_are_of_the_whole_test_and_the_document_tells_them() -> None:
-    stored = json.loads((ROOT / "docs" / "results" / "serve" / "load.json").read_text())
+    folder = ROOT / "docs" / "results" / "serve"
+    stored = json.loads((folder / "load.json").read_text())
+    assert (folder / "load.md").read_text() == table(stored)
     assert stored["wrong"] == 0
     assert stored["requests"] >= 2000
     assert stored["clients"] == 32
