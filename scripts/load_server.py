@@ -1,12 +1,12 @@
 """Load `lavida serve` on loopback: is each answer that of the request alone, how many more come, how long is the wait?
 
     python -m scripts.load_server --out docs/results/serve/load.json
-    python -m scripts.load_server --requests 200 --clients 8 --model DIR
+    python -m scripts.load_server --requests 200 --clients 8 --model DIR --budget 512
 
 A server is started in a process of its own. Every question about the bundled pages is asked once alone; those answers
-count as right. Then the questions are asked one behind the other for a while, and after that by many clients at once,
-each of which asks its next question when the last is answered. Pages are encoded once, so that the second two differ in
-nothing but company.
+count as right. Then they are asked by many clients at once, each of which asks its next question when the last is
+answered; before and after that they are asked one behind the other for a while, so that a machine that grows slower or
+faster meanwhile does so to both. Pages are encoded once, so that the two differ in nothing but company.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
     def get(self, path: str) -> Any:
         """The JSON at a path."""
         self._connection.request("GET", path)
@@ -96,9 +100,9 @@ def server(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
         line = ""
         end = time.monotonic() + _START_SECONDS
         while "answers at" not in line:
-            line = process.stderr.readline()
+            said, line = line, process.stderr.readline()
             if not line or time.monotonic() > end:
-                raise RuntimeError("the server did not start; run `lavida serve` to see why")
+                raise ValueError(f"the server did not start: {said.strip() or 'it says nothing'}")
         port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield process, port
@@ -109,35 +113,34 @@ def server(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def measure(port: int, pid: int, *, clients: int, requests: int, alone: int) -> dict[str, Any]:
     """Ratios, seconds and MiB of one server."""
-    first = Client(port)
-    name = first.get("/v1/models")["data"][0]["id"]
-    bodies = requests_for(name)
-    expected = [first.ask(body)[0] for body in bodies]
-    start = time.perf_counter()
-    singles = [first.ask(bodies[turn % len(bodies)])[1] for turn in range(alone)]
-    alone_rate = alone / (time.perf_counter() - start)
+    with closing(Client(port)) as first:
+        name = first.get("/v1/models")["data"][0]["id"]
+        bodies = requests_for(name)
+        expected = [first.ask(body)[0] for body in bodies]
+        singles = [first.ask(bodies[turn % len(bodies)])[1] for turn in range(-(-alone // 2))]
 
     memory, lock = Memory(pid), threading.Lock()
     turns = iter(range(requests))
     seconds: list[float] = []
     wrong = 0
 
+    def next_turn() -> int | None:
+        with lock:
+            turn = next(turns, None)
+            if turn is not None and turn % max(1, requests // 20) == 0:
+                memory.look()
+            return turn
+
     def keep_asking() -> None:
         nonlocal wrong
-        client = Client(port)
-        while True:
-            with lock:
-                turn = next(turns, None)
-                if turn is not None and turn % max(1, requests // 20) == 0:
-                    memory.look()
-            if turn is None:
-                return
-            # Neighbors in time ask about different pages.
-            place = 7 * turn % len(bodies)
-            answer, taken = client.ask(bodies[place])
-            with lock:
-                seconds.append(taken)
-                wrong += answer != expected[place]
+        with closing(Client(port)) as client:
+            while (turn := next_turn()) is not None:
+                # Neighbors in time ask about different pages.
+                place = 7 * turn % len(bodies)
+                answer, taken = client.ask(bodies[place])
+                with lock:
+                    seconds.append(taken)
+                    wrong += answer != expected[place]
 
     start = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
@@ -145,6 +148,9 @@ def measure(port: int, pid: int, *, clients: int, requests: int, alone: int) -> 
             done.result()
     rate = requests / (time.perf_counter() - start)
     memory.look()
+    with closing(Client(port)) as last:  # an idle connection would have been ended by the server meanwhile
+        singles += [last.ask(bodies[turn % len(bodies)])[1] for turn in range(len(singles), alone)]
+    alone_rate = alone / sum(singles)
     settled = memory.megabytes[len(memory.megabytes) // 4 :]
     return {
         "model": name,
@@ -183,7 +189,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return (
-        f"`{found['command']}`\n\n| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
+        f"# Load of the server\n\n`{found['command']}`\n\n"
+        f"| {found['clients']} clients, {found['model']} | |\n| --- | ---: |\n{lines}\n\n"
         f"{about['device']}, {about['threads']} threads, commit {about['commit']}. {found['note']}\n"
     )
 
@@ -191,6 +198,7 @@ def table(found: dict[str, Any]) -> str:
 def build_parser() -> Parser:
     parser = Parser(prog="load_server", description=__doc__)
     parser.add_argument("--model", metavar="DIR|HUB_ID", help="checkpoint (default: the bundled one)")
+    parser.add_argument("--budget", metavar="K", type=positive, help="detail tokens (default: what the settings say)")
     parser.add_argument("--clients", metavar="N", type=positive, default=32, help="at once (default: 32)")
     parser.add_argument("--requests", metavar="N", type=positive, default=2000, help="in all (default: 2000)")
     parser.add_argument("--alone", metavar="N", type=positive, default=60, help="one at a time (default: 60)")
@@ -204,7 +212,8 @@ def measure_and_tell(args: argparse.Namespace) -> None:
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         check_file(args.out)
-    words = [] if args.model is None else ["--model", args.model]
+    options = {"--model": args.model, "--budget": args.budget}
+    words = [str(word) for option in options.items() if option[1] is not None for word in option]
     with server(words) as (process, port):
         found = measure(port, process.pid, clients=args.clients, requests=args.requests, alone=args.alone)
 
@@ -212,8 +221,14 @@ def measure_and_tell(args: argparse.Namespace) -> None:
 
     from llava.provenance import provenance
 
-    command = "python -m scripts.load_server " + " ".join(sys.argv[1:])
-    found = {"command": command.strip(), "note": args.note, "provenance": provenance(torch.device("cpu")), **found}
+    given = {**options, "--clients": args.clients, "--requests": args.requests, "--alone": args.alone}
+    told = " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    found = {
+        "command": f"python -m scripts.load_server {told}",
+        "note": args.note,
+        "provenance": provenance(torch.device("cpu")),
+        **found,
+    }
     print(table(found))
     if args.out is not None:
         write_json(found, args.out)

@@ -15,10 +15,10 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.generic import ModelOutput
 
-from llava.hf.generation_config import LavidaGenerationConfig
+from llava.hf.generation_config import SAMPLING, LavidaGenerationConfig
 from llava.hf.views import Sizes, unpad_views
 from llava.model.language_model.diffusion.progress import DenoisingStep, Progress
-from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.lavida import LavidaForMaskedDiffusion, drop_unused_settings
 from llava.question import Question
 
 GENERATION_FILE = "generation_config.json"
@@ -76,7 +76,7 @@ class GeneratingLavida(LavidaForMaskedDiffusion):
         try:
             settings = json.loads((directory / GENERATION_FILE).read_text(encoding="utf-8"))
             if LavidaGenerationConfig.is_diffusion(settings):
-                self.generation_config = LavidaGenerationConfig(**settings)
+                self.generation_config = self._checked(LavidaGenerationConfig(**settings))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{directory / GENERATION_FILE}: {error}") from error
 
@@ -114,7 +114,7 @@ class GeneratingLavida(LavidaForMaskedDiffusion):
                 fit each other.
         """
         config = self.generation_config if generation_config is None else as_diffusion(generation_config)
-        config = config.changed(settings)
+        config = self._checked(config.changed(settings))
         ids = torch.atleast_2d(input_ids)
         if attention_mask is None:
             attention_mask = torch.stack(self._find_padding(ids.cpu()))
@@ -144,6 +144,11 @@ class GeneratingLavida(LavidaForMaskedDiffusion):
         if not config.return_dict_in_generate:
             return sequences
         return _output(sequences, done, told, draft_tokens, self.config.mask_token_id)
+
+    def _checked(self, config: LavidaGenerationConfig) -> LavidaGenerationConfig:
+        """The settings, once none of them is one that only other backbones have."""
+        drop_unused_settings({name: getattr(config, name) for name in SAMPLING}, keep=self.sampling_settings)
+        return config
 
     def _told(self, tokens: Tensor) -> Tensor:
         """(batch,) positions up to the first end of turn, which counts."""

@@ -11,7 +11,9 @@ from llava.model.language_model.diffusion.decoding import DecodingConfig
 from llava.model.language_model.lavida import drop_unused_settings
 
 _DIFFUSION = tuple(field.name for field in fields(DecodingConfig))
-_SHARED = ("max_new_tokens", "temperature", "top_k", "top_p")
+SAMPLING = ("top_p", "top_k")
+"""Settings that some backbones have and others refuse: a model's ``sampling_settings`` says which."""
+_SHARED = ("max_new_tokens", "temperature", *SAMPLING)
 """Names that autoregressive decoding has too."""
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _METADATA = ("_from_model_config", "_commit_hash", "_original_object_hash", "transformers_version")
@@ -23,8 +25,9 @@ class LavidaGenerationConfig(GenerationConfig):
     """The settings of ``DecodingConfig`` under the same names, beside ``return_dict_in_generate`` and special ids.
 
     What is not given is that of the ``fast`` way of denoising; a setting that plans steps (``steps``, ``schedule``,
-    ...) takes the place of its ``threshold``. Settings of autoregressive decoding do not exist here, and the special
-    ids are kept for others to read: the model's own are in its config.
+    ...) takes the place of its ``threshold``. Settings of autoregressive decoding do not exist here, but ``top_p`` and
+    ``top_k`` do for the backbones that have them (Dream); the others refuse them when they generate. The special ids
+    are kept for others to read: the model's own are in its config.
 
     Raises:
         ValueError: for a setting that does not exist, or settings that exclude each other.
@@ -33,7 +36,9 @@ class LavidaGenerationConfig(GenerationConfig):
     def __init__(self, **settings: Any) -> None:
         # Without super().__init__, which would add what has no meaning here.
         ids = {name: settings.pop(name, None) for name in _IDS}
-        settings = drop_unused_settings(settings)
+        settings = drop_unused_settings(settings, keep=SAMPLING)
+        if settings.get("top_k") == 0:
+            settings["top_k"] = None  # transformers' way to say so
         for name in _METADATA:
             settings.pop(name, None)
         for name in _DIFFUSION:

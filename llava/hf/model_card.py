@@ -9,8 +9,6 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import PreTrainedModel
 
-from llava.eval.results import read_finished
-from llava.eval.summary import format_score
 from llava.files import write_text
 from llava.model.language_model.lavida_config import LavidaConfig
 from shirg.config import ShirgXConfig
@@ -115,6 +113,9 @@ def _encoding(shirg: ShirgXConfig | None) -> str:
 def _measured(directories: Measured) -> str:
     if not directories:
         return "Nothing was measured of this checkpoint when it was saved.\n"
+    from llava.eval.results import read_finished  # evaluation is no part of loading and asking a model
+    from llava.eval.summary import format_score
+
     rows = [["benchmark", "questions", "metric", "mean and 95 % interval", "commit", "device"], ["---"] * 6]
     for directory in directories:
         summary, _ = read_finished(Path(directory))

@@ -1,6 +1,7 @@
 """What a session knows of a page and of a question about it, and how that shows itself to people."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -9,8 +10,10 @@ from reprlib import Repr
 from PIL import Image
 from torch import Tensor
 
+from llava.inference.boxes import draw_boxes, pointed_at
 from llava.inference.heatmap import draw_heatmap
 from llava.inference.words import Template
+from llava.pages import Box
 from shirg.config import ShirgXConfig
 from shirg.encoded import EncodedPages, ShirgXPrefix
 
@@ -128,6 +131,21 @@ class Answer(Denoised):
             )
         return draw_heatmap(
             self.image, self.prefix, self.shirg, question=self.question, answer=str(self), answer_box=answer_box
+        )
+
+    def boxes(self, *, answer: Sequence[Box] = (), evidence: Sequence[Box] = ()) -> Image.Image:
+        """The page with frames around what is known of the question, and with the most relevant kept patches marked.
+
+        Args:
+            answer: where the right answer stands: (x0, y0, x1, y1), each in [0, 1] of the page.
+            evidence: what the question names, in the same way.
+
+        Raises:
+            ValueError: if there is nothing to draw: no box is known, and the page was encoded LaViDa's own way.
+        """
+        pointed = () if self.prefix.shirg is None else pointed_at(self.prefix.shirg)
+        return draw_boxes(
+            self.image, question=self.question, text=self.text, answer=answer, evidence=evidence, pointed=pointed
         )
 
     def _repr_html_(self) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from llava.files import replacing
 from llava.inference.answer import Answer
+from llava.inference.lettering import Font, find_font
 from llava.inference.words import check_film_name, one_line, printable
 
 WIDTH = 960
@@ -22,6 +23,8 @@ LINE = 34
 MASK_WIDTH = 14
 """Pixels of a position that nothing has settled yet."""
 STEP_SECONDS, LAST_SECONDS = 0.35, 2.5
+_WHOLE_FRAMES = 1000
+"""Frames from one that is stored as a whole to the next, more than a film has."""
 
 SETTLED, FRESH, MASKED, PALE = "#1a1a1a", "#0b5cad", "#c9ccd3", "#6b6f78"
 
@@ -54,15 +57,19 @@ class Film:
             ValueError: if the name says it is something else.
         """
         check_film_name(path)
+        form = Path(path).suffix[1:].upper()
+        # Frames differ in a few words: none but the first is stored as a whole.
+        options = {"kmin": _WHOLE_FRAMES // 2 + 1, "kmax": _WHOLE_FRAMES} if form == "WEBP" else {}
         seconds = [STEP_SECONDS] * (len(self.frames) - 1) + [LAST_SECONDS]
         with replacing(Path(path)) as file:
             self.frames[0].save(
                 file,
-                Path(path).suffix[1:].upper(),
+                form,
                 save_all=True,
                 append_images=self.frames[1:],
                 duration=[round(1000 * each) for each in seconds],
                 loop=0,
+                **options,
             )
 
 
@@ -94,7 +101,7 @@ def draw_film(answer: Answer, *, told: int, decode: Callable[[Sequence[int]], st
     page = page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
     tokens, settled = answer.tokens[:told], answer.settled_in[:told]
     steps = [pieces_after(step, tokens, settled, decode) for step in range(max(settled, default=0) + 1)]
-    font = _font()
+    font = find_font(FONT_SIZE)
     # Words that no line holds are cut by lines, and every frame is as high as the one with the most lines.
     laid = [list(_lay(pieces, font)) for pieces in steps]
     asked = list(_lay([Piece(text=one_line(answer.question))], font))
@@ -127,7 +134,7 @@ class _Spot:
     left: float
 
 
-def _lay(pieces: Sequence[Piece], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Iterator[_Spot]:
+def _lay(pieces: Sequence[Piece], font: Font) -> Iterator[_Spot]:
     line, left = 0, float(MARGIN)
     for piece in pieces:
         for text in [""] * piece.masked + list(piece.text):
@@ -139,17 +146,8 @@ def _lay(pieces: Sequence[Piece], font: ImageFont.FreeTypeFont | ImageFont.Image
                 left += width
 
 
-def _draw_spot(
-    draw: ImageDraw.ImageDraw, spot: _Spot, top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> None:
+def _draw_spot(draw: ImageDraw.ImageDraw, spot: _Spot, top: float, font: Font) -> None:
     if spot.text:
         draw.text((spot.left, top), spot.text, font=font, fill=FRESH if spot.fresh else SETTLED)
     else:
         draw.rectangle((spot.left, top + 4, spot.left + MASK_WIDTH, top + FONT_SIZE), fill=MASKED)
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The face that comes with matplotlib: it has letters that Pillow's own lacks."""
-    from matplotlib.font_manager import findfont  # takes seconds to import
-
-    return ImageFont.truetype(findfont("DejaVu Sans"), FONT_SIZE)

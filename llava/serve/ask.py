@@ -16,11 +16,15 @@ from llava.inference.words import check_question
 from llava.serve.display import AnswerDisplay, note, print_json, print_row
 from llava.serve.files import check_film, check_picture, numbered, write_picture
 from llava.serve.requests import checkpoint_of, decoding_of, encode_page, load_session, open_page, record, summary
+from llava.serve.truth import find_truth
 
 if TYPE_CHECKING:
     from llava.inference.answer import Answer, EncodedImage
     from llava.inference.checkpoint import Checkpoint
     from llava.inference.session import Session
+
+DRAWN = ("heatmap", "boxes", "film")
+"""Options that name a file to be drawn of every answer."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -34,14 +38,20 @@ def run(args: argparse.Namespace) -> None:
         return
     questions = [check_question(question) for question in args.questions]
     decoding = decoding_of(args, stop=not args.no_stop)
-    names = numbered(args.heatmap, len(questions)) if args.heatmap is not None else []
-    pictures = [check_picture(name, args.image) for name in names]
-    reels = numbered(args.film, len(questions)) if args.film is not None else []
-    films = [check_film(name, args.image) for name in reels]
+    if args.evidence is not None and (args.boxes is None or len(questions) > 1):
+        raise ValueError("--evidence says where one answer stands, for --boxes to frame; add --boxes, ask one question")
+    drawings = {option: _named(args, option, len(questions)) for option in DRAWN}
     checkpoint = checkpoint_of(args)
     picture = open_page(args, checkpoint)
-    if pictures and checkpoint.shirg.mode == "stock":
+    stock = checkpoint.shirg.mode == "stock"
+    if drawings["heatmap"] and stock:
         raise ValueError("--heatmap shows what SHIRG-X keeps, but the settings say mode: stock; leave one of them out")
+    known = [find_truth(args.image, args.page, question, picture.image, args.evidence) for question in questions]
+    if drawings["boxes"] and stock and not all(truth.answer or truth.evidence for truth in known):
+        raise ValueError(
+            "--boxes has nothing to draw: without SHIRG-X nothing is chosen, and it is not known where the answer "
+            "stands; name the place by --evidence"
+        )
     session = load_session(args, checkpoint)
     for question in questions:
         session.check_question(question, decoding.max_new_tokens)
@@ -55,12 +65,15 @@ def run(args: argparse.Namespace) -> None:
             with display.denoising() as on_step:
                 answer = session.answer(page, question, decoding=decoding, seed=args.seed, on_step=on_step)
             display.show_answer(answer.text, summary(answer))
-        if pictures:
-            write_picture(answer.heatmap(), pictures[index])
-        if films:
-            session.film(answer).save(films[index])
+        if drawings["heatmap"]:
+            write_picture(answer.heatmap(), Path(drawings["heatmap"][index]))
+        if drawings["boxes"]:
+            framed = answer.boxes(answer=known[index].answer, evidence=known[index].evidence)
+            write_picture(framed, Path(drawings["boxes"][index]))
+        if drawings["film"]:
+            session.film(answer).save(drawings["film"][index])
         if args.json:
-            drawn = {"heatmap": names[index] if names else None, "film": reels[index] if reels else None}
+            drawn = {option: names[index] if names else None for option, names in drawings.items()}
             told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
             print_json({**told, **record(args, answer), **drawn})
         elif args.verbose and not display.watched:
@@ -69,11 +82,23 @@ def run(args: argparse.Namespace) -> None:
             note(f"{question}: {answer.doubt}")
 
 
+def _named(args: argparse.Namespace, option: str, count: int) -> list[str]:
+    """The names of the files that an option asks for, one for each question, once all can be written; else none."""
+    name = getattr(args, option)
+    names = [] if name is None else numbered(name, count)
+    for each in names:
+        if option == "film":
+            check_film(each, args.image)
+        else:
+            check_picture(each, args.image, f"--{option}")
+    return names
+
+
 def _ask_many(args: argparse.Namespace) -> None:
     """Every question of a file about every page; pages that cannot be read are told, and the others are answered."""
-    for option in ("heatmap", "film"):
+    for option in (*DRAWN, "evidence"):
         if getattr(args, option) is not None:
-            raise ValueError(f"--{option} draws one page's questions; leave out --questions or --{option}")
+            raise ValueError(f"--{option} is for drawing one page's questions; leave out --questions or --{option}")
     questions = read_questions(args.question_file)
     decoding = decoding_of(args, stop=not args.no_stop)
     paths = [args.image, *args.questions]
@@ -124,7 +149,7 @@ def _about(args: argparse.Namespace, path: str) -> argparse.Namespace:
 def _tell(args: argparse.Namespace, path: str, question: str, answer: Answer) -> None:
     if args.json:
         told = {"question": question, "answer": answer.text, "doubt": answer.doubt}
-        print_json({**told, **record(_about(args, path), answer), "heatmap": None, "film": None})
+        print_json({**told, **record(_about(args, path), answer), **dict.fromkeys(DRAWN)})
     else:
         print_row(path, question, answer.text)
     if answer.doubt is not None:

@@ -25,16 +25,19 @@ def load_page(path: str, page: int | None, *, limits: PageLimits, long_side: Lon
     return picture.noting(f"{path} has {pages.count} {pages.word}s; this reads the first, --page N another")
 
 
-def check_picture(path: str, source: str) -> Path:
-    """The path of a heat map to be written, once it is clear that it can be.
+def check_picture(path: str, source: str, option: str = "--heatmap") -> Path:
+    """The path of a picture to be written, once it is clear that it can be.
+
+    Args:
+        option: what named it.
 
     Raises:
         ValueError: if it is no PNG, lies in a missing or read-only directory, is a directory, or is ``source``, the
             file that the page comes from.
     """
     if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"--heatmap writes PNG files, but {path} does not end in .png; rename it")
-    return _writable("--heatmap", path, source)
+        raise ValueError(f"{option} writes PNG files, but {path} does not end in .png; rename it")
+    return _writable(option, path, source)
 
 
 def check_film(path: str, source: str) -> Path:

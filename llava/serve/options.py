@@ -46,7 +46,7 @@ examples:
   lavida ask invoice.png "What is the total due?"
   lavida ask report.pdf --page 3 "Which year is best?" "Which is worst?" --heatmap kept.png
   lavida ask chart.png "What is shown?" --tokens 64 --steps 16 --schedule shift
-  lavida ask invoice.png "What is the total due?" --film answer.gif
+  lavida ask invoice.png "What is the total due?" --boxes where.png --film answer.gif
   lavida ask scans/*.png --questions questions.txt --json > answers.jsonl
   lavida ask page.png "Who signed?" --model jacklishufan/lavida-llada-v1.0-instruct --dtype bfloat16 --json
 
@@ -54,7 +54,7 @@ The page is encoded once for all its questions. In a pipe, each answer is one
 line; --json gives one object per question, whose encoding time is the page's.
 With --questions, every line is page, question and answer with tabs between
 them; a page that cannot be read is told, and the others are answered.
-Several heat maps or films are numbered: kept-1.png, kept-2.png."""
+Several pictures or films are numbered: kept-1.png, kept-2.png."""
 
 CHAT_EXAMPLES = """\
 examples:
@@ -147,6 +147,17 @@ def build_parser() -> Parser:
         help="ask every question of a text file, one on each line, about every page",
     )
     ask.add_argument("--heatmap", metavar="OUT.png", help="draw which patches were kept for the question")
+    ask.add_argument(
+        "--boxes",
+        metavar="OUT.png",
+        help="mark the most relevant kept patches, and frame the answer and what the question names where it is known",
+    )
+    ask.add_argument(
+        "--evidence",
+        metavar="X0,Y0,X1,Y1",
+        action="append",
+        help="for --boxes: where the answer stands, from 0 to 1 of the page; known of bundled pages",
+    )
     ask.add_argument("--film", metavar="OUT.gif", help="show how the answer came about, step by step: GIF or WebP")
     add_json(ask)
     add_model(ask)
@@ -178,7 +189,8 @@ def build_parser() -> Parser:
         "--evidence",
         metavar="X0,Y0,X1,Y1",
         action="append",
-        help="where the answer stands, from 0 to 1 of the page, to see what survives of it; known of bundled pages",
+        help="where the answer stands, from 0 to 1 of the page, to see what survives of it; known of bundled pages, "
+        "where what the question names counts too",
     )
     add_json(select)
     add_model(select)

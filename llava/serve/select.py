@@ -13,7 +13,7 @@ from llava.inference.words import check_question, one_line
 from llava.serve.display import print_json, stdout_console
 from llava.serve.files import check_picture, write_picture
 from llava.serve.requests import checkpoint_of, encode_page, load_session, open_page, source_of
-from llava.serve.truth import find_evidence
+from llava.serve.truth import find_truth
 from shirg.config import ShirgXConfig
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def run(args: argparse.Namespace) -> None:
     picture = open_page(args, checkpoint)
     if checkpoint.shirg.mode == "stock":
         raise ValueError("the settings say mode: stock, which selects nothing; use mode: shirg_x")
-    evidence = find_evidence(args.image, args.page, question, picture.image, args.evidence)
+    known = find_truth(args.image, args.page, question, picture.image, args.evidence)
     session = load_session(args, checkpoint)
     session.check_question(question, 0)
     page = encode_page(session, picture)
     prefix = session.select(page, question)
     assert session.handle is not None
-    counts = describe(page, prefix, session.handle.config, evidence)
+    counts = describe(page, prefix, session.handle.config, (*known.answer, *known.evidence))
     if heatmap is not None:
         write_picture(draw_heatmap(page.image, prefix, session.handle.config, question=question), heatmap)
     if args.json:

@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
         # uvicorn finishes what runs, and then sends itself the signal that it caught.
         before = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
-            note(f"{config.model_name} answers at {address_of(listener)}/v1" + ("" if args.no_page else ", and a page"))
+            address = address_of(listener)
+            page = "" if args.no_page else f"; the web page is {address}"
+            note(f"{config.model_name} answers at {address}/v1{page}")
             make_server(app, config).run(sockets=[listener])
         finally:
             signal.signal(signal.SIGTERM, before)

@@ -1,7 +1,8 @@
-"""Where on a page the answer to a question stands, as far as somebody has said so."""
+"""Where on a page the answer to a question stands, and what the question names, as far as somebody has said so."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -9,7 +10,8 @@ from PIL import Image
 from llava.pages import Box
 
 TRUTH_FILE = "pages.json"
-"""Lies beside the bundled pages: questions with their answers' boxes, (left, top, right, bottom) in pixels."""
+"""Lies beside the bundled pages: questions with the boxes of their answers and of what they name, in pixels: (left,
+top, right, bottom)."""
 
 
 def read_box(text: str) -> Box:
@@ -29,28 +31,45 @@ def read_box(text: str) -> Box:
     return x0, y0, x1, y1
 
 
-def find_evidence(
-    path: str, page: int | None, question: str, image: Image.Image, named: Sequence[str] | None
-) -> tuple[Box, ...]:
-    """The boxes ``named``, else those that ``pages.json`` beside the file has for this question; none if it has none.
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Boxes of one question, in [0, 1] of the page."""
+
+    answer: tuple[Box, ...] = ()
+    """Where the answer stands."""
+    evidence: tuple[Box, ...] = ()
+    """What the question names."""
+
+
+def find_truth(path: str, page: int | None, question: str, image: Image.Image, named: Sequence[str] | None) -> Truth:
+    """The boxes ``named``, which are the answer's, else what ``pages.json`` beside the file has for this question;
+    empty if it has nothing.
 
     Raises:
         ValueError: if a named box is none.
     """
     if named:
-        return tuple(read_box(text) for text in named)
+        return Truth(answer=tuple(read_box(text) for text in named))
     file = Path(path).parent / TRUTH_FILE
     if not file.is_file():
-        return ()
+        return Truth()
+    width, height = image.size
+
+    def part(box: Sequence[float]) -> Box:
+        x0, y0, x1, y1 = box
+        return x0 / width, y0 / height, x1 / width, y1 / height
+
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        boxes = [
-            entry["box"]
+        entries = [
+            entry
             for entry in known
             if (entry["image"], entry.get("page") or 1, entry["question"]) == (Path(path).name, page or 1, question)
         ]
-        width, height = image.size
-        return tuple((x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes)
+        return Truth(
+            answer=tuple(part(entry["box"]) for entry in entries),
+            evidence=tuple(part(box) for entry in entries for box in entry.get("evidence", ())),
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         # A file of this name may be somebody else's.
-        return ()
+        return Truth()

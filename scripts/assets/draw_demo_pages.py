@@ -2,8 +2,8 @@
 
     python -m scripts.assets.draw_demo_pages llava/assets/typed --pages 2
 
-Writes PNG files and ``pages.json`` with questions, right answers and the pixel boxes (x0, y0, x1, y1) of the answers.
-Pages are the test split's first, none is picked.
+Writes PNG files and ``pages.json`` with questions, right answers, and the pixel boxes (x0, y0, x1, y1) of the answers
+and of what the questions name. Pages are the test split's first, none is picked.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from llava.pages import DETAILS, FAMILIES, STYLES, Page, draw_page
+from llava.pages import DETAILS, FAMILIES, STYLES, Box, Page, draw_page
 from llava.serve.parser import Parser, positive
 from scripts.entry import run
 
@@ -22,12 +22,21 @@ from scripts.entry import run
 def entries(page: Page, file: str) -> list[dict[str, Any]]:
     """The page's questions, as the demonstration reads them."""
     width, height = page.image.size
-    found = []
-    for question in page.questions:
-        x0, y0, x1, y1 = question.answer_box
-        corners = [int(x0 * width), int(y0 * height), -int(-x1 * width // 1), -int(-y1 * height // 1)]
-        found.append({"image": file, "question": question.question, "answer": question.answer, "box": corners})
-    return found
+
+    def corners(box: Box) -> list[int]:
+        x0, y0, x1, y1 = box
+        return [int(x0 * width), int(y0 * height), -int(-x1 * width // 1), -int(-y1 * height // 1)]
+
+    return [
+        {
+            "image": file,
+            "question": question.question,
+            "answer": question.answer,
+            "box": corners(question.answer_box),
+            **({"evidence": [corners(box) for box in question.evidence]} if question.evidence else {}),
+        }
+        for question in page.questions
+    ]
 
 
 def build_parser() -> Parser:

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +84,11 @@ def test_python_runs_modules_that_are_waited_for(shelf: Path) -> None:
     wait([])
     assert runpy.run_module("own_one.told")["calls"] == []
     assert runpy.run_module("awaited_one.part")["VALUE"] == 7
+
+
+@pytest.mark.parametrize("module", ["llava.train", "llava.serve.cli"])
+def test_programs_start_by_the_name_of_their_module(module: str) -> None:
+    """As torchrun starts them: Python then asks for a module's code instead of importing it."""
+    run = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "usage:" in run.stdout

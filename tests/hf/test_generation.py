@@ -114,6 +114,8 @@ class TestAnswers:
             ({**asked, "pixel_values": more}, r"call processor.follow\(model\)"),
             ({**asked, "num_beams": 4}, "num_beams does not exist in masked-diffusion decoding"),
             ({**asked, "max_lenght": 4}, "max_lenght is no setting of masked diffusion"),
+            ({**asked, "top_k": 5}, "top_k does not exist in masked-diffusion decoding"),
+            ({**asked, "generation_config": LavidaGenerationConfig(top_p=0.9)}, "top_p does not exist"),
             ({**asked, "steps": 4, "threshold": 0.5}, "steps plans what threshold decides"),
             ({**asked, "max_new_tokens": 8192}, "more than the 4096 of this model"),
         ):

@@ -125,10 +125,11 @@ def test_a_precision_and_a_loading_report_can_be_asked_for(tiny_checkpoint: Path
 
 def test_importing_llava_makes_it_known_to_transformers(tiny_checkpoint: Path) -> None:
     show = (
-        "import llava; from transformers import AutoModelForImageTextToText, AutoProcessor; "
+        "import sys, llava; from transformers import AutoModelForImageTextToText, AutoProcessor; "
         f"p = AutoProcessor.from_pretrained({str(tiny_checkpoint)!r}); print(type(p).__name__); "
         "known = AutoModelForImageTextToText._model_mapping.values(); "
-        "print(*(kind.__name__ for kind in known if 'Llada' in str(kind)))"
+        "print(*(kind.__name__ for kind in known if 'Llada' in str(kind))); "
+        "print(*(name for name in sys.modules if name.startswith(('llava.eval', 'llava.train', 'llava.server'))))"
     )
     run = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.split() == ["LavidaProcessor", "LlavaLladaForConditionalGeneration"]

@@ -56,7 +56,7 @@ class TestAsk:
         for record in records:
             assert set(record) == {
                 *("question", "answer", "image", "page", "model", "k"),
-                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap", "film"),
+                *("scaffold_tokens", "image_tokens", "confidence", "steps", "seconds", "heatmap", "boxes", "film"),
                 *("forwards", "tokens_per_forward", "doubt", "blank", "notes"),
             }
             assert (record["image"], record["model"]) == (str(page), str(quick))
@@ -65,7 +65,7 @@ class TestAsk:
             assert 0 < record["tokens_per_forward"] <= 32
             assert set(record["seconds"]) == {"encode", "select", "denoise"}
             assert min(record["seconds"].values()) >= 0
-            assert (record["heatmap"], record["film"]) == (None, None)
+            assert (record["heatmap"], record["boxes"], record["film"]) == (None, None, None)
 
     @pytest.mark.parametrize("way", [[], ["--no-shirg"], ["--similarity", "attention"]], ids=" ".join)
     def test_the_page_is_encoded_once(self, call: Call, page: Path, tower_calls: list[str], way: list[str]) -> None:
@@ -266,6 +266,11 @@ class TestSelect:
         )
         known = json.loads(call(*words, "--json")[0])
         assert known["evidence"] == record["evidence"]
+        halves = {"box": [0, 0, 42, 84], "evidence": [[42, 0, 84, 84]]}
+        (tmp_path / "pages.json").write_text(
+            json.dumps([{"image": "page.png", "question": "why?", "answer": "so", **halves}])
+        )
+        assert json.loads(call(*words, "--json")[0])["evidence"] == record["evidence"]
         out, _ = call(*words)
         assert "of the kept tokens show nothing but paper" in out
         assert f"{known['evidence']['survive']} of its {known['evidence']['patches']} inked patches survive" in out

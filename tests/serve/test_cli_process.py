@@ -29,10 +29,3 @@ sys.exit(cli.main(["info"]))
     done = run_python(code, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
-
-
-def test_torchrun_s_way_to_start_a_run_works() -> None:
-    started = [sys.executable, "-m", "llava.train", "--help"]
-    done = subprocess.run(started, check=False, timeout=60, capture_output=True)
-    assert done.returncode == 0
-    assert done.stdout.startswith(b"usage: lavida train")

@@ -51,6 +51,8 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
 
     model_class: ClassVar[type[LavidaModel]]
     """The backbone with LaViDa's vision modules beside it."""
+    sampling_settings: ClassVar[Sequence[str]] = ()
+    """Of ``top_p`` and ``top_k``, those that the backbone's public sampler has; ``generate`` refuses the others."""
     base_model_prefix = "model"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
@@ -266,7 +268,7 @@ class LavidaForMaskedDiffusion(PreTrainedModel, LlavaMetaForCausalLM):
         Raises:
             ValueError, TypeError: for settings that do not fit or do not exist.
         """
-        return DecodingConfig(**drop_unused_settings(settings))
+        return DecodingConfig(**drop_unused_settings(settings, keep=self.sampling_settings))
 
     @torch.no_grad()
     def denoise(

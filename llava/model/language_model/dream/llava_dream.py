@@ -50,6 +50,7 @@ class LlavaDreamForMaskedDiffusion(LavidaForMaskedDiffusion):
 
     config_class = LlavaDreamConfig
     model_class = LlavaDreamModel
+    sampling_settings = ("top_p", "top_k")
     _no_split_modules = ("DreamBlock", "SiglipEncoderLayer")
 
     def add_outer_modules(self) -> None:
@@ -61,7 +62,8 @@ class LlavaDreamForMaskedDiffusion(LavidaForMaskedDiffusion):
         self.model.set_head(value)
 
     def decoding_of(self, settings: Mapping[str, Any]) -> DecodingConfig:
-        return read_settings(**{"top_k": self.config.top_k, **drop_unused_settings(settings, keep=("top_p", "top_k"))})
+        asked = drop_unused_settings(settings, keep=self.sampling_settings)
+        return read_settings(**{"top_k": self.config.top_k, **asked})
 
 
 AutoConfig.register(LlavaDreamConfig.model_type, LlavaDreamConfig)
