@@ -14,13 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lavida_shirg_integration import EncodedPages, ShirgXHandle
 from llava.constants import IGNORE_INDEX
-from llava.data.batch import Batch, detail_starts
+from llava.data.batch import Batch, detail_starts, draw_image_noise
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
-from llava.seeds import stable_seed
-from llava.train.losses.budget import budget_labels, budget_loss
+from llava.train.losses.budget import budget_labels
+from llava.train.losses.budget_memory import BudgetMemory
 from llava.train.losses.config import LossConfig
 from llava.train.losses.looking import BlockInput, log_attention, query_places, record_block_inputs
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, PagesLoss, PagesSeen, Part
@@ -79,6 +79,7 @@ class TrainingModel(nn.Module):
         self.lavida = lavida
         self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
         self.loss_config = config  # transformers writes into an attribute named config
+        self.memory = BudgetMemory(config.budget_memory)
         self._check(drawn=drawn)
         setup = LossSetup(
             options=config,
@@ -143,7 +144,9 @@ class TrainingModel(nn.Module):
         if self.learns_relevance and not draws.gate and self.loss_config.relevance_teacher != "gate":
             parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
         if draws.measurements:
-            parts["budget"] = self._measure_budgets(batch, draws, pages)
+            self.memory.add(*self._measure_budgets(batch, draws, pages))
+        if len(self.memory):
+            parts["budget"] = self.memory.learn(self.lavida.shirg_x.budget_head)
         return self._hang(parts, self._idle(pages, batch.views[0] if batch.views else None, projected=draws.gate))
 
     def _see(self, batch: Batch, budget: int | None) -> PagesSeen:
@@ -294,7 +297,7 @@ class TrainingModel(nn.Module):
         assert draws.budget is not None
         detail = rows.dual.detail
         shapes = [(count, detail.shape[2]) for count in rows.dual.num_patches]
-        noise = to_device(_image_noise(batch, draws.gate_seed, shapes), detail.device)
+        noise = to_device(draw_image_noise(batch, draws.gate_seed, shapes), detail.device)
         relevance = self._relevance(rows, batch)
         # Statistics of a page are its own patches', so that pages of other grids are gated apart.
         groups, gated = rows.dual.alike(), []
@@ -338,7 +341,8 @@ class TrainingModel(nn.Module):
             batch_first=True,
         )
 
-    def _measure_budgets(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Part:
+    def _measure_budgets(self, batch: Batch, draws: Draws, pages: EncodedPages) -> tuple[Tensor, Tensor]:
+        """What the budget head sees of each page, and the budget that would have done."""
         assert self.handle is not None
         device = self.lavida.device
         owner = to_device(torch.tensor(batch.image_index), device)
@@ -354,9 +358,8 @@ class TrainingModel(nn.Module):
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         losses = torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
         pixels = torch.cat([to_device(view, device) for view in batch.views])
-        logits = self.handle.budget_logits(pixels, pages.dual.grids)
-        errors = budget_loss(logits, budget_labels(losses, slack=self.loss_config.budget_slack))
-        return errors.sum(), torch.tensor(len(errors), device=device)
+        labels = budget_labels(losses, slack=self.loss_config.budget_slack)
+        return self.handle.budget_maps(pixels, pages.dual.grids), labels
 
 
 def _rows(pages: EncodedPages, batch: Batch, budget: int | None) -> EncodedPages:
@@ -373,17 +376,7 @@ def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
     if draws.selection_seed is None:
         return None
     shapes = [(count,) for count in rows.dual.num_patches]
-    return to_device(_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
-
-
-def _image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
-    """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
-    drawn = []
-    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
-        place = batch.sample_index[:row].count(sample)
-        generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
-        drawn.append(torch.randn(*shape, generator=generator))
-    return pad_sequence(drawn, batch_first=True)
+    return to_device(draw_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
 
 
 def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:
