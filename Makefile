@@ -15,7 +15,7 @@ LONG := tests/eval/test_wild_pages.py tests/eval/test_wild_answers.py tests/page
 	tests/scripts/test_bundled_pages.py
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test long notebooks docs lmms vlmeval browser load fuzz lint format clean
+.PHONY: help environment demo test long notebooks docs lmms vlmeval browser load fuzz mutants lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ load: $(READY) ## load the server on loopback; numbers go to docs/results/serve
 
 fuzz: $(READY) ## damage files, settings and records for an hour or so, and see that each is taken or refused
 	$(RUN) pytest -q -n 2 tests/fuzz --hypothesis-profile=long
+
+mutants: | $(filter .uv/bin/uv,$(UV)) ## change the code on purpose, place by place, and see whether tests notice: hours; MUTANTS="--sample 100"
+	OMP_NUM_THREADS=1 $(UV) run --isolated --locked --extra dev --with cosmic-ray==8.7.0 python -m scripts.mutants $(MUTANTS)
 
 lint: $(READY) ## check style, format and types; change nothing
 	$(RUN) ruff check .

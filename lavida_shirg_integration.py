@@ -27,7 +27,7 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
-from shirg.budget import page_logits, patch_entropy, predict_budgets
+from shirg.budget import page_maps, patch_entropy, predict_budgets
 from shirg.config import ShirgXConfig
 from shirg.coordinates import CoordinateEmbedding, padded_page_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix, cut_rows
@@ -192,29 +192,32 @@ class ShirgXHandle:
     def question_budgets(self, pages: EncodedPages, similarity: Tensor) -> tuple[int, ...]:
         """As many detail tokens of each page as its question needs, given what ``similarity`` finds, whatever its own
         budget; the host waits for them. A page with too few patches for any is a ValueError."""
-        offered = self.config.question_budgets
+        config, counts = self.config, pages.candidate_counts
         with torch.no_grad(), self.timer.stage("budget"):
-            shares = question_shares(pages.dual, similarity, self.config)
-            return smallest_budgets(shares, offered, pages.candidate_counts, mass=self.config.question_mass)
+            shares = question_shares(pages.dual, similarity, config)
+            return smallest_budgets(shares, config.question_budgets, counts, mass=config.question_mass)
 
     def _budgets(
         self, pixels: Tensor, grids: Sequence[Grid], counts: Sequence[int], budget: int | str
     ) -> tuple[int, ...] | None:
-        config = self.config
         if budget == "question":
             return None
         if isinstance(budget, int):
             # Padding may leave a narrow page fewer patches than are asked for; it keeps them all.
-            return tuple(min(budget, count) if config.resize == "pad" else budget for count in counts)
+            return tuple(min(budget, count) if self.config.resize == "pad" else budget for count in counts)
         with torch.no_grad(), self.timer.stage("budget"):
-            return predict_budgets(self.budget_logits(pixels, grids), config.budgets, counts)
+            return predict_budgets(self.budget_logits(pixels, grids), self.config.budgets, counts)
 
     def budget_logits(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
         """The budget head's logits (batch, budgets) for all views (views, 3, side, side) of pages of these grids."""
+        return self.model.shirg_x.budget_head(self.budget_maps(pixels, grids))
+
+    @torch.no_grad()
+    def budget_maps(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """What the budget head looks at of each of these pages, (batch, 32, 32) float32."""
         tower = self.model.get_vision_tower()
-        with torch.no_grad():
-            entropy = patch_entropy(tower.image_processor.to_8_bit(pixels.float()), patch_size=tower.patch_size)
-        return page_logits(self.model.shirg_x.budget_head, entropy, grids)
+        levels = tower.image_processor.to_8_bit(pixels.float())
+        return page_maps(patch_entropy(levels, patch_size=tower.patch_size), grids)
 
     def similarity(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
         """What the configured source says of each patch for its page's question, (batch, patches), unscaled.
@@ -247,9 +250,8 @@ class ShirgXHandle:
         asked: list[Question] = []
         for index, question in enumerate(questions):
             if question is None:
-                reason = "has no user turn with a question"
-                if self.model.prompt_ids.user_role is None:
-                    reason = "cannot be read without the tokenizer that load_pretrained_model brings"
+                unread = "cannot be read without the tokenizer that load_pretrained_model brings"
+                reason = unread if self.model.prompt_ids.user_role is None else "has no user turn with a question"
                 raise ValueError(
                     f"SHIRG-X with similarity {self.config.similarity!r} chooses tokens by the question, but the "
                     f"prompt of image {index} {reason}; pass questions=, or choose similarity: attention"
@@ -270,11 +272,10 @@ class ShirgXHandle:
     def word_embeddings(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
         """(batch, words, width) embeddings of the questions' words and (batch, words) True where there is one."""
         rows = [torch.tensor(question.ids) for question in questions]
-        lengths = torch.tensor([len(row) for row in rows])
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        device = self.model.device
-        return self.model.get_model().embed_tokens(to_device(ids, device)), to_device(mask, device)
+        mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+        ids, mask = (to_device(each, self.model.device) for each in (ids, mask))
+        return self.model.get_model().embed_tokens(ids), mask
 
     def _log(self, pages: EncodedPages, prefix: ShirgXPrefix) -> None:
         spread = term_spread(prefix.selection.scores, pages.dual.candidates, self.config)

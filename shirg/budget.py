@@ -56,24 +56,25 @@ class BudgetHead(nn.Module):
 
     def forward(self, entropy: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch options"]:
         """The logits, in the dtype of the weights."""
-        pooled = functional.adaptive_avg_pool2d(entropy, (POOLED_SIDE, POOLED_SIDE)).flatten(1)
+        pooled = _pooled(entropy).flatten(1)
         return self.out(functional.gelu(self.hidden(pooled.to(self.hidden.weight.dtype))))
 
 
-def page_logits(
-    head: BudgetHead, entropy: Float32[Tensor, "views rows columns"], grids: Sequence[Grid]
-) -> Float[Tensor, "batch options"]:
-    """The head's logits of every page, whose views' entropies are joined to one map.
+def page_maps(entropy: Float32[Tensor, "views rows columns"], grids: Sequence[Grid]) -> Float32[Tensor, "batch 32 32"]:
+    """What the head looks at of every page: its views' entropies, joined to one map and pooled.
 
     Args:
         grids: rows and columns of patches of each page.
     """
     view = (entropy.shape[1], entropy.shape[2])
     maps, groups = join_views(entropy.flatten(1), grids, view=view), group_alike(grids)
-    if len(groups) == 1:
-        return head(maps.unflatten(1, grids[0]))
-    parts = [head(maps[pages, : math.prod(grid)].unflatten(1, grid)) for grid, pages in groups.items()]
+    parts = [_pooled(maps[pages, : math.prod(grid)].unflatten(1, grid)) for grid, pages in groups.items()]
     return together(parts, list(groups.values()))
+
+
+def _pooled(entropy: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch 32 32"]:
+    # Of a map that is pooled already it is the same map.
+    return functional.adaptive_avg_pool2d(entropy, (POOLED_SIDE, POOLED_SIDE))
 
 
 def feasible_budgets(num_candidates: int, budgets: Sequence[int]) -> tuple[int, ...]:

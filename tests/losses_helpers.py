@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "pointing": 1.0,
     "grounding": 1.0,
     "pointing_layers": (0, 2),
+    "budget_memory": 1,  # so that a step depends on no other
 }
 SIZES = SmallModelConfig(
     width=32, heads=4, vision_layers=2, language_layers=3, vision_mlp=48, language_mlp=40, vocabulary=1536

@@ -184,16 +184,6 @@ def draw_noise(batch: Batch, *key: object) -> tuple[Tensor, Tensor]:
     return torch.cat(times), torch.cat(noise)
 
 
-def draw_image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
-    """Standard normal noise (images, *shape), drawn image by image, so that no sample's depends on its batch mates."""
-    drawn = []
-    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
-        place = batch.sample_index[:row].count(sample)
-        generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
-        drawn.append(torch.randn(*shape, generator=generator))
-    return pad_sequence(drawn, batch_first=True)
-
-
 def detail_starts(batch: Batch, sequence_lengths: Sequence[int], detail: Sequence[int] | int) -> list[int]:
     """Per image, where its detail tokens start in its spliced prompt: behind all that comes before, and its scaffold.
 
@@ -209,3 +199,13 @@ def detail_starts(batch: Batch, sequence_lengths: Sequence[int], detail: Sequenc
         starts.append(holes[sample].pop(0) + grown[sample] + length - count)
         grown[sample] += length - 1
     return starts
+
+
+def draw_image_noise(batch: Batch, seed: int, shapes: Sequence[Sequence[int]]) -> Tensor:
+    """(images, *shape) standard normal, drawn image by image, so that no sample's noise depends on its batch mates."""
+    drawn = []
+    for row, (sample, shape) in enumerate(zip(batch.sample_index, shapes, strict=True)):
+        place = batch.sample_index[:row].count(sample)
+        generator = torch.Generator().manual_seed(stable_seed("image", seed, batch.ids[sample], place))
+        drawn.append(torch.randn(*shape, generator=generator))
+    return pad_sequence(drawn, batch_first=True)

@@ -95,13 +95,26 @@ REAL_SETS: Mapping[str, TableSet | FileSet] = MappingProxyType(
             TableSet(
                 name="chartqa", hub="HuggingFaceM4/ChartQA", question="query", answers="label", suffix=SHORT_ANSWER
             ),
-            # lmms-lab/DocVQA, which evaluation reads, offers no train split.
+            # lmms-lab/DocVQA, which evaluation reads, offers no train splits of DocVQA and InfographicVQA.
             TableSet(
                 name="docvqa",
                 hub="HuggingFaceM4/DocumentVQA",
                 id="questionId",
                 question="question",
                 answers="answers",
+                suffix=SHORT_ANSWER,
+            ),
+            TableSet(
+                name="infovqa", hub="vidore/infovqa_train", question="query", answers="answer", suffix=SHORT_ANSWER
+            ),
+            # Ten people's answers to each question, of which most agree.
+            TableSet(
+                name="textvqa",
+                hub="lmms-lab/textvqa",
+                id="question_id",
+                question="question",
+                answers="answers",
+                answer_choice="most_common",
                 suffix=SHORT_ANSWER,
             ),
         )

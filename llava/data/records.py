@@ -202,6 +202,11 @@ class RecordStore(Sequence[Record], ABC):
     def __len__(self) -> int:
         return len(self.num_answers)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where records come from, each once."""
+        return tuple(dict.fromkeys(source for source, _ in self._places))
+
     @overload
     def __getitem__(self, index: int) -> Record: ...
     @overload

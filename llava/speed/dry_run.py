@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from llava.data.joined import weigh
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.speed.plan import PlannedRun, TrainingPlan, plan_training
 from llava.train.config import TrainConfig
@@ -37,7 +38,7 @@ def plan_run(
     if trainer.get("max_steps", -1) > 0:
         samples, epochs = trainer["max_steps"] * processes * batch * accumulation, 1
     elif samples is None:
-        samples = config.pages.pages if config.pages is not None else sum(read_records(config).num_answers)
+        samples = config.pages.pages if config.pages is not None else _count(config)
     losses, shirg = config.losses, config.shirg_x
     if shirg is not None:
         shirg = shirg.replace(budgets=sorted(config.drawn_budgets), budget="auto")
@@ -61,6 +62,11 @@ def plan_run(
             samples_per_second=samples_per_second,
         ),
     )
+
+
+def _count(config: TrainConfig) -> int:
+    """Answers of an epoch."""
+    return sum(weigh(read_records(config), config.weights, seed=config.seed).num_answers)
 
 
 def _teacher(config: TrainConfig) -> Literal["attention", "gate"] | None:

@@ -1,6 +1,6 @@
 """The configuration of a training run: one YAML file, one frozen value, everything checked before a model is loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, no_type_check
 
@@ -30,9 +30,29 @@ class RealSetConfig(Settings):
     """The directory it was downloaded to; without it a table is fetched from the hub."""
     sampling_strategy: str = "all"
     """As for a dataset of a mixture: ``random:10%``, ``first:1000``."""
+    weight: float = 1.0
+    """How often each of its records comes in an epoch: 2 is twice, 0.5 half of them."""
 
     def __post_init__(self) -> None:
         self.check_choice("name", tuple(REAL_SETS))
+        self.check_number("weight")
+        if not self.weight:
+            raise ValueError("weight must be above 0; leave the set out instead")
+
+
+def _read_real_sets(listed: Sequence[Any]) -> tuple[RealSetConfig, ...]:
+    sets = []
+    for number, value in enumerate(listed, 1):
+        try:
+            sets.append(RealSetConfig.from_dict(value) if isinstance(value, Mapping) else value)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"real, set {number}: {error}") from error
+    if not sets or not all(isinstance(one, RealSetConfig) for one in sets):
+        raise ValueError(f"real must be a section of 'name: value' lines or a list of such, got {listed!r:.80}")
+    names = [one.name for one in sets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"real: {twice[0]} is listed twice; list it once, with a weight of 2")
+    return tuple(sets)
 
 
 @no_type_check  # sections arrive as plain mappings and leave __post_init__ as what they describe
@@ -58,8 +78,8 @@ class TrainConfig(Settings):
     """A LLaVA list of conversations (JSON, JSONL) or a YAML file naming several."""
     images: str | None = None
     """Folder of the mixture's images, where the list does not say."""
-    real: RealSetConfig | None = None
-    """A public set to train on."""
+    real: RealSetConfig | tuple[RealSetConfig, ...] | None = None
+    """A public set to train on, or a list of several."""
     held_out: int = 0
     """Records of each source of the mixture or the real set that are not trained on, and asked at every evaluation."""
     validation: PagesConfig | None = None
@@ -95,8 +115,12 @@ class TrainConfig(Settings):
     """Fields of transformers' TrainingArguments: steps, batch, learning rate schedule, DeepSpeed, logging."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.real, list | tuple):
+            object.__setattr__(self, "real", _read_real_sets(self.real))
         for name, kind in _SECTIONS.items():
             value = getattr(self, name)
+            if name == "real" and isinstance(value, tuple):
+                continue
             if isinstance(value, Mapping):
                 try:
                     object.__setattr__(self, name, kind.from_dict(value))
@@ -123,6 +147,8 @@ class TrainConfig(Settings):
             raise ValueError("give exactly one of pages, mixture and real: what to train on")
         if self.held_out and self.pages is not None:
             raise ValueError("held_out is of a mixture or a real set; drawn pages have validation: {split: validation}")
+        if self.answers == "spelled" and self.pages is None:
+            raise ValueError("answers: spelled is of drawn pages; leave it out")
         if self.images is not None and self.mixture is None:
             raise ValueError("images is the folder of a mixture, which is not given; leave it out")
         self._check_losses()
@@ -178,6 +204,16 @@ class TrainConfig(Settings):
                 raise ValueError(f"validation_budgets must be auto, question or from 1 to {patches}, got {asked!r}")
 
     @property
+    def real_sets(self) -> tuple[RealSetConfig, ...]:
+        """The public sets, however many they are."""
+        return self.real if isinstance(self.real, tuple) else () if self.real is None else (self.real,)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How often the records of each source come in an epoch, where that is said."""
+        return {real.name: real.weight for real in self.real_sets}
+
+    @property
     def drawn_budgets(self) -> tuple[int, ...]:
         """The budgets that training draws from; empty without SHIRG-X."""
         return self.train_budgets or (self.shirg_x.budgets if self.shirg_x is not None else ())
@@ -189,9 +225,9 @@ class TrainConfig(Settings):
             value = getattr(self, entry.name)
             if hasattr(value, "to_dict"):
                 value = value.to_dict()
-            plain[entry.name] = (
-                list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
-            )
+            if isinstance(value, tuple):
+                value = [part.to_dict() if isinstance(part, Settings) else part for part in value]
+            plain[entry.name] = dict(value) if isinstance(value, Mapping) else value
         return plain
 
 

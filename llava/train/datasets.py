@@ -13,6 +13,7 @@ from llava.data.checks import CheckReport
 from llava.data.conversations import ConversationConfig, ConversationDataset, ImageTokens, image_token_counter
 from llava.data.held_out import hold_out
 from llava.data.infill import draw_gap
+from llava.data.joined import JoinedRecords, weigh
 from llava.data.mixture import read_mixture
 from llava.data.page_data import PageDataset
 from llava.data.real_sets import read_real_set
@@ -43,16 +44,18 @@ class LookedAt:
 
 
 def read_records(config: TrainConfig) -> RecordStore:
-    """The records of the configuration's mixture or real set.
+    """The records of the configuration's mixture or real sets, each once.
 
     Raises:
         FileNotFoundError, ImportError, ValueError: if they cannot be read.
     """
     if config.mixture is not None:
         return read_mixture(config.mixture, image_folder=config.images, seed=config.seed)
-    assert config.real is not None
-    real = config.real
-    return read_real_set(real.name, real.location, sampling_strategy=real.sampling_strategy, seed=config.seed)
+    stores = [
+        read_real_set(real.name, real.location, sampling_strategy=real.sampling_strategy, seed=config.seed)
+        for real in config.real_sets
+    ]
+    return stores[0] if len(stores) == 1 else JoinedRecords(stores)
 
 
 def look_at_data(config: TrainConfig, *, max_missing_images: float | None = None) -> LookedAt:
@@ -74,6 +77,7 @@ def look_at_data(config: TrainConfig, *, max_missing_images: float | None = None
     if shirg is not None and shirg.mode != "stock" and shirg.tiles != "auto":
         same = shirg_positions(config, None, (1, 1), learns=shirg.source.weights is not None)
     records, held_out = hold_out(read_records(config), config.held_out, seed=config.seed)
+    records = weigh(records, config.weights, seed=config.seed)
     dataset = ConversationDataset(
         records,
         tokenizer,

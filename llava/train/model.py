@@ -19,7 +19,8 @@ from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.model.multimodal_encoder.siglip_encoder import record_input
 from llava.model.splice import PromptEmbeds
 from llava.question import Question
-from llava.train.losses.budget import budget_labels, budget_loss, evidence_kept, evidence_labels
+from llava.train.losses.budget import budget_labels, evidence_kept, evidence_labels
+from llava.train.losses.budget_memory import BudgetMemory
 from llava.train.losses.config import LossConfig
 from llava.train.losses.looking import BlockInput, log_attention, query_places, record_block_inputs
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, PagesLoss, PagesSeen, Part
@@ -78,6 +79,7 @@ class TrainingModel(nn.Module):
         self.lavida = lavida
         self.handle = handle if handle is not None and handle.config.mode == "shirg_x" else None
         self.loss_config = config  # transformers writes into an attribute named config
+        self.memory = BudgetMemory(config.budget_memory)
         self._check(drawn=drawn)
         setup = LossSetup(
             options=config,
@@ -150,7 +152,9 @@ class TrainingModel(nn.Module):
         if self.learns_relevance and not draws.gate and self.loss_config.relevance_teacher != "gate":
             parts["relevance"] = self._teach_relevance(batch, draws, pages, rows)
         if draws.measurements or self.learns_budget_by_evidence:
-            parts["budget"] = self._teach_budget(seen, draws)
+            self.memory.add(*self._measure_budgets(seen, draws))
+        if len(self.memory):
+            parts["budget"] = self.memory.learn(self.lavida.shirg_x.budget_head)
         return self._hang(parts, self._idle(pages, batch.views[0] if batch.views else None, projected=draws.gate))
 
     def _see(self, batch: Batch, budget: int | None) -> PagesSeen:
@@ -346,26 +350,23 @@ class TrainingModel(nn.Module):
             batch_first=True,
         )
 
-    def _teach_budget(self, seen: PagesSeen, draws: Draws) -> Part:
+    def _measure_budgets(self, seen: PagesSeen, draws: Draws) -> tuple[Tensor, Tensor]:
+        """What the budget head sees of each page, and the budget that would have done."""
         assert self.handle is not None
         slack = self.loss_config.budget_slack
-        if self.learns_budget_by_evidence:
-            kept, known = evidence_kept(self.handle, seen)
-            labels = evidence_labels(kept, slack=slack)
-        else:
-            labels = budget_labels(self._losses_at_budgets(seen, draws), slack=slack)
-            known = torch.ones_like(labels, dtype=torch.bool)
         pixels = torch.cat([to_device(view, self.lavida.device) for view in seen.batch.views])
-        errors = budget_loss(self.handle.budget_logits(pixels, seen.pages.dual.grids), labels)
-        return (errors * known).sum(), known.sum()
+        maps = self.handle.budget_maps(pixels, seen.pages.dual.grids)
+        if not self.learns_budget_by_evidence:
+            return maps, budget_labels(self._losses_at_budgets(seen, draws), slack=slack)
+        kept, known = evidence_kept(self.handle, seen)
+        return maps[known], evidence_labels(kept, slack=slack)[known]
 
     def _losses_at_budgets(self, seen: PagesSeen, draws: Draws) -> Tensor:
         """(draws, images, budgets) float32: what the questions of each page lose at each budget."""
         assert self.handle is not None
-        device, batch = self.lavida.device, seen.batch
+        device, batch, measured = self.lavida.device, seen.batch, []
         owner = to_device(torch.tensor(batch.image_index), device)
         sample = to_device(torch.tensor(batch.sample_index), device)
-        measured = []
         with torch.no_grad():
             for budget in self.handle.config.budgets:
                 rows = seen.rows(budget)

@@ -22,6 +22,7 @@ from llava.train.config import TrainConfig
 from llava.train.datasets import look_at_data, make_dataset, make_held_out
 from llava.train.earlier import find_checkpoint, remember_start
 from llava.train.export import Export
+from llava.train.idle import idle_settings
 from llava.train.losses.registry import LOSSES
 from llava.train.model import TrainingModel
 from llava.train.stability import StabilityCallback
@@ -87,6 +88,8 @@ def prepare_run(config: TrainConfig, *, resume: bool = False) -> Run:
         *(report.trainable, report.total, 100 * report.share),
         ", ".join(f"{group} {count}" for group, count in report.groups.items()),
     )
+    for sentence in idle_settings(config, report.groups):
+        logger.warning("%s", sentence)
     remember_start(config, args, dataset, resumed=checkpoint is not None)
     return Run(config=config, trainer=trainer, report=report, checkpoint=checkpoint)
 
@@ -140,6 +143,12 @@ def _check_engine(config: TrainConfig, args: TrainingArguments) -> None:
         raise ValueError(
             "trainable: muon moves whole matrices, which DeepSpeed cuts into pieces; leave one of them out"
         )
+    for name in ("optimizer", "scheduler"):
+        if engine is not None and engine.get_value(name) is not None:
+            raise ValueError(
+                f"trainer: deepspeed: its {name} would take the place of trainable: learning_rates and of trainer: "
+                f"lr_scheduler_type without a word; take the section {name} out of {config.trainer['deepspeed']}"
+            )
     if engine is None or not engine.is_zero3():
         return
     for name in config.losses.active:

@@ -187,8 +187,26 @@ class MaskedDiffusionTrainer(GuardedTrainer):
                 if times.item():
                     logs[f"loss_denoising_at_{budget}"] = mean.item()
             self._sums, self._by_budget = None, {}
+            logs |= self._picks()
             logs["skipped"] = self.num_skipped
         super().log(logs, start_time)
+
+    def _picks(self) -> dict[str, float]:
+        """Of the pages that the budget head last learned from: the share for which it picks each budget, and for which
+        each would have done."""
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        if model.handle is None or not self.config.losses.weight("budget"):
+            return {}
+        budgets, counts = model.handle.config.budgets, model.memory.picked
+        if counts is None:  # another process may have measured some
+            counts = torch.zeros(2, len(budgets), device=self.args.device)
+        rows = self.accelerator.reduce(counts.float(), reduction="sum").tolist()
+        return {
+            f"budget_{name}_{budget}": pages / sum(row)
+            for name, row in zip(("picked", "enough"), rows, strict=True)
+            for budget, pages in zip(budgets, row, strict=True)
+            if sum(row)
+        }
 
     def _report_skipped(self, batch: Batch) -> None:
         self.num_skipped += len(batch.skipped)
@@ -289,6 +307,29 @@ class MaskedDiffusionTrainer(GuardedTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         self._save(output_dir)
+
+    def _memory_file(self, directory: str) -> Path:
+        return Path(directory) / f"budget_memory_{self.args.process_index}.safetensors"
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """What only this process knows: its chance, and the budgets that it has measured."""
+        if self.config.losses.weight("budget"):
+            model: TrainingModel = self.accelerator.unwrap_model(self.model)
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_file(model.memory.state(), self._memory_file(output_dir))
+        super()._save_rng_state(output_dir)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is None or not self.config.losses.weight("budget"):
+            return
+        model: TrainingModel = self.accelerator.unwrap_model(self.model)
+        file = self._memory_file(checkpoint)
+        if file.is_file():
+            with self._reading(checkpoint):
+                model.memory.load(load_file(file), self.args.device)
+        else:
+            logger.warning("%s is not there: the budget head waits for new measurements", file)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_deepspeed_enabled:

@@ -36,6 +36,24 @@ SCHEMAS = {
         "ucsf_document_page_no": TEXT,
         "answers": TEXTS,
     },
+    # As lmms-lab/textvqa has them.
+    "textvqa": {
+        "image_id": TEXT,
+        "question_id": datasets.Value("int32"),
+        "question": TEXT,
+        "question_tokens": TEXTS,
+        "image": datasets.Image(),
+        "image_width": datasets.Value("int32"),
+        "image_height": datasets.Value("int32"),
+        "flickr_original_url": TEXT,
+        "flickr_300k_url": TEXT,
+        "answers": TEXTS,
+        "image_classes": TEXTS,
+        "set_name": TEXT,
+        "ocr_tokens": TEXTS,
+    },
+    # Those columns of vidore/infovqa_train that are read.
+    "infovqa": {"query": TEXT, "answer": TEXT, "image": datasets.Image()},
     "llava_next": {"id": TEXT, "conversations": TURNS, "data_source": TEXT, "image": datasets.Image()},
 }
 
@@ -84,6 +102,29 @@ def test_docvqa_learns_the_first_answer_and_keeps_its_ids(tmp_path):
     assert [read.id for read in records] == ["docvqa/337", "docvqa/341"]
     assert records[0].turns == (("user", f"<image>\nWhat is the date?{SHORT_ANSWER}"), ("assistant", "1/8/93"))
     assert records[1].bad == "it has no question or no answer"
+
+
+def test_textvqa_learns_what_most_of_ten_people_say(tmp_path):
+    rows = [
+        {
+            "question_id": 7,
+            "question": "Which brand?",
+            "image": picture(23),
+            "answers": ["a", "nokia", "nokia", *["?"] * 1],
+        },
+        {"question_id": 9, "question": "What time?", "image": picture(29), "answers": ["5:40"] * 10},
+    ]
+    records = read_real_set("textvqa", write_table(tmp_path, "textvqa", rows))
+    assert [read.id for read in records] == ["textvqa/7", "textvqa/9"]
+    assert records[0].turns == (("user", f"<image>\nWhich brand?{SHORT_ANSWER}"), ("assistant", "nokia"))
+    assert records.load_images(records[1], 1)[0].size == (29, 19)
+
+
+def test_infovqa_is_read_from_the_hub_s_train_split(tmp_path):
+    rows = [{"query": "How many? ", "answer": "12%", "image": picture(23)}, {"query": "?", "answer": None}]
+    records = read_real_set("infovqa", write_table(tmp_path, "infovqa", rows))
+    assert records[0].turns == (("user", f"<image>\nHow many?{SHORT_ANSWER}"), ("assistant", "12%"))
+    assert records[1].bad == "it has no image"
 
 
 def test_conversations_keep_their_turns_and_may_have_no_image(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from llava.inference.decoding import DECODING, DECODINGS, find_decoding
 from llava.inference.session import Session
 from llava.inference.words import Template
+from llava.model.language_model.diffusion.decoding import DecodingConfig
 
 QUESTION = "What is the total?"
 
@@ -55,3 +56,10 @@ def test_filling_counts_the_gaps_alone(session: Session, page: Path) -> None:
     filled = session.fill(session.encode(page), Template.parse("It is [3] and [2]."), decoding="one-per-step")
     assert (filled.steps, filled.forwards, filled.tokens_per_forward) == (5, 5, 1.0)
     assert sorted(place for place in filled.settled_in if place) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("eps", [0.0, 1.0, -1e-3])
+def test_a_time_axis_ends_between_0_and_1(eps: float) -> None:
+    DecodingConfig(max_new_tokens=8, timesteps=8, eps=0.5)
+    with pytest.raises(ValueError, match="eps must lie between 0 and 1"):
+        DecodingConfig(max_new_tokens=8, timesteps=8, eps=eps)

@@ -14,7 +14,7 @@ from llava.inference.session import Session
 from llava.mm_utils import page_views, process_images
 from llava.serve.select import describe
 from shirg import visualize
-from shirg.budget import BudgetHead, page_logits, patch_entropy
+from shirg.budget import BudgetHead, page_maps, patch_entropy
 from shirg.tiling import PageViews
 from tests.integration_helpers import DECODING, GRID, IMAGES, SMALL, answer, ask, question, views_and_sizes
 from tests.model.test_parity import block_image
@@ -148,7 +148,7 @@ def test_the_budget_head_sees_the_page_as_if_it_were_one_picture():
     small = torch.randint(0, 256, (1, 3, 56, 56), dtype=torch.uint8)
     tiles = page[0].unflatten(2, (3, -1)).unflatten(1, (2, -1)).permute(1, 3, 0, 2, 4).flatten(0, 1)
     entropy = patch_entropy(torch.cat([tiles, small]), patch_size=14)
-    logits = page_logits(head, entropy, [(8, 12), (4, 4)])
+    logits = head(page_maps(entropy, [(8, 12), (4, 4)]))
     for row, picture in zip(logits, (page, small), strict=True):
         assert_close(row, head(patch_entropy(picture, patch_size=14))[0])
 

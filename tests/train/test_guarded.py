@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -32,7 +33,8 @@ CHANGES: dict[str, Any] = {
     "pages": {"families": ["entity_grid"], "style": "shapes", "questions": 1, "pages": 6},
     # LoRA's dropout is a chance that only the checkpoint knows.
     "trainable": {"scope": "shirg_x", "rank": 3, "coord_rank": 2, "dropout": 0.3},
-    "losses": {"budget": 0},
+    # What is measured in one step is learned from in the next ones, which a resume may come between.
+    "losses": {"budget_every": 3},
     "trainer": {"max_steps": STEPS, "save_steps": 2, "save_total_limit": 9, "per_device_train_batch_size": 2},
 }
 
@@ -194,6 +196,47 @@ class TestDisturbed:
         assert main([str(write_config(tmp_path, values(dataloader_num_workers=1)))]) == FAILED
         assert "a process that reads data was killed" in capsys.readouterr().err.splitlines()[-1]
 
+    def test_a_data_worker_that_dies_in_the_middle_costs_the_steps_since_the_last_checkpoint(
+        self, prepare: Prepare, tmp_path: Path, whole: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(self: PageDataset, index: int) -> Any:
+            if get_worker_info() is not None and (tmp_path / "die").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(self, index)
+
+        original = PageDataset.__getitem__
+        monkeypatch.setattr(PageDataset, "__getitem__", die)
+        run = prepare(dataloader_num_workers=1)
+        # The second epoch's worker begins after the third step.
+        run.trainer.add_callback(at_step(3, (tmp_path / "die").touch))
+        with pytest.raises(RuntimeError) as ended:
+            run.train()
+        assert "a process that reads data was killed" in str(explain(ended.value))
+        monkeypatch.undo()
+        resumed = prepare(resume=True)
+        assert Path(str(resumed.checkpoint)).name == "checkpoint-2"
+        check_resumed(resumed, whole)
+
+    def test_a_file_that_may_not_grow_is_a_full_disk(
+        self, prepare: Prepare, tmp_path: Path, whole: list[dict[str, float]]
+    ) -> None:
+        """By the system's own limit, which every writer meets: torch, safetensors and this project."""
+        before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        run = prepare()
+        largest = 4096
+        run.trainer.add_callback(at_step(4, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))))
+        try:
+            with pytest.raises(
+                RunEndedError, match=r"checkpoint of step 4 cannot be written .*checkpoint-2 is whole"
+            ) as ended:
+                run.train()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert ended.value.code == FAILED
+        assert [place.name for place in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
+        check_resumed(prepare(resume=True), whole)
+
     def test_a_damaged_or_incomplete_checkpoint_is_named_with_the_one_before(
         self, prepare: Prepare, tmp_path: Path
     ) -> None:
@@ -201,7 +244,7 @@ class TestDisturbed:
         last = tmp_path / "run" / "checkpoint-4"
         kept = tmp_path / "kept"
         shutil.copytree(last, kept)
-        for name in ("optimizer.pt", "trainable.safetensors", "rng_state.pth"):
+        for name in ("optimizer.pt", "trainable.safetensors", "rng_state.pth", "budget_memory_0.safetensors"):
             data = (last / name).read_bytes()
             (last / name).write_bytes(data[: len(data) // 2])
             with pytest.raises(ValueError, match=r"checkpoint-4 is damaged .*goes on from .*checkpoint-2"):

@@ -304,6 +304,19 @@ def test_budgets_are_measured_with_the_same_noise_and_reach_the_head_alone(monke
     assert all(name.startswith("lavida.shirg_x.budget_head.") for name in names)
 
 
+def test_the_head_goes_on_learning_in_steps_that_measure_nothing():
+    module = training_model(budget_memory=2)
+    batches = [make_batch(page_groups(module.lavida, 1, first=first)) for first in (0, 1, 2)]
+    assert "budget" not in module(batches[0], draw_all(batches[0], measured=False))
+    measured = [module(batch, draw_all(batch))["budget"] for batch in batches]
+    assert [int(count) for _, count in measured] == [1, 2, 2]
+    parts = module(batches[0], draw_all(batches[0], measured=False))
+    assert_close(parts["budget"], measured[2])
+    names = moved_by(module, parts["budget"][0])
+    assert names
+    assert all(name.startswith("lavida.shirg_x.budget_head.") for name in names)
+
+
 def test_the_budget_label_is_that_of_the_page_s_own_questions(monkeypatch):
     module = training_model(pointing=0.0, budget_slack=0.13)
     batch = make_batch(page_groups(module.lavida, 2))
@@ -388,7 +401,7 @@ def test_everything_runs_under_bf16_autocast_and_returns_float32(teacher):
 def test_a_narrow_padded_image_keeps_what_it_has_instead_of_ending_the_run():
     """It has 144 / 3 patches at most, fewer than most budgets that are drawn."""
     model, handle = patched_model(resize="pad")
-    module = TrainingModel(model, handle, LossConfig())
+    module = TrainingModel(model, handle, LossConfig(budget_memory=1))
     group = (make_sample(model, "narrow", "What is <image>?", "yes", [block_image(40, 130, 1)]),)
     batch = make_batch([group])
     (count,) = handle.encode_pages(batch.views, batch.image_sizes, budget=1).candidate_counts

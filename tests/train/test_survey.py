@@ -8,10 +8,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from llava.inference.checkpoint import BUNDLED_MODEL
+from llava.data.real_sets import REAL_SETS, FileSet
+from llava.inference.checkpoint import BUNDLED_MODEL, read_checkpoint_config
 from llava.serve.cli import main
+from llava.speed.dry_run import plan_run
 from llava.train.config import TrainConfig
-from llava.train.datasets import shirg_positions
+from llava.train.datasets import look_at_data, shirg_positions
 from tests.cli_helpers import write_page
 
 
@@ -81,3 +83,38 @@ def test_an_image_takes_as_many_positions_as_the_longest_pass_of_a_step(teacher:
     config = TrainConfig.from_dict({**values, "losses": {"relevance_teacher": teacher}})
     assert shirg_positions(config, None, (9, 9), learns=True) == 144 + detail
     assert shirg_positions(config, None, (9, 9), learns=False) == 144 + 1024
+
+
+def test_several_public_sets_come_as_often_as_their_weights_say(tmp_path: Path) -> None:
+    listed = []
+    for name, count, weight in (("lcs558k", 3, 2), ("open_llava_next", 4, 0.5)):
+        kind, home = REAL_SETS[name], tmp_path / name
+        assert isinstance(kind, FileSet)
+        (home / kind.json_path).parent.mkdir(parents=True, exist_ok=True)
+        (home / kind.json_path).write_text(json.dumps([record(number) for number in range(count)]))
+        (home / kind.image_folder).mkdir(exist_ok=True)
+        write_page(home / kind.image_folder / "a.png", (90, 30))
+        listed.append({"name": name, "location": str(home), "weight": weight})
+    values = {"model": str(BUNDLED_MODEL), "out": str(tmp_path / "run"), "shirg_x": {}, "real": listed}
+    config = TrainConfig.from_dict(values)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    report = look_at_data(config).report
+    assert report is not None
+    assert {source.name: source.samples for source in report.sources} == {"lcs558k": 6, "open_llava_next": 2}
+    assert plan_run(config, read_checkpoint_config(config.model), processes=1).run.samples == 8
+
+
+@pytest.mark.parametrize(
+    ("real", "words"),
+    [
+        ([{"name": "docvqa"}, {"name": "docvqa"}], "real: docvqa is listed twice; list it once, with a weight of 2"),
+        ([{"name": "docvqa"}, {"name": "doc"}], "real, set 2: name must be one of"),
+        ([{"name": "docvqa", "weight": 0}], "real, set 1: weight must be above 0"),
+        ([{"name": "docvqa", "weight": "2"}], "real, set 1: weight must be a finite number"),
+        ([], "real must be a section of"),
+        (["docvqa"], "real must be a section of"),
+    ],
+)
+def test_wrong_lists_of_sets_are_refused(real: list[Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrainConfig.from_dict({"model": "m", "out": "o", "real": real})

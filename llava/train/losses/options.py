@@ -27,6 +27,9 @@ class LossOptions(Settings):
     budget_every: int = 50
     """Steps between measurements of the budgets' losses; evidence costs no pass of the language model, and is looked
     for in every step."""
+    budget_memory: int = 16
+    """Measurements that the budget head goes on learning from in the steps between: measuring is dear and the head is
+    small. 1 learns from the last one alone."""
     budget_draws: int = 4
     """Noise draws that a measurement averages over."""
     budget_slack: float = 0.02
@@ -46,7 +49,10 @@ class LossOptions(Settings):
 
     def __post_init__(self) -> None:
         self.check_number("budget_slack")
-        for name, least in (("budget_every", 1), ("budget_draws", 4), ("grounding_heads", 1)):
+        for name, least in (
+            *(("budget_every", 1), ("budget_memory", 1)),
+            *(("budget_draws", 4), ("grounding_heads", 1)),
+        ):
             self.check_count(name, least)
         for name in ("prefix_lm", "reweight", "relevance_into_tower"):
             self.check_switch(name)

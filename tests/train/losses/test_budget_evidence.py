@@ -7,7 +7,7 @@ from torch.testing import assert_close
 import llava.train.model as training
 from llava.data.batch import make_batch
 from llava.pages import patches_under
-from llava.train.losses.budget import budget_loss, evidence_kept, evidence_labels
+from llava.train.losses.budget import evidence_kept, evidence_labels
 from llava.train.losses.loss import PagesSeen
 from shirg.survival import surviving_patches
 from tests.losses_helpers import SHIRG_X, draw_all, page_groups, training_model
@@ -61,10 +61,9 @@ def test_pages_without_evidence_teach_nothing():
     seen = seen_by(module, batch)
     kept, known = evidence_kept(module.handle, seen)
     assert known.tolist() == [False, True, True]
-    total, count = module._teach_budget(seen, draw_all(batch, measured=False))
-    logits = module.handle.budget_logits(torch.cat(list(batch.views)), seen.pages.dual.grids)
-    assert count == 2
-    assert_close(total, budget_loss(logits, evidence_labels(kept, slack=0.0))[1:].sum())
+    maps, labels = module._measure_budgets(seen, draw_all(batch, measured=False))
+    assert torch.equal(maps, module.handle.budget_maps(torch.cat(list(batch.views)), seen.pages.dual.grids)[1:])
+    assert torch.equal(labels, evidence_labels(kept, slack=0.0)[1:])
 
 
 def test_every_step_teaches_the_head_alone_and_asks_the_language_model_nothing_more(monkeypatch):
