@@ -214,17 +214,22 @@ def add_pace(group: argparse._ActionsContainer) -> None:
     group.add_argument("--block-length", metavar="N", type=int, help="settle blocks of N tokens, left to right")
 
 
-def add_bench(parser: Parser) -> None:
-    """What ``lavida bench`` times."""
-    group = parser.add_argument_group("what is timed")
-    group.add_argument("--image", metavar="FILE", help="the page asked about (default: a bundled invoice)")
+def add_full_size(group: argparse._ArgumentGroup, what: str) -> None:
+    """The sizes of a released model, which need no checkpoint."""
     group.add_argument(
         "--full-size",
         nargs="?",
         const=next(iter(BACKBONES)),
         choices=list(BACKBONES),
-        help="a released model's sizes with random weights, for a GPU: LaViDa-8B's around LLaDA, or the one named",
+        help=f"{what}: LaViDa-8B's around LLaDA, or the one named",
     )
+
+
+def add_bench(parser: Parser) -> None:
+    """What ``lavida bench`` times."""
+    group = parser.add_argument_group("what is timed")
+    group.add_argument("--image", metavar="FILE", help="the page asked about (default: a bundled invoice)")
+    add_full_size(group, "a released model's sizes with random weights, for a GPU")
     group.add_argument(
         "--budget", dest="budgets", metavar="K", nargs="+", type=positive, help="detail tokens (default: all on offer)"
     )

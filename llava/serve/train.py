@@ -27,7 +27,10 @@ def run(args: argparse.Namespace) -> None:
     config = settings_of(args)
     if args.dry_run and isinstance(config, ReadingConfig):
         raise ValueError("--dry-run plans the training of whole models, not of a tower on crops; leave it out")
-    read_config_file(resolve_directory(config.model, allow_patterns=("*.json",)))
+    if args.full_size and not args.dry_run:
+        raise ValueError("--full-size has no weights to train; add --dry-run to plan, or leave it out")
+    if not args.full_size:
+        read_config_file(resolve_directory(config.model, allow_patterns=("*.json",)))
     # stdout holds the result alone: trainers print their logs, and DeepSpeed's logger is bound to stdout for good.
     with redirect_stdout(sys.stderr), _faults_explained():
         if isinstance(config, ReadingConfig):
@@ -105,10 +108,11 @@ def _plan(config: TrainConfig, args: argparse.Namespace) -> str:
     from llava.inference.checkpoint import read_checkpoint_config
     from llava.speed.dry_run import plan_run
     from llava.speed.plan import plan_rows
+    from llava.speed.workload import full_size_config
 
     plan = plan_run(
         config,
-        read_checkpoint_config(config.model),
+        full_size_config(args.full_size) if args.full_size else read_checkpoint_config(config.model),
         processes=args.gpus,
         samples=args.samples,
         samples_per_second=args.samples_per_second,

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from llava.serve.option_groups import add_full_size
 from llava.serve.parser import add_command, positive
 
 TRAIN_EXAMPLES = """\
 examples:
   lavida train train/shirg_x
   lavida train my_run.yaml --out runs/mine --set trainable.rank=16 trainer.max_steps=100
-  lavida train train/shirg_x --dry-run --samples 100000
+  lavida train train/shirg_x --dry-run --full-size --samples 100000
   lavida train my_run.yaml --resume
 
 SETTINGS is a YAML file, or the name of shipped settings. A file with a section
@@ -59,6 +60,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--debug", action="store_true", help="log in more detail")
     dry = parser.add_argument_group("dry run")
     dry.add_argument("--dry-run", action="store_true", help="print parameters, memory and time, and train nothing")
+    add_full_size(dry, "plan for a released model's sizes, without its checkpoint")
     dry.add_argument("--gpus", metavar="N", type=positive, default=8, help="GPUs to plan for (default: 8)")
     dry.add_argument(
         "--samples", metavar="N", type=positive, help="records of the data, where they are not at hand to be counted"

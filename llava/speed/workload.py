@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from llava.conversation import Conversation
 from llava.mm_utils import tokenizer_image_token
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
+from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.language_model.registry import BACKBONES
 from llava.question import Question
 
@@ -46,14 +47,19 @@ class Workload:
         return cls(image=image, prompt_ids=ids, question=Question.from_text(text, tokenizer))
 
 
+def full_size_config(backbone: str = "llava_llada") -> LavidaConfig:
+    """The sizes of LaViDa around one of ``BACKBONES``, whose defaults are its released model's."""
+    config: LavidaConfig = BACKBONES[backbone].resolve().config_class(mm_vision_config=FULL_SIZE_VISION)
+    return config
+
+
 def full_size_model(
     device: torch.device, dtype: torch.dtype = torch.bfloat16, backbone: str = "llava_llada"
 ) -> LavidaForMaskedDiffusion:
-    """LaViDa of full size around one of ``BACKBONES``, whose defaults are its released model's, with random weights on
-    a device; speed does not depend on what they are."""
-    kind = BACKBONES[backbone].resolve()
+    """LaViDa of full size around one of ``BACKBONES``, with random weights on a device; speed does not depend on what
+    they are."""
     with torch.device("meta"):
-        model: LavidaForMaskedDiffusion = kind(kind.config_class(mm_vision_config=FULL_SIZE_VISION))
+        model: LavidaForMaskedDiffusion = BACKBONES[backbone].resolve()(full_size_config(backbone))
     model = model.to(dtype).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():

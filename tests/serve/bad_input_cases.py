@@ -338,6 +338,7 @@ CASES = [
     request("unknown setting to train with", "train@train/shirg_x@--set@trainable.rnk=3", "'rank'"),
     request("unknown setting of the trainer", "train@train/shirg_x@--set@trainer.max_step=3", "'max_step'"),
     request("value that is no YAML", "train@train/shirg_x@--set@seed=[", "seed=["),
+    request("sizes that nothing trains", "train@train/shirg_x@--full-size", "add --dry-run"),
     request("plan for no GPU", "train@train/shirg_x@--dry-run@--gpus@0", "--gpus"),
     settings("unknown loss", "{model: m, out: o, pages: {}, losses: {readng: 1}}", "'reading'"),
     settings("unknown style of pages", "{model: m, out: o, pages: {style: nope}}", "nope"),

@@ -1,6 +1,7 @@
 """Every configuration that travels parses, suits transformers and DeepSpeed, and can be planned without its data."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields
@@ -113,6 +114,21 @@ def test_around_dream_the_same_parts_train_in_a_narrower_model(full_size_dream: 
     lora = 28 * 64 * (3 * 3584 + 3584 + 2 * (3584 + 512))
     assert expanded.trainable["language"] == lora
     assert sum(plan.parameters.values()) < 8.2e9
+
+
+@pytest.mark.parametrize(
+    ("stage", "full_size"), [("shirg_x", ["--full-size"]), ("shirg_x_dream", ["--full-size", "llava_dream"])]
+)
+def test_the_plans_that_files_quote_are_those_of_the_commands_they_name(
+    stage: str, full_size: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / "configs" / "train" / f"{stage}.yaml"
+    header = path.read_text().split("# Planned by ")[1]
+    words = [f"train/{stage}", "--dry-run", *full_size, "--samples", "100000"]
+    assert header.startswith(f"`lavida train {' '.join(words)}`:\n")
+    quoted = dict(re.findall(r"^#   (.+?): (.+)$", header, flags=re.MULTILINE))
+    assert quoted.keys() == {"parameters", "memory per GPU", "expected time"}
+    assert quoted.items() <= table_of(main, words, capsys).items()
 
 
 def test_measured_throughput_gives_the_time(full_size: Path, capsys: pytest.CaptureFixture[str]) -> None:
