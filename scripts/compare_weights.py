@@ -21,12 +21,12 @@ from rich.progress import track
 
 from llava.files import write_json, write_text
 from llava.inference.checkpoint import BUNDLED_MODEL
-from llava.provenance import provenance
 from llava.serve.parser import Parser
 from scripts.entry import check_file, run
 
 if TYPE_CHECKING:
     from llava.inference.session import Session
+    from llava.provenance import provenance
 
 BENCHMARKS = ("docpage", "chartpage")
 

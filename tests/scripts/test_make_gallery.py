@@ -21,6 +21,7 @@ def pictures_of(folder: Path) -> list[Path]:
     return shown
 
 
+@pytest.mark.long
 def test_answers_and_pictures_are_those_of_the_model(
     quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
