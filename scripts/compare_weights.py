@@ -26,7 +26,6 @@ from scripts.entry import check_file, run
 
 if TYPE_CHECKING:
     from llava.inference.session import Session
-    from llava.provenance import provenance
 
 BENCHMARKS = ("docpage", "chartpage")
 
@@ -117,6 +116,7 @@ def build_parser() -> Parser:
 def report(args: argparse.Namespace) -> None:
     check_file(args.out)
     from llava.inference.session import Session
+    from llava.provenance import provenance
 
     session = Session.load(args.model)
     result = {

@@ -34,10 +34,21 @@ class Prompts:
         Raises:
             ValueError: if it holds special tokens or no words, or leaves no room for a page and the answer.
         """
+        self._check_size(question)
         self.check_words(question)
         # The image's tokens take the place of one.
         prompt = len(self.prompt(question)[0]) - 1
         self.model.check_context(prompt + self.fewest_image_tokens, answer_tokens)
+
+    def _check_size(self, text: str) -> None:
+        """Refuse what cannot fit whatever its words are: a tokenizer takes seconds over a book."""
+        longest = max(map(len, self.tokenizer.get_vocab()))
+        limit = self.model.config.max_sequence_length
+        if len(text) > limit * longest:
+            raise ValueError(
+                f"the question has {len(text):,} characters, which take more than the {limit} positions of this model; "
+                "shorten it"
+            )
 
     @property
     def fewest_image_tokens(self) -> int:

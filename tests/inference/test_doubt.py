@@ -92,6 +92,18 @@ def test_a_question_that_leaves_no_room_is_refused_before_a_page_is_read(
     assert tower_calls == []
 
 
+def test_a_book_is_refused_before_it_is_cut_into_tokens(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = max(map(len, session.tokenizer.get_vocab()))
+    cut: list[str] = []
+    monkeypatch.setattr(Session, "check_words", lambda _, text: cut.append(text))
+    with pytest.raises(ValueError, match="characters, which take more than the 4096 positions of this model"):
+        session.check_question("x" * (4096 * longest + 1), 32)
+    assert cut == []
+    with pytest.raises(ValueError, match="positions and the answer 32"):
+        session.check_question("x " * (2048 * longest), 32)
+    assert len(cut) == 1
+
+
 def test_the_longest_question_that_fits_is_asked(session: Session, page: Path) -> None:
     """Neither too strict, nor anything left for denoising to refuse."""
     encoded = session.encode(page)

@@ -18,6 +18,7 @@ from llava.model.builder import load_pretrained_model
 from llava.train.config import TrainConfig
 from llava.train.train import prepare_run
 from llava.tuning.adapter import load_adapter
+from tests.cli_helpers import copy_checkpoint
 from tests.train_helpers import ROOT, SHIRG, environment, free_port, logged, make_checkpoint, settings, write_config
 
 pytestmark = pytest.mark.long
@@ -130,6 +131,32 @@ def test_what_users_load_is_whole(runs: Path, engine: str) -> None:
     torch.testing.assert_close(two, one, rtol=1e-2, atol=2e-4)
     tokenizer, model, _, _ = load_pretrained_model(runs / "model", device_map="cpu")
     assert load_adapter(model, runs / f"{engine}_whole" / "final", merge=True, tokenizer=tokenizer) is not None
+
+
+@pytest.fixture(scope="session")
+def dream_runs(tiny_dream_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same around a language model that reads each token from the position before it."""
+    home = tmp_path_factory.mktemp("dream")
+    checkpoint = copy_checkpoint(tiny_dream_checkpoint, home / "all")
+
+    def of(out: str, engine: str, batch: int) -> dict[str, Any]:
+        values = changes(engine, batch) | {"trainable": {"scope": "shirg_x_expanded", "rank": 3, "coord_rank": 2}}
+        return settings(checkpoint, home / out, **values)
+
+    prepare_run(TrainConfig.from_dict(of("one", "plain", 4))).train()
+    engines = ("plain", "zero2")
+    _start(home, [str(write_config(home, of(engine, engine, 2), f"{engine}.yaml")) for engine in engines])
+    return home
+
+
+@pytest.mark.parametrize("engine", ["plain", "zero2"])
+def test_two_processes_train_dream_with_the_losses_of_one(dream_runs: Path, engine: str) -> None:
+    found, wanted = losses(dream_runs / engine), losses(dream_runs / "one")
+    assert [entry["step"] for entry in found] == list(range(1, STEPS + 1))
+    for entry, right in zip(found, wanted, strict=True):
+        assert entry == pytest.approx(right, rel=1e-4)
+    one, two = (load_file(dream_runs / run / "final" / "adapter.safetensors") for run in ("one", engine))
+    torch.testing.assert_close(two, one, rtol=1e-2, atol=2e-4)
 
 
 @pytest.mark.parametrize("engine", ["zero2", "zero3"])
