@@ -125,3 +125,15 @@ def draw_all(batch: Batch, *, budget: int | None = 43, measured: bool = True, ga
 
 def total_of(parts: Parts) -> torch.Tensor:
     return torch.stack([value / count.clamp(min=1) for value, count in parts.values()]).sum()
+
+
+def gradients(module: TrainingModel, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Those of this loss alone."""
+    module.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def moved_by(module: TrainingModel, loss: torch.Tensor) -> set[str]:
+    """The parameters that this loss alone would change."""
+    return {name for name, grad in gradients(module, loss).items() if bool(grad.abs().sum() > 0)}

@@ -42,9 +42,9 @@ class Prompts:
 
     def _check_size(self, text: str) -> None:
         """Refuse what cannot fit whatever its words are: a tokenizer takes seconds over a book."""
-        longest = max(map(len, self.tokenizer.get_vocab()))
         limit = self.model.config.max_sequence_length
-        if len(text) > limit * longest:
+        # Listing the vocabulary takes longer than cutting an ordinary question.
+        if len(text) > limit and len(text) > limit * max(map(len, self.tokenizer.get_vocab())):
             raise ValueError(
                 f"the question has {len(text):,} characters, which take more than the {limit} positions of this model; "
                 "shorten it"

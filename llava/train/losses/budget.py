@@ -10,6 +10,7 @@ from torch import Tensor
 from lavida_shirg_integration import ShirgXHandle
 from llava.train.losses.loss import PagesSeen
 from llava.train.losses.relevance import relevant_patches
+from shirg.shirg_selector import select
 from shirg.survival import surviving_patches
 from shirg.transfer import to_device
 
@@ -52,18 +53,19 @@ def evidence_kept(handle: ShirgXHandle, seen: PagesSeen) -> tuple[Tensor, Tensor
 
     Also returns which images have questions with evidence: (images,) bool.
     """
-    batch, budgets = seen.batch, handle.config.budgets
-    device = seen.pages.dual.detail.device
-    owner = to_device(torch.tensor(batch.image_index, dtype=torch.long), device)
-    kept = torch.zeros(len(seen.pages.dual.grids), len(budgets), device=device)
+    batch, budgets, rows = seen.batch, handle.config.budgets, seen.rows(None)
+    dual, counts = rows.dual, rows.candidate_counts
+    owner = to_device(torch.tensor(batch.image_index, dtype=torch.long), dual.detail.device)
+    wanted = relevant_patches(batch, dual.boxes) > 0
+    if dual.inked is not None:
+        wanted &= dual.inked
+    asked, similarity = wanted.any(1), handle.similarity(rows, batch.questions)
+    kept = torch.zeros(len(seen.pages.dual.grids), len(budgets), device=dual.detail.device)
     for place, budget in enumerate(budgets):
-        rows = seen.rows(budget)
-        wanted = relevant_patches(batch, rows.dual.boxes) > 0
-        if rows.dual.inked is not None:
-            wanted &= rows.dual.inked
-        survives = surviving_patches(rows.dual, handle.select_tokens(rows, batch.questions).tokens)
-        asked = wanted.any(1)
-        kept[:, place].index_add_(0, owner, (asked & (survives | ~wanted).all(1)).float())
+        fits = [min(budget, count) for count in counts]
+        tokens, _ = select(dual, similarity, handle.config, fits, candidate_counts=counts)
+        whole = (surviving_patches(dual, tokens) | ~wanted).all(1)
+        kept[:, place].index_add_(0, owner, (asked & whole).float())
     questions = torch.zeros_like(kept[:, 0]).index_add(0, owner, asked.float())
     return kept / questions.clamp(min=1)[:, None], questions > 0
 

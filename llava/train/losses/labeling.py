@@ -46,21 +46,20 @@ def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, pr
     """-log of the attention that falls on a patch's own label: (batch,) float32, each view's mean.
 
     The mean is over all patches whose label is printed somewhere, the label's own included, over kinds, and over the
-    heads that look for each: every second one from the kind's own on, and a third of all.
+    heads that look for each, which take turns: the first head for the first kind, the second for the second, and on.
 
     Args:
         hidden: (batch, patches, dim), what the layer was given.
         belongs: (kinds, batch, patches) int64, the label each patch belongs to, and ``printed``, the one on it: numbers
             of one page only, ``NONE`` where there is none.
     """
-    losses = []
-    for kind, (own, shown) in enumerate(zip(belongs, printed, strict=True)):
-        wanted = (own[:, :, None] == shown[:, None]) & (own != NONE)[:, :, None]
-        asking = wanted.any(-1)
-        for looks in log_looks(layer, hidden, range(kind, layer.self_attn.num_heads, len(belongs))[: _heads(layer)]):
-            found = looks.masked_fill(~wanted, -math.inf).logsumexp(-1)
-            total = -found.masked_fill(~asking, 0).sum(1)
-            losses.append(total / asking.sum(1).clamp(min=1))
+    wanted = (belongs[..., None] == printed[:, :, None]) & (belongs != NONE)[..., None]
+    asking, losses = wanted.any(-1), []
+    for head, looks in enumerate(log_looks(layer, hidden, range(len(belongs) * _heads(layer)))):
+        kind = head % len(belongs)
+        found = looks.masked_fill(~wanted[kind], -math.inf).logsumexp(-1)
+        total = -found.masked_fill(~asking[kind], 0).sum(1)
+        losses.append(total / asking[kind].sum(1).clamp(min=1))
     return torch.stack(losses).mean(0)
 
 
@@ -83,6 +82,6 @@ def log_looks(layer: SiglipEncoderLayer, hidden: Tensor, heads: Iterable[int]) -
 
 
 def _heads(layer: SiglipEncoderLayer) -> int:
-    """As many heads look for each kind of label: one carries too little of a label to tell it by, and others are left
-    for what is no label."""
+    """As many heads look for each kind of label, since one passes on no more of it than its own few dimensions; others
+    are left for what is no label."""
     return max(1, layer.self_attn.num_heads // (len(KINDS) + 1))

@@ -1,9 +1,8 @@
 """Where the vision tower gathers words: each patch of a word looks at all of its patches, alike.
 
-A patch shows two or three characters, and what a question names are words: a patch says which word it is part of only
-once it has looked at the others. A small tower that reads nine of ten characters knew six of ten words by itself; the
-same features, averaged over the patches of each word, knew eight. So attention is asked for the average, in the layer
-before the last, whose heads can then find whole labels.
+A patch shows two or three characters, and what a question names are words: a patch can say which word it is part of
+only once it has looked at the others. So attention is asked for the average over each word, in the layer before the
+last, whose heads can then find whole labels.
 
 Axis names: batch (views), patches (raster order), dim (vision width).
 """

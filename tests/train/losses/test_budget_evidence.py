@@ -10,8 +10,7 @@ from llava.pages import patches_under
 from llava.train.losses.budget import evidence_kept, evidence_labels
 from llava.train.losses.loss import PagesSeen
 from shirg.survival import surviving_patches
-from tests.losses_helpers import SHIRG_X, draw_all, page_groups, training_model
-from tests.train.test_model import moved_by
+from tests.losses_helpers import SHIRG_X, draw_all, moved_by, page_groups, training_model
 
 GRID = SHIRG_X.grid, SHIRG_X.grid
 

@@ -17,9 +17,9 @@ from tests.losses_helpers import draw_all, page_groups, tokenizer, training_mode
 HEADS, HEAD_DIM = 3, 5
 
 
-def layer() -> SiglipEncoderLayer:
+def layer(heads: int = HEADS) -> SiglipEncoderLayer:
     torch.manual_seed(3)
-    config = SiglipVisionConfig(hidden_size=HEADS * HEAD_DIM, intermediate_size=7, num_attention_heads=HEADS)
+    config = SiglipVisionConfig(hidden_size=heads * HEAD_DIM, intermediate_size=7, num_attention_heads=heads)
     config._attn_implementation = "eager"
     return SiglipEncoderLayer(config).eval()
 
@@ -36,21 +36,23 @@ def planted() -> tuple[torch.Tensor, torch.Tensor]:
     return belongs, printed
 
 
-def test_the_loss_is_the_log_attention_by_loops():
-    block, (belongs, printed) = layer(), planted()
-    hidden = torch.randn(2, 11, HEADS * HEAD_DIM, requires_grad=True)
+@pytest.mark.parametrize(("heads", "kinds"), [(3, [0, 1]), (7, [0, 1, 0, 1])])
+def test_the_loss_is_the_log_attention_by_loops(heads, kinds):
+    """A third of the heads look for each kind."""
+    block, (belongs, printed) = layer(heads), planted()
+    hidden = torch.randn(2, 11, heads * HEAD_DIM, requires_grad=True)
     normed = block.layer_norm1(hidden)
     _, weights = block.self_attn(normed)
     expected = torch.zeros(2)
     for page in range(2):
-        for head in range(len(KINDS)):
+        for head, kind in enumerate(kinds):
             each = []
-            for patch, label in enumerate(belongs[head, page].tolist()):
-                places = [at for at, shown in enumerate(printed[head, page].tolist()) if shown == label != NONE]
+            for patch, label in enumerate(belongs[kind, page].tolist()):
+                places = [at for at, shown in enumerate(printed[kind, page].tolist()) if shown == label != NONE]
                 if places:
                     each.append(-weights[page, head, patch, places].sum().log())
             if each:
-                expected[page] += torch.stack(each).mean() / len(KINDS)
+                expected[page] += torch.stack(each).mean() / len(kinds)
     found = labeling_loss(block, hidden, belongs, printed)
     assert_close(found, expected)
     found.sum().backward()
