@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -28,7 +29,7 @@ from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
 from shirg.budget import page_maps, patch_entropy, predict_budgets
-from shirg.config import ShirgXConfig
+from shirg.config import ShirgXConfig, check_layers, same_budgets
 from shirg.coordinates import CoordinateEmbedding, padded_page_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix, cut_rows
 from shirg.ink import color_spans, find_ink
@@ -43,7 +44,7 @@ from shirg.sources.inputs import SourceInputs
 from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
-from shirg.weights import load_weights, read_settings, read_weights, save_weights
+from shirg.weights import load_weights, read_settings, read_weights, save_weights, taught_source
 
 __all__ = ["CoordinateEmbedding", "EncodedPages", "ShirgX", "ShirgXHandle", "ShirgXPrefix", "apply_shirg_x"]
 
@@ -160,18 +161,24 @@ class ShirgXHandle:
             raise ValueError(
                 f"{len(pages.candidate_counts)} images but {len(questions)} questions were given; give one for each"
             )
-        if similarity is None:
-            with torch.no_grad(), self.timer.stage("similarity"):
-                similarity = self.similarity(pages, questions)
+        with torch.no_grad(), self.timer.stage("similarity"):
+            outcomes = self.outcomes(pages, questions) if config.source.tells_outcomes else None
+            if similarity is None:
+                similarity = self.similarity(pages, questions) if outcomes is None else outcomes.logsumexp(-1)
         budgets = self.question_budgets(pages, similarity) if pages.budgets is None else pages.budgets
         tokens, selection = select(
             dual, similarity, config, budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )
-        sequences, boxes = self.project_tokens(pages, tokens)
+        told = None if outcomes is None else self.model.shirg_x.relevance.telling(outcomes, selection.kept)
+        sequences, boxes = self.project_tokens(pages, tokens, told)
         return ShirgXPrefix(sequences=sequences, boxes=boxes, tokens=tokens, selection=selection)
 
-    def project_tokens(self, pages: EncodedPages, tokens: TokenSet) -> tuple[list[Tensor], list[Tensor]]:
+    def project_tokens(
+        self, pages: EncodedPages, tokens: TokenSet, told: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Scaffold and detail tokens of each page with their coordinates, projected, (scaffold + K, width) each.
+
+        ``told`` (batch, K, width) is added to the projected detail tokens.
 
         Also returns the (x, y, h, w) of every token, (scaffold + K, 4) each.
         """
@@ -186,6 +193,8 @@ class ShirgXHandle:
             features = torch.cat([scaffold, detail], dim=1) if config.scaffold else detail
             boxes = torch.cat([dual.scaffold_boxes, tokens.boxes], dim=1) if config.scaffold else tokens.boxes
             finished = self.model.get_model().mm_projector(features)
+            if told is not None:
+                finished = finished + F.pad(told.to(finished.dtype), (0, 0, finished.shape[1] - told.shape[1], 0))
         ends = [features.shape[1] - tokens.features.shape[1] + length for length in tokens.lengths]
         return cut_rows(finished, ends), cut_rows(boxes, ends)
 
@@ -245,6 +254,11 @@ class ShirgXHandle:
                 weights=getattr(self.model.shirg_x, "relevance", None),
             )
         )
+
+    def outcomes(self, pages: EncodedPages, questions: Sequence[Question | None]) -> Tensor:
+        """What each patch is relevant for, (batch, patches, outcomes) float32, where the source tells outcomes."""
+        words, mask = self.word_embeddings(self._asked(questions))
+        return self.model.shirg_x.relevance.by_outcome(pages.dual.detail, words, mask)
 
     def _asked(self, questions: Sequence[Question | None]) -> list[Question]:
         asked: list[Question] = []
@@ -340,7 +354,11 @@ def apply_shirg_x(
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
     tensors = model.kept_shirg_x if weights is None else read_weights(weights) if weights else {}
-    if tensors and "budget_head" not in fresh and not _same_budgets(model, weights, config):
+    if (
+        tensors
+        and "budget_head" not in fresh
+        and not same_budgets(read_settings(weights) if weights else model.config.shirg_x, config)
+    ):
         fresh = (*fresh, "budget_head")
         if config.mode == "shirg_x" and config.budget == "auto":
             logger.warning(
@@ -349,12 +367,11 @@ def apply_shirg_x(
                 config.budgets,
             )
     if config.similarity == "auto":
-        learned = any(key.startswith("relevance.") for key in tensors)
-        config = config.replace(similarity="learned" if learned else "projected")
+        config = config.replace(similarity=taught_source(tensors) or "projected")
         logger.info("similarity: auto means %s here", config.similarity)
     patched = config.mode == "shirg_x"
     if patched:
-        _check_tower(model, config)
+        check_layers(config, keep_all_layers=model.get_vision_tower().keep_all_layers)
     tower = model.get_vision_tower()
     module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
     if patched and "text" in config.source.needs:
@@ -362,17 +379,16 @@ def apply_shirg_x(
     if tensors:
         load_weights(module, tensors, fresh=fresh)
         check_finite(module.named_parameters(), str(weights or model.config.name_or_path))
-    found = any(key.startswith("relevance.") for key in tensors)
-    if config.source.weights is not None and (not found or "relevance" in fresh):
+    untaught = "relevance" in fresh or taught_source(tensors) != config.similarity
+    if config.source.weights is not None and untaught:
         if weights and "relevance" not in fresh:
             raise ValueError(
                 f"{weights} holds no weights of similarity: {config.similarity}; choose another, or other weights"
             )
-        logger.warning(
-            "similarity: %s has no weights yet, so its ranking means nothing until it is trained", config.similarity
-        )
-    module.to(device=model.device, dtype=model.dtype).train(model.training)
+        said = "similarity: %s has no weights yet, so its ranking means nothing until it is trained"
+        logger.warning(said, config.similarity)
     handle = ShirgXHandle(model, config, tokenizer)
+    module.to(device=model.device, dtype=model.dtype).train(model.training)
     model.add_module("shirg_x", module)
     model.kept_shirg_x = {name: tensors[name] for name in tensors.keys() - module.state_dict().keys()}
     # A copy, so that a config shared with other models or held by the caller does not change under them.
@@ -382,19 +398,3 @@ def apply_shirg_x(
         model.config.image_view = config.views(tower.patch_size)
         model.__dict__["encode_images"] = handle.forward_with_shirg_x
     return handle
-
-
-def _check_tower(model: LavidaForMaskedDiffusion, config: ShirgXConfig) -> None:
-    if config.reads_left_out_layers and not model.get_vision_tower().keep_all_layers:
-        raise ValueError(
-            f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
-            "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"
-        )
-
-
-def _same_budgets(
-    model: LavidaForMaskedDiffusion, weights: str | Path | Literal[False] | None, config: ShirgXConfig
-) -> bool:
-    """Whether the weights' budget head chose among the same shares of a page's patches."""
-    values = read_settings(weights) if weights else model.config.shirg_x
-    return values is None or ShirgXConfig.from_dict(values).budgets_for_grid(config.grid) == config.budgets

@@ -1,9 +1,9 @@
 """The settings of SHIRG-X: one frozen value, checked when it is made."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args, no_type_check
+from typing import Any, Literal, get_args, no_type_check
 
 from shirg.settings import Settings, check_whole
 from shirg.sources import SOURCES, Source
@@ -84,7 +84,7 @@ class ShirgXConfig(Settings):
     coordinate_dim: int = 128
     """Hidden width of the coordinate embedding."""
     relevance_dim: int = 128
-    """Width in which the ``learned`` similarity compares patches with words."""
+    """Width in which the ``learned`` similarity compares patches with words, and of the ``matched`` one's network."""
     relevance_heads: int = 1
     """Parts of that width that look for a word each: with several, a patch counts for matching the question twice, as
     the cell of a table does that lies in the row asked for and in the column."""
@@ -194,6 +194,24 @@ class ShirgXConfig(Settings):
 
     def _shares(self, budgets: Sequence[int], grid: int) -> tuple[int, ...]:
         return tuple(max(1, round(budget * grid**2 / self.grid**2)) for budget in budgets)
+
+
+def check_layers(config: ShirgXConfig, *, keep_all_layers: bool) -> None:
+    """Refuse a similarity that reads vision layers which a model was loaded without.
+
+    Raises:
+        ValueError: if it does.
+    """
+    if config.reads_left_out_layers and not keep_all_layers:
+        raise ValueError(
+            f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
+            "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"
+        )
+
+
+def same_budgets(settings: Mapping[str, Any] | None, config: ShirgXConfig) -> bool:
+    """Whether a budget head that was saved with these settings chose among the same shares of a page's patches."""
+    return settings is None or ShirgXConfig.from_dict(settings).budgets_for_grid(config.grid) == config.budgets
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

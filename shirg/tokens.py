@@ -72,6 +72,9 @@ class DualScaleTokens:
     """Rows and columns of patches of each page."""
     inked: Bool[Tensor, "batch patches"] | None = None
     """True for patches that show more than paper; None where nobody has looked."""
+    own_dim: int | None = None
+    """Channels, from the first, by which patches are alike; all of them when not given. What stands behind them says
+    what a patch belongs to, and is the same for all patches of a word."""
     attention_received: Float[Tensor, "batch patches"] | None = None
     """Mean attention each patch receives in a vision layer."""
     value_embeddings: Float[Tensor, "batch patches embedding"] | None = None

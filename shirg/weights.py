@@ -1,7 +1,7 @@
 """SHIRG-X's own weights on disk: alone in a directory, or among a checkpoint's tensors. Only safetensors."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,14 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, fresh: Seq
             f"shape {reshaped}; use the settings they were saved with"
         )
     module.load_state_dict({key: value for key, value in tensors.items() if key in wanted}, strict=False)
+
+
+def taught_source(tensors: Iterable[str]) -> str | None:
+    """The similarity source whose weights are among the named tensors of SHIRG-X, if there is one."""
+    names = [name for name in tensors if name.startswith(OPTIONAL)]
+    if not names:
+        return None
+    return "matched" if any(name.startswith(f"{OPTIONAL}telling.") for name in names) else "learned"
 
 
 def _checkpoint_files(directory: Path) -> list[Path]:

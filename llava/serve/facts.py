@@ -20,6 +20,7 @@ from llava.model.anyres import stock_tokens
 from llava.model.builder import fill_special_ids, load_tokenizer
 from llava.model.language_model.lavida_config import LavidaConfig
 from llava.model.multimodal_encoder.builder import vision_config
+from llava.model.multimodal_encoder.siglip_encoder import features_width
 from llava.model.weight_files import weight_files
 from llava.speed.floors import cache_elements, prefill_flops, vision_flops
 from llava.tuning.fingerprint import digest_shapes
@@ -143,7 +144,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "context": config.max_sequence_length,
         },
         "vision": {
-            "width": vision.hidden_size,
+            "width": features_width(vision),
             "layers": vision.num_hidden_layers,
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,
@@ -201,5 +202,5 @@ def _special_ids(config: LavidaConfig) -> dict[str, int | None]:
 
 def _fresh_parameters(config: LavidaConfig, vision: SiglipVisionConfig, shirg: ShirgXConfig) -> int:
     with torch.device("meta"):
-        module = ShirgX(shirg, vision_dim=vision.hidden_size, word_dim=config.hidden_size)
+        module = ShirgX(shirg, vision_dim=features_width(vision), word_dim=config.hidden_size)
     return sum(parameter.numel() for parameter in module.parameters())

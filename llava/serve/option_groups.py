@@ -78,7 +78,7 @@ def add_selection(parser: Parser, *, optional: bool) -> None:
         type=_budget,
         help="detail tokens to keep: auto, which reads the page; question, which reads both; or 32 to 1024",
     )
-    group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, attention or siglip")
+    group.add_argument("--similarity", metavar="SOURCE", help="auto, projected, learned, matched, attention or siglip")
 
 
 def add_evaluation(parser: Parser) -> None:

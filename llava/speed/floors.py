@@ -14,6 +14,7 @@ import torch
 from transformers import SiglipVisionConfig
 
 from llava.model.language_model.lavida_config import LavidaConfig
+from llava.model.multimodal_encoder.gathering import gathering_flops
 from llava.model.multimodal_encoder.stem import stem_flops
 from shirg.config import ShirgXConfig
 from shirg.profiling import seconds_now
@@ -112,7 +113,10 @@ def vision_flops(config: SiglipVisionConfig, layers: int, patches: int, views: i
         )
     else:
         embedding = 2.0 * patches * width * config.num_channels * int(config.patch_size) ** 2
-    return views * (layers * (2.0 * block * patches + 4.0 * width * patches**2) + embedding)
+    run = layers * (2.0 * block * patches + 4.0 * width * patches**2)
+    if gathered := getattr(config, "gathered_dim", 0):
+        run += gathering_flops(width, gathered, width // config.num_attention_heads, patches)
+    return views * (run + embedding)
 
 
 def projector_flops(vision_width: int, width: int, tokens: int) -> float:

@@ -23,6 +23,7 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
+from llava.model.multimodal_encoder.gathering import KINDS
 from llava.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
 from llava.pages.characters import CHARACTERS, PLAIN
 from llava.pages.lexicon import SHORT, TOPICS
@@ -64,6 +65,8 @@ class SmallModelConfig(Settings):
     """Channels of the convolutions before the patches; none for a plain patch embedding."""
     stem_overlap: int = 3
     """Pixels of the halved picture that a patch sees beyond its border."""
+    gathers: bool = False
+    """Whether the tower gathers for each patch its word and its labels, in the language model's words."""
     language_layers: int = 4
     vision_mlp: int = 512
     language_mlp: int = 512
@@ -78,6 +81,7 @@ class SmallModelConfig(Settings):
         for name in ("width", "heads", "vision_heads", "language_layers", "vision_mlp", "language_mlp"):
             self.check_count(name, 1)
         self.check_count("vision_layers", 2)
+        self.check_switch("gathers")
         self.check_count("stem_overlap", 0)
         self.check_count("vocabulary", 300)
         self.check_count("seed", 0)
@@ -110,7 +114,7 @@ def create_model(
                 vocab_size=len(tokenizer),
                 pad_token_id=ids["eos_token_id"],
                 **ids,
-                mm_hidden_size=config.width,
+                mm_hidden_size=config.width * (1 + len(KINDS) * config.gathers),
                 mm_vision_tower="./siglip",
                 mm_vision_config={
                     "model_type": "siglip_vision_model",
@@ -120,6 +124,7 @@ def create_model(
                     "num_attention_heads": config.vision_heads,
                     "stem_channels": list(config.stem),
                     "stem_overlap": config.stem_overlap,
+                    "gathered_dim": config.width * config.gathers,
                     "image_size": 384,
                     "patch_size": PATCH,
                 },

@@ -26,10 +26,10 @@ from llava.train.losses.looking import BlockInput, log_attention, query_places, 
 from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, PagesLoss, PagesSeen, Part
 from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.losses.registry import LOSSES
-from llava.train.losses.relevance import noise_gate, relevance_loss, relevant_patches
+from llava.train.losses.relevance import noise_gate, outcomes_wanted, relevance_loss, relevant_patches
+from llava.train.rows import chance_similarity, every_token
 from llava.train.stored import encode_stored
 from shirg.joining import together
-from shirg.tokens import TokenSet
 from shirg.transfer import to_device
 
 AnyLoss = TypeVar("AnyLoss", bound=Loss)
@@ -182,7 +182,8 @@ class TrainingModel(nn.Module):
         """The denoising loss on selected tokens, and the losses on how it came about."""
         assert self.handle is not None
         batch, losses = seen.batch, self._of(AnswersLoss)
-        prefix = self.handle.select_tokens(rows, batch.questions, similarity=_chance(rows, batch, draws))
+        chance = chance_similarity(rows, batch, draws.selection_seed)
+        prefix = self.handle.select_tokens(rows, batch.questions, similarity=chance)
         watched = sorted({layer for loss in losses.values() for layer in loss.watched()})
         part, copies, inputs = self._denoise(draws, self._splice(batch, prefix.sequences), watched)
         answers = AnswersSeen(pages=seen, prefix=prefix, copies=copies, inputs=inputs)
@@ -223,9 +224,12 @@ class TrainingModel(nn.Module):
         if self.learns_relevance:
             words, mask = self.handle.word_embeddings([Question(ids=(0,))])
             detail = page.dual.detail.detach()
-            total = total + self.lavida.shirg_x.relevance(detail, words.detach(), mask).sum()
+            relevance = self.lavida.shirg_x.relevance
+            total = total + relevance(detail, words.detach(), mask).sum()
+            if self.handle.config.source.tells_outcomes:
+                total = total + relevance.telling.embed.weight.sum()
         if projected:
-            (tokens,), (boxes,) = self.handle.project_tokens(page, _every_token(page, page.dual.detail))
+            (tokens,), (boxes,) = self.handle.project_tokens(page, every_token(page, page.dual.detail))
             total = total + tokens.float().sum()
             # The page's own boxes: detail tokens stand last.
             count = page.dual.detail.shape[1]
@@ -289,7 +293,7 @@ class TrainingModel(nn.Module):
         copies, loss, inputs = self._run(prepared, draws.times, draws.noise, layers)
         return (loss.sample_sums.sum(), loss.num_masked.sum()), copies, inputs
 
-    def _relevance(self, rows: EncodedPages, batch: Batch) -> Tensor:
+    def _relevance(self, rows: EncodedPages, batch: Batch, *, by_outcome: bool = False) -> Tensor:
         assert self.handle is not None
         asked = [question for question in batch.questions if question is not None]
         if len(asked) != len(batch.questions):
@@ -299,7 +303,8 @@ class TrainingModel(nn.Module):
         if not self.loss_config.relevance_into_tower:
             # What is taught is the relevance; the tower and the words it reads have losses of their own.
             detail, words = detail.detach(), words.detach()
-        return self.lavida.shirg_x.relevance(detail, words, mask)
+        relevance = self.lavida.shirg_x.relevance
+        return relevance.by_outcome(detail, words, mask) if by_outcome else relevance(detail, words, mask)
 
     def _gated(self, rows: EncodedPages, batch: Batch, draws: Draws) -> list[Tensor]:
         assert self.handle is not None
@@ -314,15 +319,24 @@ class TrainingModel(nn.Module):
             own = slice(part.detail.shape[1])
             gated.append(noise_gate(part.detail, relevance[places, own], noise[places, own], keep=draws.budget))
         features = together(gated, [places for places, _ in groups])
-        return self.handle.project_tokens(rows, _every_token(rows, features))[0]
+        return self.handle.project_tokens(rows, every_token(rows, features))[0]
 
     def _teach_relevance(self, batch: Batch, draws: Draws, pages: EncodedPages, rows: EncodedPages) -> Part:
         # Padding is never relevant.
         real = torch.arange(rows.dual.detail.shape[1]) < torch.tensor(rows.dual.num_patches)[:, None]
-        relevance = self._relevance(rows, batch).masked_fill(~to_device(real, rows.dual.detail.device), _NEVER)
-        if self.loss_config.relevance_teacher == "boxes":
-            return relevance_loss(relevance, relevant_patches(batch, rows.dual.boxes))
-        return relevance_loss(relevance, self._attention_to_patches(batch, draws, pages))
+        assert self.handle is not None
+        boxes, source = self.loss_config.relevance_teacher == "boxes", self.handle.config.source
+        told = boxes and source.tells_outcomes
+        relevance = self._relevance(rows, batch, by_outcome=told)
+        never = ~to_device(real, relevance.device)
+        relevance = relevance.masked_fill(never[..., None] if told else never, _NEVER)
+        if told:
+            wanted = outcomes_wanted(batch, rows.dual.boxes)
+        elif boxes:
+            wanted = relevant_patches(batch, rows.dual.boxes)
+        else:
+            wanted = self._attention_to_patches(batch, draws, pages)
+        return relevance_loss(relevance.flatten(1), wanted.flatten(1), scale=source.inverse_temperature or 1.0)
 
     @torch.no_grad()
     def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
@@ -330,7 +344,7 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         counts = [pages.dual.num_patches[place] for place in batch.image_index]
         rows = pages.gather(batch.image_index, counts)
-        sequences, _ = self.handle.project_tokens(rows, _every_token(rows, rows.dual.detail))
+        sequences, _ = self.handle.project_tokens(rows, every_token(rows, rows.dual.detail))
         prepared = self._splice(batch, sequences)
         copies, _, inputs = self._run(prepared, draws.times, draws.noise, self.loss_config.pointing_layers)
         places, real = query_places(copies.asking)
@@ -376,24 +390,6 @@ class TrainingModel(nn.Module):
                     sums = torch.zeros(len(batch.views), device=device)
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         return torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
-
-
-def _chance(rows: EncodedPages, batch: Batch, draws: Draws) -> Tensor | None:
-    """(images, patches) noise in place of the similarity, in a step that chooses tokens at random."""
-    if draws.selection_seed is None:
-        return None
-    shapes = [(count,) for count in rows.dual.num_patches]
-    return to_device(draw_image_noise(batch, draws.selection_seed, shapes), rows.dual.detail.device)
-
-
-def _every_token(rows: EncodedPages, features: Tensor) -> TokenSet:
-    """All patches of each page as its detail tokens, with these features (batch, patches, dim)."""
-    return TokenSet(
-        features=features,
-        boxes=rows.dual.boxes,
-        areas=torch.ones(features.shape[:2], device=features.device),
-        lengths=rows.dual.num_patches,
-    )
 
 
 _NEVER = -1e3

@@ -91,6 +91,7 @@ def encode_stored(handle: ShirgXHandle, patches: Tensor, inked: Tensor, *, budge
         )
     side, cells = config.grid, config.grid // config.scaffold_factor
     dual = replace(dual_scale(patches, ((side, side),) * len(patches), (cells, cells)), inked=inked)
+    dual = replace(dual, own_dim=model.get_vision_tower().own_size)
     projected = None
     if "projected" in config.source.needs:
         with torch.no_grad():

@@ -20,5 +20,12 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             needs=frozenset({"words"}),
             weights=Lazy("shirg.sources.learned", "LearnedRelevance"),
         ),
+        "matched": Source(
+            score=Lazy("shirg.sources.matched", "score"),
+            needs=frozenset({"words"}),
+            weights=Lazy("shirg.sources.matched", "MatchedRelevance"),
+            inverse_temperature=1.0,
+            tells_outcomes=True,
+        ),
     }
 )

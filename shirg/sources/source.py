@@ -29,6 +29,9 @@ class Source:
     """Times the similarity, the logarithm of what a patch has of the relevance; None for a similarity that is such a
     share itself."""
 
+    tells_outcomes: bool = False
+    """Whether the weights also say what each patch is relevant for (``by_outcome``), and tell the language model."""
+
     @property
     def reads_question(self) -> bool:
         """Whether another question may give other similarities."""

@@ -162,14 +162,16 @@ class TestRegistry:
             inputs = {need: given[need] for need in source.needs}
             if "words" in source.needs:
                 inputs["word_mask"] = mask
-            weights = None if source.weights is None else source.weights(dim, width, 4)
-            features = torch.randn(batch, patches, dim, generator=generator)
+            # Wide enough for what a tower may gather: three vectors in the space of words.
+            channels = dim + 3 * width
+            weights = None if source.weights is None else source.weights(channels, width, 4)
+            features = torch.randn(batch, patches, channels, generator=generator)
             scores = source.score(SourceInputs(patches=features, weights=weights, **inputs))
             assert scores.shape == (batch, patches)
             assert scores.dtype == torch.float32
 
     def test_what_a_configuration_must_load_follows_from_its_source(self) -> None:
         reads = {name: ShirgXConfig(similarity=name).reads_left_out_layers for name in SOURCES}
-        assert reads == {"projected": False, "learned": False, "attention": True, "siglip": True}
+        assert reads == {"projected": False, "learned": False, "matched": False, "attention": True, "siglip": True}
         assert not ShirgXConfig(similarity="attention", attention_layer="selected").reads_left_out_layers
         assert [name for name, source in SOURCES.items() if not source.reads_question] == ["attention"]

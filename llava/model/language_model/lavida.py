@@ -39,6 +39,7 @@ _VISION_FIELDS = (
     "attention_dropout",
     "stem_channels",
     "stem_overlap",
+    "gathered_dim",
 )
 
 

@@ -20,6 +20,7 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, SiglipMultiheadAttentionPoolingHead
 
 from llava.image_processor import SigLipImageProcessor
+from llava.model.multimodal_encoder.gathering import KINDS, WordGathering
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
 from shirg.joining import join_views
@@ -123,6 +124,8 @@ class SigLipVisionTower(nn.Module):
         config._attn_implementation = "sdpa"
         self.config = config
         self.num_layers_run = config.num_hidden_layers + 1 + select_layer if select_layer < 0 else select_layer
+        self.gathered = int(getattr(config, "gathered_dim", 0))
+        """Channels of each vector that ``WordGathering`` appends; 0 for none."""
         if not 1 <= self.num_layers_run < config.num_hidden_layers:
             raise ValueError(
                 f"mm_vision_select_layer={select_layer} does not lie before the last of {config.num_hidden_layers} "
@@ -130,6 +133,10 @@ class SigLipVisionTower(nn.Module):
             )
         self.keep_all_layers = keep_all_layers
         self.vision_tower = _VisionModel(config, keep_all_layers=keep_all_layers)
+        if self.gathered:
+            if self.num_layers_run < 2:
+                raise ValueError("gathered_dim needs a vision tower of two layers that run, this one has a single one")
+            self.gathering = WordGathering(config.hidden_size, self.gathered)
         self.image_processor = SigLipImageProcessor(size=(self.image_size, self.image_size))
 
     @property
@@ -158,8 +165,14 @@ class SigLipVisionTower(nn.Module):
         return self.transformer.embeddings.position_embedding.weight.device
 
     @property
+    def own_size(self) -> int:
+        """Channels of the layers' output."""
+        return int(self.config.hidden_size)
+
+    @property
     def hidden_size(self) -> int:
-        return self.config.hidden_size
+        """Channels of a feature: the layers' output, and what is gathered behind it."""
+        return features_width(self.config)
 
     @property
     def image_size(self) -> int:
@@ -190,9 +203,11 @@ class SigLipVisionTower(nn.Module):
         """From pixel views (batch, 3, size, size) and position embeddings (patches, dim) to what the selected layer is
         given, and what it gives, each (batch, patches, dim): all of the tower that is worth compiling, without breaks.
         """
-        given = hidden = self.transformer.embeddings(pixel_values, positions)
+        before = given = hidden = self.transformer.embeddings(pixel_values, positions)
         for layer in self.transformer.encoder.layers[: self.num_layers_run]:
-            given, hidden = hidden, layer(hidden, None)
+            before, given, hidden = given, hidden, layer(hidden, None)
+        if self.gathered:
+            hidden = self.gathering(hidden, self.last_layers, (before, given))
         return given, hidden
 
     def extract_shirg_x_tokens(
@@ -237,7 +252,7 @@ class SigLipVisionTower(nn.Module):
         else:
             detail = self(pixel_values)
         if attention_layer == "last" or with_values:
-            before_last = self._up_to_last_layer(detail)
+            before_last = self._up_to_last_layer(detail[..., : self.own_size])
             if attention_layer == "last":
                 attention = _attention_received(self._layer(-1), before_last)
             if with_values:
@@ -246,6 +261,7 @@ class SigLipVisionTower(nn.Module):
         pages = tuple(grids) if grids is not None else (view,) * len(detail)
         return replace(
             dual_scale(join_views(detail, pages, view=view), pages, cells),
+            own_dim=self.own_size,
             attention_received=None if attention is None else join_views(attention, pages, view=view),
             value_embeddings=None if values is None else join_views(values, pages, view=view),
         )
@@ -301,6 +317,11 @@ def _attention_received(layer: SiglipEncoderLayer, hidden: Tensor) -> Tensor:
         weights = query[:, head] @ key[:, head].transpose(1, 2) / math.sqrt(attention.head_dim)
         received += weights.softmax(-1).mean(1)
     return received / attention.num_heads
+
+
+def features_width(config: SiglipVisionConfig) -> int:
+    """Channels of the features of a tower of this configuration."""
+    return int(config.hidden_size) + len(KINDS) * int(getattr(config, "gathered_dim", 0))
 
 
 def read_vision_config(path: Path) -> SiglipVisionConfig:

@@ -52,15 +52,24 @@ def alignment_loss(projected: Tensor, names: Tensor, embeddings: Tensor, *, scal
         shown = tokens[..., 0] != NONE
         if not bool(shown.any()):
             continue
-        wanted = tokens[shown]
-        known = wanted != NONE
-        # The tokens that name something here are enough to be told apart, and far fewer than all.
-        vocabulary = wanted[known].unique()
-        place = torch.searchsorted(vocabulary, wanted).clamp(max=len(vocabulary) - 1)
-        scores = (scale * role_cosines(projected[shown], embeddings[vocabulary], role)).log_softmax(-1)
-        said = scores.gather(-1, place).masked_fill(~known, 0)
-        losses.append(-(said.sum(-1) / known.sum(-1)).mean())
+        losses.append(naming_loss(projected[shown], tokens[shown], embeddings, role, scale=scale))
     return torch.stack(losses).mean() if losses else projected.sum() * 0
+
+
+def naming_loss(vectors: Tensor, tokens: Tensor, embeddings: Tensor, role: str, *, scale: float = _SCALE) -> Tensor:
+    """The cross-entropy between the tokens of vectors and their cosines in a role, scalar float32.
+
+    Args:
+        vectors: (vectors, width), at least one.
+        tokens: (vectors, most) int64, those that name each, then ``NONE``; at least one each.
+    """
+    known = tokens != NONE
+    # The tokens that name something here are enough to be told apart, and far fewer than all.
+    vocabulary = tokens[known].unique()
+    place = torch.searchsorted(vocabulary, tokens).clamp(max=len(vocabulary) - 1)
+    scores = (scale * role_cosines(vectors, embeddings[vocabulary], role)).log_softmax(-1)
+    said = scores.gather(-1, place).masked_fill(~known, 0)
+    return -(said.sum(-1) / known.sum(-1)).mean()
 
 
 def role_cosines(projected: Tensor, embeddings: Tensor, role: str) -> Tensor:

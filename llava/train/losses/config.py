@@ -30,9 +30,10 @@ class LossConfig(LossOptions):
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
                 raise ValueError(f"{name} must be a finite number of at least 0, got {weight!r}")
         object.__setattr__(self, "weights", weights)
-        if not self.denoising and (self.looks or not (weights["reading"] or weights["alignment"])):
+        if not self.denoising and (self.looks or not any(weights[name] for name in _WITHOUT_ANSWERS)):
             raise ValueError(
-                "without denoising there must be reading or alignment to learn, and nothing that looks at answers"
+                "without denoising there must be reading, alignment or gathering to learn, and nothing that looks at "
+                "answers"
             )
 
     @classmethod
@@ -71,3 +72,7 @@ class LossConfig(LossOptions):
     def page_losses(self) -> tuple[str, ...]:
         """The active ones that need drawn pages."""
         return tuple(name for name in self.active if LOSSES[name].needs_pages)
+
+
+_WITHOUT_ANSWERS = ("reading", "alignment", "gathering")
+"""Losses that a stage may consist of alone."""

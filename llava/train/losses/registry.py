@@ -38,6 +38,7 @@ LOSSES: Mapping[str, LossEntry] = MappingProxyType(
         "alignment": LossEntry(make=_made("alignment", "AlignmentLoss"), needs_pages=True, reads_head=True),
         "labeling": LossEntry(make=_made("labeling", "LabelingLoss"), needs_pages=True, runs_tower=True),
         "words": LossEntry(make=_made("words", "WordsLoss"), needs_pages=True, runs_tower=True),
+        "gathering": LossEntry(make=_made("gathering", "GatheringLoss"), needs_pages=True),
         "pointing": LossEntry(make=_made("pointing", "PointingLoss"), needs_pages=True, looks=True),
         "grounding": LossEntry(make=_made("grounding", "GroundingLoss"), needs_pages=True, looks=True),
         "speaking": LossEntry(make=_made("speaking", "SpeakingLoss"), needs_pages=True, looks=True, reads_head=True),

@@ -67,9 +67,15 @@ def relevant_patches(batch: Batch, boxes: Tensor) -> Tensor:
     Args:
         boxes: (images, patches, 4), one row for each image of every sample.
     """
+    return outcomes_wanted(batch, boxes).mean(-1)
+
+
+def outcomes_wanted(batch: Batch, boxes: Tensor) -> Tensor:
+    """(images, patches, 2) float32: what is read out as the answer, and what the question names, each of sum 1 (or 0
+    where there is none), in the order of ``shirg.sources.matched.OUTCOMES``."""
     kinds = []
     for boxes_of in (attrgetter("answer_boxes"), attrgetter("evidence")):
         questions = [batch.page_questions[sample] for sample in batch.sample_index]
         under = tokens_under(boxes, [() if question is None else boxes_of(question) for question in questions]).float()
         kinds.append(under / under.sum(1, keepdim=True).clamp(min=1))
-    return torch.stack(kinds).mean(0)
+    return torch.stack(kinds, dim=-1)

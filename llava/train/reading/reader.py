@@ -47,7 +47,7 @@ class CropReader(nn.Module):
             raise ValueError(f"layers must lie between 1 and {tower.num_layers_run}, got {list(layers)}")
         self.tower, self.grid = tower, grid
         self.exact = exact
-        self.heads = nn.ModuleDict({str(layer): SlotHead(tower.hidden_size) for layer in sorted({*layers})})
+        self.heads = nn.ModuleDict({str(layer): SlotHead(tower.own_size) for layer in sorted({*layers})})
 
     def logits(self, pixels: Tensor, place: Tensor) -> dict[str, Tensor]:
         """Per head (batch, patches, slots, classes), of crops (batch, 3, side, side) uint8 at (batch, 2) places."""

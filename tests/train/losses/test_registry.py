@@ -24,8 +24,8 @@ def test_names_and_weights_are_those_that_settings_files_rely_on() -> None:
     weights = {name: entry.weight for name, entry in LOSSES.items() if entry.weight}
     assert weights == {"denoising": 1.0, "coordinate": 0.1, "relevance": 0.1, "budget": 0.1}
     assert [*LOSSES] == [
-        "denoising", "reading", "alignment", "labeling", "words", "pointing", "grounding", "speaking", "coordinate",
-        "relevance", "budget",
+        "denoising", "reading", "alignment", "labeling", "words", "gathering", "pointing", "grounding", "speaking",
+        "coordinate", "relevance", "budget",
     ]  # fmt: skip
     assert LossConfig().active == (*weights,)
     assert {name: LossConfig().weight(name) for name in weights} == weights

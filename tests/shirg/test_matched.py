@@ -1,0 +1,120 @@
+"""The relevance of gathered words: it finds words that no training has shown it, row by row, and tells of it."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.testing import assert_close
+
+from lavida_shirg_integration import apply_shirg_x
+from llava.question import Question
+from llava.train.losses.relevance import relevance_loss
+from shirg.sources.matched import GATHERED, OUTCOMES, MatchedRelevance
+from shirg.weights import taught_source
+from tests import losses_helpers
+from tests.losses_helpers import SHIRG_X, fresh_model, patched_model
+
+OWN, WIDTH, PATCHES, WORDS = 5, 48, 13, 200
+STOP = 7
+"""The first words name nothing; they stand in every question."""
+
+
+def pages(words: Tensor, count: int, generator: torch.Generator, within: range) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches (count, 13, 149), the words asked (count, 4, 48), and the patch whose row is asked for (count,)."""
+    names = torch.stack([torch.randperm(len(within), generator=generator)[: PATCHES * 3] for _ in range(count)])
+    names = (names + within.start).view(count, PATCHES, 3)
+    answer = torch.randint(PATCHES, (count,), generator=generator)
+    asked = torch.randint(STOP, (count, 4), generator=generator)
+    asked[torch.arange(count), torch.randint(4, (count,), generator=generator)] = names[torch.arange(count), answer, 1]
+    gathered = 3 * words[names] + 0.1 * torch.randn(count, PATCHES, 3, WIDTH, generator=generator)
+    own = torch.randn(count, PATCHES, OWN, generator=generator)
+    return torch.cat([own, gathered.flatten(2)], -1), words[asked], answer
+
+
+def test_it_finds_words_that_it_was_never_taught():
+    """After 150 small steps on one half of the words, the highest relevance is right on the other half."""
+    torch.manual_seed(0)
+    relevance = MatchedRelevance(OWN + len(GATHERED) * WIDTH, WIDTH, 16)
+    generator = torch.Generator().manual_seed(2)
+    words = functional.normalize(torch.randn(WORDS, WIDTH, generator=generator), dim=-1)
+    optimizer = torch.optim.Adam(relevance.parameters(), lr=1e-2)
+    for _ in range(150):
+        patches, asked, answer = pages(words, 16, generator, range(STOP, 100))
+        found = relevance(patches, asked, torch.ones(asked.shape[:2], dtype=torch.bool))
+        loss, count = relevance_loss(found, functional.one_hot(answer, PATCHES), scale=1.0)
+        optimizer.zero_grad()
+        (loss / count).backward()
+        optimizer.step()
+    patches, asked, answer = pages(words, 256, generator, range(100, WORDS))
+    found = relevance(patches, asked, torch.ones(asked.shape[:2], dtype=torch.bool))
+    assert float((found.argmax(1) == answer).float().mean()) > 0.95
+
+
+def relevance() -> MatchedRelevance:
+    torch.manual_seed(4)
+    return MatchedRelevance(OWN + len(GATHERED) * WIDTH, WIDTH, 11)
+
+
+def test_rows_depend_neither_on_padding_nor_on_their_batch_mates():
+    module = relevance()
+    patches, words = torch.randn(3, PATCHES, OWN + 3 * WIDTH), torch.randn(3, 5, WIDTH)
+    mask = torch.arange(5) < torch.tensor([5, 2, 3])[:, None]
+    padded = torch.cat([patches, torch.zeros(3, 4, patches.shape[-1])], 1)
+    more = torch.cat([words, words.new_full((3, 2, WIDTH), 9.0)], 1)
+    found = module.by_outcome(padded, more, functional.pad(mask, (0, 2)))
+    for row, (one, asked, known) in enumerate(zip(patches, words, mask, strict=True)):
+        alone = module.by_outcome(one[None], asked[None, known], torch.ones(1, int(known.sum()), dtype=torch.bool))
+        assert_close(found[row, :PATCHES], alone[0])
+    assert (found[:, PATCHES:] < -100).all()
+    assert_close(module(padded, more, functional.pad(mask, (0, 2))), found.logsumexp(-1))
+
+
+def test_scores_are_float32_in_any_dtype_and_turn_with_no_length_of_a_gathered_vector():
+    module, patches = relevance().bfloat16(), torch.randn(2, PATCHES, OWN + 3 * WIDTH).bfloat16()
+    words, mask = torch.randn(2, 3, WIDTH).bfloat16(), torch.ones(2, 3, dtype=torch.bool)
+    found = module(patches, words, mask)
+    assert found.dtype == torch.float32
+    longer = torch.cat([patches[..., :OWN], 4 * patches[..., OWN:]], -1)
+    assert_close(module(longer, words, mask), found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tower_that_gathers_nothing_is_refused():
+    with pytest.raises(ValueError, match="matched needs a vision tower that gathers words"):
+        MatchedRelevance(3 * WIDTH, WIDTH)
+    with pytest.raises(ValueError, match=r"gathered_dim: 32.*choose similarity: learned"):
+        apply_shirg_x(fresh_model(), SHIRG_X.replace(similarity="matched"))
+
+
+def test_the_language_model_is_told_nothing_at_first_and_then_how_far_each_token_lies_below_the_best():
+    module = relevance()
+    found = torch.tensor([[[0.0, -30.0], [-1.0, 2.0], [-2.0, 1.0]]])
+    kept = torch.tensor([[2, 0, -1]])
+    assert not module.telling(found, kept).any()
+    with torch.no_grad():
+        module.telling.embed.weight.copy_(torch.eye(WIDTH, 2 * len(OUTCOMES)))
+    told = module.telling(found, kept)[0, :2, :4]
+    assert_close(told[:, :2], torch.tensor([[-2.0, -1.0], [0.0, -32.0]]).exp())
+    assert_close(told[:, 2:], torch.tensor([[-2.0, -1.0], [0.0, -12.0]]) / 12)
+
+
+def test_what_is_told_reaches_the_detail_tokens_alone(monkeypatch):
+    monkeypatch.setattr(losses_helpers, "SIZES", losses_helpers.SIZES.replace(vision_layers=3, gathers=True))
+    model, handle = patched_model("matched")
+    pixels = torch.randn(1, 3, 168, 168)
+    page = handle.encode_pages([pixels], [(400, 300)])
+    asked = [Question(ids=(5, 9))]
+    before = handle.select_tokens(page, asked).sequences[0]
+    with torch.no_grad():
+        model.shirg_x.relevance.telling.embed.weight.normal_()
+    after = handle.select_tokens(page, asked).sequences[0]
+    changed = (after != before).any(-1)
+    assert changed.tolist() == [False] * 9 + [True] * 61
+    given = torch.arange(144.0)[None]
+    told = handle.select_tokens(page, asked, similarity=given).sequences[0] - before
+    assert told[9:].abs().max() > 0
+
+
+def test_weights_say_whose_they_are():
+    assert taught_source(["coordinates.a", "relevance.telling.embed.weight", "relevance.gate.0.bias"]) == "matched"
+    assert taught_source(["relevance.patch_map.weight"]) == "learned"
+    assert taught_source(["coordinates.a"]) is None
