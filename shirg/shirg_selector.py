@@ -197,7 +197,7 @@ def _merge(
         index = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape).contiguous()
         return MergedTokens(features=dual.detail, boxes=dual.boxes, scores=scores, areas=torch.ones_like(scores)), index
     assignment = match_checkerboard(
-        dual.detail.detach()[..., : dual.own_dim],
+        dual.own_detail,
         scores,
         dual.candidates,
         grid=dual.grids[0],

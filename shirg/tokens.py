@@ -88,6 +88,11 @@ class DualScaleTokens:
             )
 
     @property
+    def own_detail(self) -> Float[Tensor, "batch patches own"]:
+        """The channels of ``detail`` by which patches are alike, without gradients."""
+        return self.detail.detach()[..., : self.own_dim]
+
+    @property
     def num_patches(self) -> tuple[int, ...]:
         """Of each page; what stands behind them in its row is padding."""
         return tuple(map(math.prod, self.grids))

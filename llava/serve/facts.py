@@ -144,7 +144,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "context": config.max_sequence_length,
         },
         "vision": {
-            "width": features_width(vision),
+            "width": vision.hidden_size,
             "layers": vision.num_hidden_layers,
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,

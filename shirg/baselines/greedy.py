@@ -107,7 +107,7 @@ def _choose(
 
 
 def _cosines(dual: DualScaleTokens) -> Float32[Tensor, "batch patches patches"]:
-    units = functional.normalize(dual.detail.detach().float(), dim=2)
+    units = functional.normalize(dual.own_detail.float(), dim=2)
     return units @ units.transpose(1, 2)
 
 

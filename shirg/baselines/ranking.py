@@ -32,7 +32,7 @@ def uniform_stride(dual: DualScaleTokens, *, keep: int) -> TokenSet:
 
 def feature_norm(dual: DualScaleTokens, *, keep: int) -> TokenSet:
     """The ``keep`` patches with the longest feature vectors, which vision transformers give to what stands out."""
-    return highest(dual, dual.detail.detach().float().norm(dim=2), keep=keep)
+    return highest(dual, dual.own_detail.float().norm(dim=2), keep=keep)
 
 
 def attention(dual: DualScaleTokens, *, keep: int) -> TokenSet:

@@ -24,6 +24,8 @@ class _Tokens:
     low: Float32[Tensor, "batch tokens 2"]
     high: Float32[Tensor, "batch tokens 2"]
     areas: Float32[Tensor, "batch tokens"]
+    own_dim: int | None
+    """Channels of ``sums``, from the first, by which tokens are alike."""
 
 
 def tome(dual: DualScaleTokens, *, keep: int, rounds: int = ROUNDS) -> TokenSet:
@@ -67,13 +69,15 @@ def _start(dual: DualScaleTokens) -> _Tokens:
     boxes = dual.boxes.gather(1, order.expand(-1, -1, 4))
     centers, half = boxes[..., :2], boxes[..., 2:].flip(-1) / 2
     features = dual.detail.float().gather(1, order.expand(-1, -1, dual.detail.shape[2]))
-    return _Tokens(sums=features, center_sums=centers, low=centers - half, high=centers + half, areas=areas)
+    return _Tokens(
+        sums=features, center_sums=centers, low=centers - half, high=centers + half, areas=areas, own_dim=dual.own_dim
+    )
 
 
 def _merge_once(tokens: _Tokens, merges: Int[Tensor, "batch"], remaining: int) -> _Tokens:
     """The tokens after the ``merges`` most similar pairs became one, cut to ``remaining``."""
     alive = tokens.areas > 0
-    target_of, joins = _match(tokens.sums.detach(), alive, merges)
+    target_of, joins = _match(tokens.sums.detach()[..., : tokens.own_dim], alive, merges)
     targets = tokens.areas[:, 1::2].shape[1]
     # A product with a matrix of ones and zeros: scattered sums would depend on timing on a GPU.
     route = (functional.one_hot(target_of, targets) * joins[..., None]).to(tokens.sums.dtype).transpose(1, 2)
@@ -105,6 +109,7 @@ def _merge_once(tokens: _Tokens, merges: Int[Tensor, "batch"], remaining: int) -
         low=arrange(widen(tokens.low, outward="amin")),
         high=arrange(widen(tokens.high, outward="amax")),
         areas=arrange(areas)[..., 0],
+        own_dim=tokens.own_dim,
     )
 
 

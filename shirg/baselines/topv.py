@@ -33,7 +33,8 @@ def topv(dual: DualScaleTokens, *, keep: int) -> TokenSet:
 
 
 def _cost(dual: DualScaleTokens) -> Float32[Tensor, "batch patches cells"]:
-    patches, cells = (functional.normalize(each.detach().float(), dim=2) for each in (dual.detail, dual.scaffold))
+    shown = dual.own_detail, dual.scaffold.detach()[..., : dual.own_dim]
+    patches, cells = (functional.normalize(each.float(), dim=2) for each in shown)
     places, targets = dual.boxes[..., :2], dual.scaffold_boxes[..., :2]
     distance = torch.cdist(places, targets, compute_mode="donot_use_mm_for_euclid_dist")
     center = (places - CENTER).norm(dim=2, keepdim=True)

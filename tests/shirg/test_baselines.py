@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shirg.baselines import BASELINES, scaled_down_side
 from shirg.baselines.pooling import grid_shape, mean_pooled
+from shirg.scaffold import pool_scaffold
 from tests.baselines_helpers import BATCH, CELLS, DIM, FACTOR, GRID, chosen, image_of, inputs, run, view
 
 CHOOSERS = sorted(set(BASELINES) - {"all_patches", "mean_pooled", "scaffold_only", "tome"})
@@ -50,6 +51,22 @@ def test_the_same_again_and_in_any_company(name, padded):
         assert alone.lengths == (length,)
         for field in ("features", "boxes", "areas"):
             torch.testing.assert_close(getattr(alone, field)[0, :length], getattr(together, field)[image, :length])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_what_is_gathered_behind_the_own_channels_goes_along_and_decides_nothing(name):
+    dual, total = view(6), total_for(name, 7)
+    gathered = 50 * torch.randn(BATCH, GRID**2, 3, generator=torch.Generator().manual_seed(8))
+    wider = replace(
+        dual,
+        detail=torch.cat([dual.detail, gathered], -1),
+        scaffold=torch.cat([dual.scaffold, pool_scaffold(gathered, grid=(GRID, GRID), cells=(3, 3))], -1),
+        own_dim=DIM,
+    )
+    tokens, again = run(name, dual, total), run(name, wider, total)
+    torch.testing.assert_close(again.boxes, tokens.boxes)
+    torch.testing.assert_close(again.features[..., :DIM], tokens.features)
+    assert again.features.shape[2] == DIM + 3
 
 
 @pytest.mark.parametrize("name", BASELINES)
