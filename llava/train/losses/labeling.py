@@ -45,8 +45,9 @@ class LabelingLoss(PagesLoss):
 def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, printed: Tensor) -> Tensor:
     """-log of the attention that falls on a patch's own label: (batch,) float32, each view's mean.
 
-    The mean is over all patches whose label is printed somewhere, the label's own included, over kinds, and over the
-    heads that look for each, which take turns: the first head for the first kind, the second for the second, and on.
+    The mean is over all patches whose label is printed somewhere, over kinds, and over the heads that look for each,
+    which take turns: the first head for the first kind, the second for the second, and on. A patch of the label itself
+    counts little: it has found the label where it stands, and one that is far off has not.
 
     Args:
         hidden: (batch, patches, dim), what the layer was given.
@@ -54,12 +55,14 @@ def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, pr
             of one page only, ``NONE`` where there is none.
     """
     wanted = (belongs[..., None] == printed[:, :, None]) & (belongs != NONE)[..., None]
-    asking, losses = wanted.any(-1), []
+    own = wanted.diagonal(dim1=-2, dim2=-1)
+    asking, losses = wanted.any(-1) * torch.where(own, _OWN, 1.0), []
     for head, looks in enumerate(log_looks(layer, hidden, range(len(belongs) * _heads(layer)))):
         kind = head % len(belongs)
         found = looks.masked_fill(~wanted[kind], -math.inf).logsumexp(-1)
-        total = -found.masked_fill(~asking[kind], 0).sum(1)
-        losses.append(total / asking[kind].sum(1).clamp(min=1))
+        weights = asking[kind]
+        total = -(found.masked_fill(weights == 0, 0) * weights).sum(1)
+        losses.append(total / weights.sum(1).clamp(min=_OWN))
     return torch.stack(losses).mean(0)
 
 
@@ -85,3 +88,7 @@ def _heads(layer: SiglipEncoderLayer) -> int:
     """As many heads look for each kind of label, since one passes on no more of it than its own few dimensions; others
     are left for what is no label."""
     return max(1, layer.self_attn.num_heads // (len(KINDS) + 1))
+
+
+_OWN = 0.2
+"""How much a patch of the label itself counts, against one that has to look for it."""
