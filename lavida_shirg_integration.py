@@ -29,7 +29,7 @@ from llava.model.multimodal_encoder.builder import vision_directory
 from llava.model.multimodal_encoder.siglip_text import SigLipTextTower
 from llava.question import Question
 from shirg.budget import page_maps, patch_entropy, predict_budgets
-from shirg.config import ShirgXConfig, check_layers, same_budgets
+from shirg.config import ShirgXConfig, check_tower, same_budgets
 from shirg.coordinates import CoordinateEmbedding, padded_page_boxes
 from shirg.encoded import EncodedPages, ShirgXPrefix, cut_rows
 from shirg.ink import color_spans, find_ink
@@ -369,11 +369,9 @@ def apply_shirg_x(
     if config.similarity == "auto":
         config = config.replace(similarity=taught_source(tensors) or "projected")
         logger.info("similarity: auto means %s here", config.similarity)
-    patched = config.mode == "shirg_x"
-    if patched:
-        check_layers(config, keep_all_layers=model.get_vision_tower().keep_all_layers)
-    tower = model.get_vision_tower()
-    module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=model.config.hidden_size)
+    patched, tower, width = config.mode == "shirg_x", model.get_vision_tower(), model.config.hidden_size
+    check_tower(config, keep_all_layers=tower.keep_all_layers, gathered=tower.gathered, width=width)
+    module = ShirgX(config, vision_dim=tower.hidden_size, word_dim=width)
     if patched and "text" in config.source.needs:
         module.text_tower = SigLipTextTower.from_directory(vision_directory(model.config))
     if tensors:

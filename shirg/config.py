@@ -196,16 +196,25 @@ class ShirgXConfig(Settings):
         return tuple(max(1, round(budget * grid**2 / self.grid**2)) for budget in budgets)
 
 
-def check_layers(config: ShirgXConfig, *, keep_all_layers: bool) -> None:
-    """Refuse a similarity that reads vision layers which a model was loaded without.
+def check_tower(config: ShirgXConfig, *, keep_all_layers: bool, gathered: int, width: int) -> None:
+    """Refuse a similarity that reads what a vision tower does not give.
+
+    Args:
+        gathered: channels of each word that the tower gathers, 0 for none.
+        width: of the language model's words.
 
     Raises:
-        ValueError: if it does.
+        ValueError: if it reads vision layers that the model was loaded without, or words that are not gathered.
     """
     if config.reads_left_out_layers and not keep_all_layers:
         raise ValueError(
             f"similarity {config.similarity!r} needs the vision layers that LaViDa removes; load the model with "
             "vision_kwargs={'keep_all_layers': True}, or choose similarity: projected"
+        )
+    if config.mode != "stock" and config.source.tells_outcomes and gathered != width:
+        raise ValueError(
+            f"similarity: {config.similarity} needs a vision tower that gathers words (gathered_dim: {width}), this "
+            f"one has gathered_dim: {gathered}; choose similarity: learned"
         )
 
 

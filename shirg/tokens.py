@@ -13,6 +13,10 @@ from shirg.joining import group_alike
 from shirg.tiling import Grid
 from shirg.transfer import to_device
 
+GATHERED = ("word", "row", "column")
+"""What a vision tower may gather behind the channels of a patch: its own word, and the labels of its row and its
+column, each in the space of the language model's words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSet:

@@ -23,12 +23,12 @@ from llava.image_processor import SigLipImageProcessor
 from llava.mm_utils import single_view
 from llava.model.language_model.llada.modeling_llada import LLaDAModel
 from llava.model.language_model.llava_llada import LlavaLladaConfig, LlavaLladaForMaskedDiffusion
-from llava.model.multimodal_encoder.gathering import KINDS
 from llava.pages import COLORS, FAMILIES, SHAPES, STYLES, draw_page
 from llava.pages.characters import CHARACTERS, PLAIN
 from llava.pages.lexicon import SHORT, TOPICS
 from llava.train.word_codes import spelled_embeddings
 from shirg.settings import Settings
+from shirg.tokens import GATHERED
 
 SPECIAL: Mapping[str, str] = {
     "eos_token_id": "<|endoftext|>",
@@ -114,7 +114,7 @@ def create_model(
                 vocab_size=len(tokenizer),
                 pad_token_id=ids["eos_token_id"],
                 **ids,
-                mm_hidden_size=config.width * (1 + len(KINDS) * config.gathers),
+                mm_hidden_size=config.width * (1 + len(GATHERED) * config.gathers),
                 mm_vision_tower="./siglip",
                 mm_vision_config={
                     "model_type": "siglip_vision_model",

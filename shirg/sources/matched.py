@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shirg.sources.inputs import SourceInputs
+from shirg.tokens import GATHERED
 
-GATHERED = ("word", "row", "column")
-"""What a patch is matched by: its own word, and the labels of its row and its column."""
 OUTCOMES = ("answer", "evidence")
 """What a patch may be for a question: read out, or needed to find what is."""
 _GAIN = 4.0
@@ -34,14 +33,13 @@ class MatchedRelevance(nn.Module):
         """``dim`` is the width of the network; ``heads`` is of no use here.
 
         Raises:
-            ValueError: if the patches are no wider than what is gathered.
+            ValueError: if patches of ``vision_dim`` channels do not end in what is gathered.
         """
         super().__init__()
         own = vision_dim - len(GATHERED) * word_dim
         if own < 1:
             raise ValueError(
-                f"similarity: matched needs a vision tower that gathers words (gathered_dim: {word_dim}), this one's "
-                f"patches have {vision_dim} channels; choose similarity: learned"
+                f"patches of {vision_dim} channels hold no {len(GATHERED)} gathered words of {word_dim} behind others"
             )
         self.word_dim = word_dim
         kinds = len(GATHERED)

@@ -9,11 +9,12 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import SiglipVisionConfig
 
-from llava.model.multimodal_encoder.gathering import KINDS, LABEL_HEADS, WORD_HEAD, carry
+from llava.model.multimodal_encoder.gathering import LABEL_HEADS, WORD_HEAD, carry
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower, features_width
 from llava.speed.floors import vision_flops
 from shirg.config import ShirgXConfig
 from shirg.shirg_selector import select
+from shirg.tokens import GATHERED as KINDS
 
 HIDDEN, HEADS, GATHERED, LAYERS = 20, 5, 7, 4
 

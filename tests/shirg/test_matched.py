@@ -9,7 +9,8 @@ from torch.testing import assert_close
 from lavida_shirg_integration import apply_shirg_x
 from llava.question import Question
 from llava.train.losses.relevance import relevance_loss
-from shirg.sources.matched import GATHERED, OUTCOMES, MatchedRelevance
+from shirg.sources.matched import OUTCOMES, MatchedRelevance
+from shirg.tokens import GATHERED
 from shirg.weights import taught_source
 from tests import losses_helpers
 from tests.losses_helpers import SHIRG_X, fresh_model, patched_model
@@ -78,11 +79,19 @@ def test_scores_are_float32_in_any_dtype_and_turn_with_no_length_of_a_gathered_v
     assert_close(module(longer, words, mask), found, rtol=1e-4, atol=1e-5)
 
 
-def test_a_tower_that_gathers_nothing_is_refused():
-    with pytest.raises(ValueError, match="matched needs a vision tower that gathers words"):
+def test_a_tower_that_gathers_nothing_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"144 channels hold no 3 gathered words of 48"):
         MatchedRelevance(3 * WIDTH, WIDTH)
-    with pytest.raises(ValueError, match=r"gathered_dim: 32.*choose similarity: learned"):
-        apply_shirg_x(fresh_model(), SHIRG_X.replace(similarity="matched"))
+    asked = SHIRG_X.replace(similarity="matched")
+    with pytest.raises(ValueError, match=r"gathers words \(gathered_dim: 32\).*choose similarity: learned"):
+        apply_shirg_x(fresh_model(), asked)
+    # A tower that is wide enough by itself does not gather for that.
+    sizes = losses_helpers.SIZES.replace(vision_layers=3, gathers=True)
+    monkeypatch.setattr(losses_helpers, "SIZES", sizes)
+    gathering = fresh_model()
+    gathering.get_vision_tower().gathered = 8
+    with pytest.raises(ValueError, match="this one has gathered_dim: 8"):
+        apply_shirg_x(gathering, asked)
 
 
 def test_the_language_model_is_told_nothing_at_first_and_then_how_far_each_token_lies_below_the_best():

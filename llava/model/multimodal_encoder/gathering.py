@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-KINDS = ("word", "row", "column")
-"""What is gathered, in the order of the channels."""
+from shirg.tokens import GATHERED
+
 WORD_HEAD, LABEL_HEADS = 0, (0, 1)
 """Heads that are gathered along: of the layer before the last that runs, and of the last, for rows and for columns."""
 
 
 class WordGathering(nn.Module):
-    """Appends a vector in the space of the language model's words for each of ``KINDS``.
+    """Appends a vector in the space of the language model's words for each of ``GATHERED``.
 
     Released towers have none; ``mm_vision_config: {gathered_dim: ...}`` gives one to a tower that is trained.
     """
@@ -63,4 +63,4 @@ def gathering_flops(dim: int, gathered: int, head_dim: int, patches: int) -> flo
     """Arithmetic of gathering on a view of so many patches."""
     read = 2.0 * patches * 2 * dim * (dim + gathered)
     carried = 4.0 * patches * dim * head_dim + 2.0 * patches**2 * (head_dim + gathered)
-    return read + len(KINDS) * carried
+    return read + len(GATHERED) * carried

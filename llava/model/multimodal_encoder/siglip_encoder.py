@@ -20,13 +20,13 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, SiglipMultiheadAttentionPoolingHead
 
 from llava.image_processor import SigLipImageProcessor
-from llava.model.multimodal_encoder.gathering import KINDS, WordGathering
+from llava.model.multimodal_encoder.gathering import WordGathering
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
 from shirg.joining import join_views
 from shirg.scaffold import dual_scale
 from shirg.tiling import Grid
-from shirg.tokens import DualScaleTokens
+from shirg.tokens import GATHERED, DualScaleTokens
 
 
 class SigLipVisionEmbeddings(nn.Module):
@@ -321,7 +321,7 @@ def _attention_received(layer: SiglipEncoderLayer, hidden: Tensor) -> Tensor:
 
 def features_width(config: SiglipVisionConfig) -> int:
     """Channels of the features of a tower of this configuration."""
-    return int(config.hidden_size) + len(KINDS) * int(getattr(config, "gathered_dim", 0))
+    return int(config.hidden_size) + len(GATHERED) * int(getattr(config, "gathered_dim", 0))
 
 
 def read_vision_config(path: Path) -> SiglipVisionConfig:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from llava.data.page_truth import ROLES
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
-from llava.model.multimodal_encoder.gathering import KINDS
 from llava.pages import NONE
 from llava.train.losses.alignment import naming_loss
 from llava.train.losses.loss import PagesLoss, PagesSeen, Part
+from shirg.tokens import GATHERED
 
 _AS_IT_IS = ROLES[0]
 """The role in which a token's embedding is not turned: gathered words need none, each kind has channels of its own."""
@@ -31,7 +31,7 @@ class GatheringLoss(PagesLoss):
     def forward(self, seen: PagesSeen) -> Part:
         """The sum over pages, and their number."""
         detail = seen.pages.dual.detail
-        gathered = detail[..., seen.lavida.get_vision_tower().own_size :].unflatten(-1, (len(KINDS), -1))
+        gathered = detail[..., seen.lavida.get_vision_tower().own_size :].unflatten(-1, (len(GATHERED), -1))
         embeddings = seen.lavida.get_input_embeddings().get_parameter("weight")
         loss = gathering_loss(gathered, seen.truth.names, embeddings)
         count = torch.tensor(len(detail), device=detail.device)
@@ -47,7 +47,7 @@ def gathering_loss(gathered: Tensor, names: Tensor, embeddings: Tensor) -> Tenso
         embeddings: (vocab, width) the language model's own; they learn too.
     """
     losses = []
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(GATHERED):
         tokens = names[:, ROLES.index(kind)]
         shown = tokens[..., 0] != NONE
         if bool(shown.any()):
