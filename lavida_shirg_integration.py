@@ -40,7 +40,7 @@ from shirg.profiling import StageTimer
 from shirg.question_budget import question_shares, smallest_budgets
 from shirg.scoring import term_spread
 from shirg.shirg_selector import select
-from shirg.sources.inputs import SourceInputs
+from shirg.sources.inputs import NEVER, SourceInputs
 from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
@@ -169,7 +169,13 @@ class ShirgXHandle:
         tokens, selection = select(
             dual, similarity, config, budgets, candidate_counts=pages.candidate_counts, timer=self.timer
         )
-        told = None if outcomes is None else self.model.shirg_x.relevance.telling(outcomes, selection.kept)
+        told = (
+            None
+            if outcomes is None
+            else self.model.shirg_x.relevance.telling(
+                outcomes.masked_fill(~dual.candidates[..., None], NEVER), selection.kept
+            )
+        )
         sequences, boxes = self.project_tokens(pages, tokens, told)
         return ShirgXPrefix(sequences=sequences, boxes=boxes, tokens=tokens, selection=selection)
 
@@ -178,9 +184,8 @@ class ShirgXHandle:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Scaffold and detail tokens of each page with their coordinates, projected, (scaffold + K, width) each.
 
-        ``told`` (batch, K, width) is added to the projected detail tokens.
-
-        Also returns the (x, y, h, w) of every token, (scaffold + K, 4) each.
+        ``told`` (batch, K, width) is added to the projected detail tokens. Also returns the (x, y, h, w) of every token,
+        (scaffold + K, 4) each.
         """
         config, dual = self.config, pages.dual
         with self.timer.stage("project"):
@@ -354,11 +359,8 @@ def apply_shirg_x(
     if config is None:
         config = ShirgXConfig.from_dict(model.config.shirg_x or {})
     tensors = model.kept_shirg_x if weights is None else read_weights(weights) if weights else {}
-    if (
-        tensors
-        and "budget_head" not in fresh
-        and not same_budgets(read_settings(weights) if weights else model.config.shirg_x, config)
-    ):
+    saved = read_settings(weights) if weights else model.config.shirg_x
+    if tensors and "budget_head" not in fresh and not same_budgets(saved, config):
         fresh = (*fresh, "budget_head")
         if config.mode == "shirg_x" and config.budget == "auto":
             logger.warning(
@@ -385,8 +387,8 @@ def apply_shirg_x(
             )
         said = "similarity: %s has no weights yet, so its ranking means nothing until it is trained"
         logger.warning(said, config.similarity)
-    handle = ShirgXHandle(model, config, tokenizer)
     module.to(device=model.device, dtype=model.dtype).train(model.training)
+    handle = ShirgXHandle(model, config, tokenizer)
     model.add_module("shirg_x", module)
     model.kept_shirg_x = {name: tensors[name] for name in tensors.keys() - module.state_dict().keys()}
     # A copy, so that a config shared with other models or held by the caller does not change under them.

@@ -30,6 +30,7 @@ from llava.train.losses.relevance import noise_gate, outcomes_wanted, relevance_
 from llava.train.rows import chance_similarity, every_token
 from llava.train.stored import encode_stored
 from shirg.joining import together
+from shirg.sources.inputs import NEVER
 from shirg.transfer import to_device
 
 AnyLoss = TypeVar("AnyLoss", bound=Loss)
@@ -327,16 +328,17 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         boxes, source = self.loss_config.relevance_teacher == "boxes", self.handle.config.source
         told = boxes and source.tells_outcomes
+        assert source.inverse_temperature is not None
         relevance = self._relevance(rows, batch, by_outcome=told)
         never = ~to_device(real, relevance.device)
-        relevance = relevance.masked_fill(never[..., None] if told else never, _NEVER)
+        relevance = relevance.masked_fill(never[..., None] if told else never, NEVER)
         if told:
             wanted = outcomes_wanted(batch, rows.dual.boxes)
         elif boxes:
             wanted = relevant_patches(batch, rows.dual.boxes)
         else:
             wanted = self._attention_to_patches(batch, draws, pages)
-        return relevance_loss(relevance.flatten(1), wanted.flatten(1), scale=source.inverse_temperature or 1.0)
+        return relevance_loss(relevance.flatten(1), wanted.flatten(1), scale=source.inverse_temperature)
 
     @torch.no_grad()
     def _attention_to_patches(self, batch: Batch, draws: Draws, pages: EncodedPages) -> Tensor:
@@ -390,7 +392,3 @@ class TrainingModel(nn.Module):
                     sums = torch.zeros(len(batch.views), device=device)
                     measured.append(sums.index_add(0, owner, loss.sample_sums[sample]))
         return torch.stack(measured).unflatten(0, (len(self.handle.config.budgets), -1)).permute(1, 2, 0)
-
-
-_NEVER = -1e3
-"""A relevance that no softmax notices, and that leaves gradients finite."""

@@ -21,7 +21,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             weights=Lazy("shirg.sources.learned", "LearnedRelevance"),
         ),
         "matched": Source(
-            score=Lazy("shirg.sources.matched", "score"),
+            score=Lazy("shirg.sources.learned", "score"),
             needs=frozenset({"words"}),
             weights=Lazy("shirg.sources.matched", "MatchedRelevance"),
             inverse_temperature=1.0,

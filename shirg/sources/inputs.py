@@ -12,6 +12,9 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
+NEVER = -1e3
+"""A relevance that no softmax notices, and that leaves gradients finite."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SourceInputs:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shirg.sources.inputs import SourceInputs
+from shirg.sources.inputs import NEVER
 from shirg.tokens import GATHERED
 
 OUTCOMES = ("answer", "evidence")
@@ -89,7 +89,7 @@ class MatchedRelevance(nn.Module):
             + _float(self.asked, question)[:, None]
             + _float(self.shown, functional.layer_norm(own, own.shape[-1:]))
         )
-        return _float(self.outcomes, functional.gelu(hidden)).masked_fill(~real[..., None], _NEVER)
+        return _float(self.outcomes, functional.gelu(hidden)).masked_fill(~real[..., None], NEVER)
 
 
 def _float(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -102,12 +102,6 @@ def _float(module: nn.Module, inputs: Tensor) -> Tensor:
         bias = None if module.bias is None else module.bias.float()
         return functional.linear(inputs, module.weight.float(), bias)
     return module(inputs)
-
-
-def score(inputs: SourceInputs) -> Tensor:
-    """The entry's ``score``."""
-    assert inputs.weights is not None
-    return inputs.weights(inputs.patches, inputs.words, inputs.word_mask)
 
 
 class OutcomeEmbedding(nn.Module):
@@ -125,7 +119,7 @@ class OutcomeEmbedding(nn.Module):
         """(batch, tokens, width) in the dtype of the weights.
 
         Args:
-            relevance: of all patches, by outcome.
+            relevance: of all patches, by outcome; far below all others where there is nothing to choose.
             kept: the patch that each token is, or was folded into; -1 for padding.
         """
         best = relevance.amax(1, keepdim=True)
@@ -134,7 +128,5 @@ class OutcomeEmbedding(nn.Module):
         return self.embed(told.to(self.embed.weight.dtype))
 
 
-_NEVER = -1e3
-"""A relevance that no softmax notices, and that leaves gradients finite."""
 _FAR = 12.0
 """Logarithm below the best at which a patch has nothing to do with the question."""

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import SiglipVisionConfig
 
+from llava.data.page_truth import KINDS as LABEL_KINDS
 from llava.model.multimodal_encoder.gathering import LABEL_HEADS, WORD_HEAD, carry
 from llava.model.multimodal_encoder.siglip_encoder import SigLipVisionTower, features_width
 from llava.speed.floors import vision_flops
@@ -94,6 +95,15 @@ def test_its_arithmetic_is_counted():
     assert vision_flops(whole.config, whole.num_layers_run, 49) == counter.get_total_flops()
 
 
-def test_a_tower_of_one_layer_is_refused():
-    with pytest.raises(ValueError, match="gathered_dim needs a vision tower of two layers"):
+def test_a_tower_of_one_layer_or_one_head_is_refused():
+    with pytest.raises(ValueError, match=r"two layers that run and 2 heads, this one has 1 and 5"):
         tower(layers=2)
+    config = SiglipVisionConfig(hidden_size=6, num_attention_heads=1, num_hidden_layers=4, gathered_dim=3)
+    with pytest.raises(ValueError, match=r"this one has 3 and 1"):
+        SigLipVisionTower(config)
+
+
+def test_it_is_carried_along_the_heads_that_are_taught_to_look_there():
+    """``labeling`` takes its heads in turns, kind by kind; ``words`` teaches the first half of them."""
+    assert tuple(LABEL_KINDS[head % len(LABEL_KINDS)] for head in LABEL_HEADS) == KINDS[1:]
+    assert WORD_HEAD == 0

@@ -20,7 +20,7 @@ from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, SiglipMultiheadAttentionPoolingHead
 
 from llava.image_processor import SigLipImageProcessor
-from llava.model.multimodal_encoder.gathering import WordGathering
+from llava.model.multimodal_encoder.gathering import LABEL_HEADS, WordGathering
 from llava.model.multimodal_encoder.stem import ConvStem
 from shirg.config import AttentionLayer
 from shirg.joining import join_views
@@ -134,8 +134,11 @@ class SigLipVisionTower(nn.Module):
         self.keep_all_layers = keep_all_layers
         self.vision_tower = _VisionModel(config, keep_all_layers=keep_all_layers)
         if self.gathered:
-            if self.num_layers_run < 2:
-                raise ValueError("gathered_dim needs a vision tower of two layers that run, this one has a single one")
+            if self.num_layers_run < 2 or config.num_attention_heads < len(LABEL_HEADS):
+                raise ValueError(
+                    f"gathered_dim needs a vision tower of two layers that run and {len(LABEL_HEADS)} heads, this one "
+                    f"has {self.num_layers_run} and {config.num_attention_heads}"
+                )
             self.gathering = WordGathering(config.hidden_size, self.gathered)
         self.image_processor = SigLipImageProcessor(size=(self.image_size, self.image_size))
 
