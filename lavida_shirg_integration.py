@@ -184,8 +184,8 @@ class ShirgXHandle:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Scaffold and detail tokens of each page with their coordinates, projected, (scaffold + K, width) each.
 
-        ``told`` (batch, K, width) is added to the detail tokens. Also returns the (x, y, h, w) of every token, (scaffold
-        + K, 4) each.
+        ``told`` (batch, K, width) is added to the detail tokens. Also returns the (x, y, h, w) of every token, of shape
+        (scaffold + K, 4) each.
         """
         config, dual = self.config, pages.dual
         with self.timer.stage("project"):
