@@ -40,7 +40,7 @@ from shirg.profiling import StageTimer
 from shirg.question_budget import question_shares, smallest_budgets
 from shirg.scoring import term_spread
 from shirg.shirg_selector import select
-from shirg.sources.inputs import NEVER, SourceInputs
+from shirg.sources.inputs import SourceInputs
 from shirg.tiling import Grid
 from shirg.tokens import TokenSet
 from shirg.transfer import to_device
@@ -145,37 +145,36 @@ class ShirgXHandle:
         return EncodedPages(dual=dual, candidate_counts=counts, budgets=budgets, projected=projected)
 
     def select_tokens(
-        self, pages: EncodedPages, questions: Sequence[Question | None], *, similarity: Tensor | None = None
+        self,
+        pages: EncodedPages,
+        questions: Sequence[Question | None],
+        *,
+        similarity: Tensor | None = None,
+        outcomes: Tensor | None = None,
     ) -> ShirgXPrefix:
         """The visual prefix of each page for its question.
 
         Args:
             similarity: (batch, patches) to choose by, instead of what the configured source finds.
+            outcomes: (batch, patches, outcomes) to choose by and tell, instead of what a source that tells any finds.
 
         Raises:
             ValueError: if there is not one question per page, or one is missing that the similarity source reads.
         """
         self._check_applied()
         config, dual = self.config, pages.dual
-        if len(questions) != len(pages.candidate_counts):
-            raise ValueError(
-                f"{len(pages.candidate_counts)} images but {len(questions)} questions were given; give one for each"
-            )
+        if len(questions) != (count := len(pages.candidate_counts)):
+            raise ValueError(f"{count} images but {len(questions)} questions were given; give one for each")
         with torch.no_grad(), self.timer.stage("similarity"):
-            outcomes = self.outcomes(pages, questions) if config.source.tells_outcomes else None
+            if outcomes is None and config.source.tells_outcomes:
+                outcomes = self.outcomes(pages, questions)
             if similarity is None:
                 similarity = self.similarity(pages, questions) if outcomes is None else outcomes.logsumexp(-1)
-        budgets = self.question_budgets(pages, similarity) if pages.budgets is None else pages.budgets
-        tokens, selection = select(
-            dual, similarity, config, budgets, candidate_counts=pages.candidate_counts, timer=self.timer
-        )
-        told = (
-            None
-            if outcomes is None
-            else self.model.shirg_x.relevance.telling(
-                outcomes.masked_fill(~dual.candidates[..., None], NEVER), selection.kept
-            )
-        )
+        budgets, counts = pages.budgets or self.question_budgets(pages, similarity), pages.candidate_counts
+        tokens, selection = select(dual, similarity, config, budgets, candidate_counts=counts, timer=self.timer)
+        told = None
+        if outcomes is not None:
+            told = self.model.shirg_x.relevance.telling(outcomes, selection.kept, dual.candidates)
         sequences, boxes = self.project_tokens(pages, tokens, told)
         return ShirgXPrefix(sequences=sequences, boxes=boxes, tokens=tokens, selection=selection)
 

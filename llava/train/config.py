@@ -94,6 +94,9 @@ class TrainConfig(Settings):
     """Budgets drawn in training, one per step; those of ``shirg_x`` when not given."""
     random_selection: float = 0.0
     """Share of steps in which tokens are chosen at random, so that the model learns to read whatever it is shown."""
+    told_truth: float = 0.0
+    """Share of steps, shrinking to none at the end of the run, in which the language model is told what is relevant in
+    truth: it learns to copy what it is told of before the relevance has learned to tell."""
     trainable: TrainableConfig = field(default_factory=TrainableConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     answers: str = "tokens"
@@ -139,9 +142,10 @@ class TrainConfig(Settings):
         self.check_count("max_bad_steps", 1)
         self.check_count("held_out", 0)
         self.check_number("max_missing_images", 0.0, 1.0)
-        self.check_number("random_selection")
-        if self.random_selection > 1:
-            raise ValueError(f"random_selection is a share of steps, from 0 to 1, got {self.random_selection!r}")
+        for name in ("random_selection", "told_truth"):
+            self.check_number(name)
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} is a share of steps, from 0 to 1, got {getattr(self, name)!r}")
         self.check_choice("gradient_checkpointing", (True, False))
         if sum(source is not None for source in (self.pages, self.mixture, self.real)) != 1:
             raise ValueError("give exactly one of pages, mixture and real: what to train on")
@@ -167,6 +171,12 @@ class TrainConfig(Settings):
             asked.append("relevance_teacher: boxes")
         if asked and self.pages is None:
             raise ValueError(f"losses: {asked[0]} needs drawn pages; a mixture or a real set knows no places")
+        if self.told_truth and self.pages is None:
+            raise ValueError("told_truth needs drawn pages; a mixture or a real set knows no places")
+        if self.told_truth and self.shirg_x is not None and self.shirg_x.similarity != "matched":
+            raise ValueError(
+                f"told_truth needs similarity: matched, got {self.shirg_x.similarity}; others tell nothing"
+            )
         if asked and self.shirg_x is None:
             raise ValueError(f"losses: {asked[0]} needs shirg_x, which is not given")
 
@@ -191,7 +201,7 @@ class TrainConfig(Settings):
             raise ValueError(f"fresh must list parts of SHIRG-X ({', '.join(PARTS)}), got {self.fresh!r}")
         object.__setattr__(self, "fresh", tuple(self.fresh))
         if self.shirg_x is None:
-            for name in ("fresh", "train_budgets", "random_selection"):
+            for name in ("fresh", "train_budgets", "random_selection", "told_truth"):
                 if getattr(self, name):
                     raise ValueError(f"{name} belongs to shirg_x, which is not given")
             return

@@ -27,7 +27,7 @@ from llava.train.losses.loss import AnswersLoss, AnswersSeen, Loss, LossSetup, P
 from llava.train.losses.objective import DiffusionLoss, TwoCopies, diffusion_loss, mask_probability, two_copies
 from llava.train.losses.registry import LOSSES
 from llava.train.losses.relevance import noise_gate, outcomes_wanted, relevance_loss, relevant_patches
-from llava.train.rows import chance_similarity, every_token
+from llava.train.rows import chance_similarity, every_token, true_outcomes
 from llava.train.stored import encode_stored
 from shirg.joining import together
 from shirg.sources.inputs import NEVER
@@ -53,6 +53,8 @@ class Draws:
     gate_seed: int = 0
     selection_seed: int | None = None
     """Of a step that chooses tokens at random; None for one that chooses by the similarity."""
+    tells_truth: bool = False
+    """Whether the language model is told what is relevant in truth, instead of what the relevance finds."""
     measurements: tuple[tuple[Tensor, Tensor], ...] = ()
     """(times, noise) of each draw over which budgets are measured; empty in a step that measures none."""
 
@@ -184,7 +186,8 @@ class TrainingModel(nn.Module):
         assert self.handle is not None
         batch, losses = seen.batch, self._of(AnswersLoss)
         chance = chance_similarity(rows, batch, draws.selection_seed)
-        prefix = self.handle.select_tokens(rows, batch.questions, similarity=chance)
+        truth = true_outcomes(rows, batch) if draws.tells_truth else None
+        prefix = self.handle.select_tokens(rows, batch.questions, similarity=chance, outcomes=truth)
         watched = sorted({layer for loss in losses.values() for layer in loss.watched()})
         part, copies, inputs = self._denoise(draws, self._splice(batch, prefix.sequences), watched)
         answers = AnswersSeen(pages=seen, prefix=prefix, copies=copies, inputs=inputs)

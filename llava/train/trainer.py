@@ -95,8 +95,8 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             and step % losses.budget_every == 0
         )
         gates = model.learns_relevance and losses.relevance_teacher == "gate" and step % 2 == 1
-        generator = torch.Generator().manual_seed(stable_seed("selection", seed, step))
-        at_random = torch.rand((), generator=generator).item() < self.config.random_selection
+        at_random = _chance(self.config.random_selection, "selection", seed, step)
+        done = step / max(1, self.state.max_steps)
         return Draws(
             times=times,
             noise=noise,
@@ -104,6 +104,7 @@ class MaskedDiffusionTrainer(GuardedTrainer):
             gate=gates,
             gate_seed=stable_seed("gate", *key),
             selection_seed=stable_seed("selection", *key) if at_random else None,
+            tells_truth=_chance(self.config.told_truth * (1 - done), "truth", seed, step),
             measurements=tuple(
                 draw_noise(batch, "measure", draw, *key) for draw in range(losses.budget_draws if measures else 0)
             ),
@@ -363,3 +364,9 @@ class MaskedDiffusionTrainer(GuardedTrainer):
         with torch.no_grad():
             for name, parameter in wanted.items():
                 parameter.copy_(trained[name])
+
+
+def _chance(share: float, *key: str | int) -> bool:
+    """True in this share of all steps; processes and restarts agree on which."""
+    generator = torch.Generator().manual_seed(stable_seed(*key))
+    return torch.rand((), generator=generator).item() < share

@@ -107,26 +107,59 @@ def _float(module: nn.Module, inputs: Tensor) -> Tensor:
 class OutcomeEmbedding(nn.Module):
     """Tells the language model what every token is relevant for; adds nothing until it is trained.
 
-    What tokens were chosen by has been looked up already: a language model that is told need not find it again.
+    What tokens were chosen by has been looked up already: a language model that is told need not find it again. Beside
+    how far a token lies below the best, it is told the token's place in a run of patches that look like the answer,
+    counted from both ends, since the first characters of an answer stand in the first of these.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(2 * len(OUTCOMES), width, bias=False)
+        self.embed = nn.Linear(2 * len(OUTCOMES) + 2 * REACH + 1, width, bias=False)
         nn.init.zeros_(self.embed.weight)
 
-    def forward(self, relevance: Float32[Tensor, "batch patches 2"], kept: Int[Tensor, "batch tokens"]) -> Tensor:
+    def forward(
+        self,
+        relevance: Float32[Tensor, "batch patches 2"],
+        kept: Int[Tensor, "batch tokens"],
+        candidates: Bool[Tensor, "batch patches"],
+    ) -> Tensor:
         """(batch, tokens, width) in the dtype of the weights.
 
         Args:
-            relevance: of all patches, by outcome; far below all others where there is nothing to choose.
+            relevance: of all patches, by outcome.
             kept: the patch that each token is, or was folded into; -1 for padding.
+            candidates: False where there is nothing to choose; the best is never one of these.
         """
-        best = relevance.amax(1, keepdim=True)
-        below = relevance.gather(1, kept.clamp(min=0)[..., None].expand(-1, -1, len(OUTCOMES))) - best
-        told = torch.cat([below.exp(), below.clamp(min=-_FAR) / _FAR], dim=-1)
+        relevance = relevance.masked_fill(~candidates[..., None], NEVER)
+        below = relevance - relevance.amax(1, keepdim=True)
+        sure = relevance[..., :1].log_softmax(1).amax(1, keepdim=True).expand(-1, relevance.shape[1], -1)
+        likely = (2.0 * (below[..., 0] + _LIKELY)).sigmoid()
+        ends = [_hats(run_lengths(likely)), _hats(run_lengths(likely.flip(1)).flip(1))]
+        told = torch.cat([below.exp(), below.clamp(min=-_FAR) / _FAR, *ends, sure / _GAIN], dim=-1)
+        told = told.gather(1, kept.clamp(min=0)[..., None].expand(-1, -1, told.shape[-1]))
         return self.embed(told.to(self.embed.weight.dtype))
 
 
+def run_lengths(likely: Float32[Tensor, "batch patches"]) -> Float32[Tensor, "batch patches"]:
+    """How many patches stand in a row, up to and with each one, that are likely (1); at most ``REACH``.
+
+    Shares count as what is left of the run: p + p q + p q r and so on, to the left in raster order.
+    """
+    run = likely
+    for _ in range(REACH - 1):
+        run = likely * (1.0 + functional.pad(run[:, :-1], (1, 0)))
+    return run
+
+
+def _hats(counts: Tensor) -> Tensor:
+    """Counts spread over the whole numbers from 1 to ``REACH``: each is 1 at its own and fades to its neighbors."""
+    numbers = torch.arange(1, REACH + 1, device=counts.device)
+    return (1.0 - (counts[..., None] - numbers).abs()).clamp(min=0.0)
+
+
+REACH = 14
+"""Patches up to which places in an answer are told apart; three characters each, that is a long line."""
 _FAR = 12.0
 """Logarithm below the best at which a patch has nothing to do with the question."""
+_LIKELY = 2.5
+"""Logarithm below the best at which a patch is as likely a part of the answer as not."""

@@ -1,15 +1,17 @@
 """The relevance of gathered words: it finds words that no training has shown it, row by row, and tells of it."""
 
+import math
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
 from lavida_shirg_integration import apply_shirg_x
 from llava.question import Question
 from llava.train.losses.relevance import relevance_loss
-from shirg.sources.matched import OUTCOMES, MatchedRelevance
+from shirg.sources.matched import REACH, MatchedRelevance, run_lengths
 from shirg.tokens import GATHERED
 from shirg.weights import taught_source
 from tests import losses_helpers
@@ -96,14 +98,45 @@ def test_a_tower_that_gathers_nothing_is_refused(monkeypatch):
 
 def test_the_language_model_is_told_nothing_at_first_and_then_how_far_each_token_lies_below_the_best():
     module = relevance()
-    found = torch.tensor([[[0.0, -30.0], [-1.0, 2.0], [-2.0, 1.0]]])
-    kept = torch.tensor([[2, 0, -1]])
-    assert not module.telling(found, kept).any()
+    found = torch.tensor([[[0.0, -30.0], [-1.0, 2.0], [-2.0, 1.0], [9.0, 9.0]]])
+    kept, candidates = torch.tensor([[2, 0, -1]]), torch.tensor([[True, True, True, False]])
+    assert not module.telling(found, kept, candidates).any()
     with torch.no_grad():
-        module.telling.embed.weight.copy_(torch.eye(WIDTH, 2 * len(OUTCOMES)))
-    told = module.telling(found, kept)[0, :2, :4]
+        module.telling.embed.weight.copy_(torch.eye(WIDTH, 4 + 2 * REACH + 1))
+    told = module.telling(found, kept, candidates)[0, :2, :4]
     assert_close(told[:, :2], torch.tensor([[-2.0, -1.0], [0.0, -32.0]]).exp())
     assert_close(told[:, 2:], torch.tensor([[-2.0, -1.0], [0.0, -12.0]]) / 12)
+
+
+def test_tokens_know_their_place_in_the_answer_from_both_ends():
+    """Told as the twin counts them, with nothing likely around; and how sure the best is, whatever the logits' zero."""
+    module, width = relevance(), 4 + 2 * REACH + 1
+    module.telling.embed = nn.Linear(width, width, bias=False).requires_grad_(False)
+    torch.nn.init.eye_(module.telling.embed.weight)
+    answer = range(7, 10)
+    found = torch.full((1, PATCHES, 2), -50.0)
+    found[0, list(answer), 0] = 0.0
+    kept, candidates = torch.tensor([[6, *answer, 10]]), torch.ones(1, PATCHES, dtype=torch.bool)
+    told = module.telling(found, kept, candidates)[0, :, 4:]
+    left, right, sure = told.split([REACH, REACH, 1], dim=-1)
+    # Each of the three is likely to 1 / (1 + exp(-5)), so counts end a little below whole numbers.
+    share = 1 / (1 + math.exp(-5))
+    counts = [0.0, share, share + share**2, share + share**2 + share**3, 0.0]
+    for place, (before, behind) in enumerate(zip(counts, reversed(counts), strict=True)):
+        for hats, count in ((left[place], before), (right[place], behind)):
+            assert float((hats * torch.arange(1, REACH + 1)).sum()) == pytest.approx(count, abs=2e-2)
+    assert_close(sure, torch.full((5, 1), -math.log(3) / 4))
+    assert_close(module.telling(found + 7, kept, candidates)[0, :, 4:], told)
+
+
+def test_runs_are_counted_as_a_slow_twin_counts_them_and_no_further_than_they_reach():
+    likely = torch.rand(2, 41)
+    likely[1, 5:30] = 1.0
+    for row, given in zip(run_lengths(likely), likely.tolist(), strict=True):
+        for place in range(len(given)):
+            expected = sum(math.prod(given[place - back : place + 1]) for back in range(min(REACH, place + 1)))
+            assert float(row[place]) == pytest.approx(expected, rel=1e-4)
+    assert float(run_lengths(likely)[1, 29]) == pytest.approx(REACH)
 
 
 def test_what_is_told_reaches_the_detail_tokens_alone(monkeypatch):
@@ -133,7 +166,7 @@ def test_the_best_patch_is_one_that_may_be_chosen(monkeypatch):
     found[0, outside] = 5.0
     monkeypatch.setattr(handle, "outcomes", lambda *_: found)
     with torch.no_grad():
-        model.shirg_x.relevance.telling.embed.weight.copy_(torch.eye(32, 4))
+        model.shirg_x.relevance.telling.embed.weight.copy_(torch.eye(32, 4 + 2 * REACH + 1))
     told: list[Tensor] = []
     project = handle.project_tokens
     monkeypatch.setattr(handle, "project_tokens", lambda *given: told.append(given[2]) or project(*given))

@@ -171,9 +171,16 @@ def test_single_settings_change_by_their_path() -> None:
     [
         ({"random_selection": 1.5}, "random_selection is a share of steps, from 0 to 1, got 1.5"),
         ({"random_selection": 0.5, "shirg_x": None}, "random_selection belongs to shirg_x, which is not given"),
+        ({"told_truth": 1.5}, "told_truth is a share of steps, from 0 to 1, got 1.5"),
+        ({"told_truth": 0.5, "shirg_x": None}, "told_truth belongs to shirg_x, which is not given"),
+        ({"told_truth": 0.5, "shirg_x": {"similarity": "learned"}}, "needs similarity: matched, got learned"),
+        (
+            {"told_truth": 0.5, "pages": None, "mixture": "c", "losses": {"coordinate": 0}},
+            "told_truth needs drawn pages",
+        ),
     ],
 )
-def test_a_share_of_random_steps_must_be_one_and_needs_shirg_x(changes: dict[str, Any], words: str) -> None:
+def test_a_share_of_steps_must_be_one_and_needs_shirg_x(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         TrainConfig.from_dict({"model": "a", "out": "b", "pages": {}, "shirg_x": {}, **changes})
 

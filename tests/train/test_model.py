@@ -11,10 +11,14 @@ from llava.data.batch import make_batch
 from llava.pages import NONE, patches_under
 from llava.train import model as training
 from llava.train.losses.config import LossConfig
+from llava.train.losses.looking import tokens_under
 from llava.train.losses.relevance import relevant_patches
 from llava.train.model import TrainingModel
+from shirg.coordinates import grid_boxes
+from tests import losses_helpers
 from tests.losses_helpers import (
     EVERYTHING,
+    SHIRG_X,
     draw_all,
     fresh_model,
     gradients,
@@ -211,6 +215,28 @@ def test_a_random_step_chooses_by_its_seed_and_each_sample_s_name():
     assert not torch.equal(first, usual)
     # Two questions about one page are two samples.
     assert not torch.equal(first[0], first[1])
+
+
+def test_a_step_may_tell_the_truth(monkeypatch):
+    """Then the answer's patches are chosen first and told as such, whatever the relevance finds."""
+    monkeypatch.setattr(losses_helpers, "SIZES", losses_helpers.SIZES.replace(vision_layers=3, gathers=True))
+    module = training_model("matched")
+    batch = make_batch(page_groups(module.lavida, 2))
+    chosen, told = [], []
+    select, telling = module.handle.select_tokens, module.lavida.shirg_x.relevance.telling
+    monkeypatch.setattr(
+        module.handle, "select_tokens", lambda *a, **options: chosen.append(select(*a, **options)) or chosen[-1]
+    )
+    telling.register_forward_hook(lambda _, given, __: told.append(given[0]))
+    for truth in (False, True):
+        module(batch, replace(draw_all(batch, measured=False), tells_truth=truth))
+    found, true = told
+    boxes = chosen[1].tokens.boxes
+    assert not torch.equal(found, true)
+    for sample, question in enumerate(batch.page_questions):
+        under = tokens_under(grid_boxes((SHIRG_X.grid,) * 2)[None], [question.answer_boxes])[0].bool()
+        assert torch.equal(true[sample, :, 0] == true[sample, :, 0].max(), under)
+        assert tokens_under(boxes[sample : sample + 1], [question.answer_boxes]).any() == under.any()
 
 
 @pytest.mark.parametrize("teacher", ["boxes", "attention", "gate"])

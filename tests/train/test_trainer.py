@@ -1,6 +1,7 @@
 """Laws of a training step: what moves, what the answer must not reach, and that a fixed batch is learned."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,22 @@ def test_a_share_of_steps_chooses_tokens_at_random(prepare: Any, share: float, l
     drawn = [seed for seed in seeds if seed is not None]
     assert least <= len(drawn) <= most
     assert len(set(drawn)) == len(drawn)
+
+
+def test_the_share_of_steps_that_tell_the_truth_shrinks_to_none(prepare: Any) -> None:
+    run = prepare(losses={"budget": 0})
+    trainer = run.trainer
+    batch = collate([trainer.train_dataset[0]])["batch"]
+    trainer.config = replace(
+        trainer.config, told_truth=1.0, shirg_x=trainer.config.shirg_x.replace(similarity="matched")
+    )
+    trainer.state.max_steps = 300
+    told = []
+    for step in range(300):
+        trainer.state.global_step = step
+        told.append(trainer.draw(batch).tells_truth)
+    thirds = [sum(told[start : start + 100]) for start in (0, 100, 200)]
+    assert thirds[0] > 70 > thirds[1] > 30 > thirds[2] > 0
 
 
 class TestLearning:
