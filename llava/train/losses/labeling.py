@@ -16,6 +16,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 from llava.data.page_truth import KINDS
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.pages import NONE
+from llava.train.losses.looking import query_places
 from llava.train.losses.loss import PagesLoss, PagesSeen, Part
 from shirg.joining import split_views
 
@@ -54,10 +55,14 @@ def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, pr
         belongs: (kinds, batch, patches) int64, the label each patch belongs to, and ``printed``, the one on it: numbers
             of one page only, ``NONE`` where there is none.
     """
-    wanted = (belongs[..., None] == printed[:, :, None]) & (belongs != NONE)[..., None]
-    own = wanted.diagonal(dim1=-2, dim2=-1)
+    # Most of a page belongs to no label, and need not be asked.
+    places, real = query_places((belongs != NONE).any(0))
+    index = places.expand(len(belongs), -1, -1)
+    asked = torch.where(real, belongs.gather(2, index), NONE)
+    wanted = (asked[..., None] == printed[:, :, None]) & (asked != NONE)[..., None]
+    own = (asked == printed.gather(2, index)) & (asked != NONE)
     asking, losses = wanted.any(-1) * torch.where(own, _OWN, 1.0), []
-    for head, looks in enumerate(log_looks(layer, hidden, range(len(belongs) * _heads(layer)))):
+    for head, looks in enumerate(log_looks(layer, hidden, range(len(belongs) * _heads(layer)), places)):
         kind = head % len(belongs)
         found = looks.masked_fill(~wanted[kind], -math.inf).logsumexp(-1)
         weights = asking[kind]
@@ -66,14 +71,17 @@ def labeling_loss(layer: SiglipEncoderLayer, hidden: Tensor, belongs: Tensor, pr
     return torch.stack(losses).mean(0)
 
 
-def log_looks(layer: SiglipEncoderLayer, hidden: Tensor, heads: Iterable[int]) -> Iterator[Tensor]:
-    """The log of what some heads of a tower's layer look at, given ``hidden`` (batch, patches, dim), one after the
-    other: (batch, patches, patches) float32."""
+def log_looks(layer: SiglipEncoderLayer, hidden: Tensor, heads: Iterable[int], places: Tensor) -> Iterator[Tensor]:
+    """The log of what some heads of a tower's layer look at, given ``hidden`` (batch, patches, dim), from ``places``
+    (batch, asking), one head after the other: (batch, asking, patches) float32."""
     attention = layer.self_attn
     normed = layer.layer_norm1(hidden)
     queries, keys = (
-        projection(normed).unflatten(-1, (attention.num_heads, -1))
-        for projection in (attention.q_proj, attention.k_proj)
+        projection(given).unflatten(-1, (attention.num_heads, -1))
+        for projection, given in (
+            (attention.q_proj, normed.gather(1, places[..., None].expand(-1, -1, normed.shape[-1]))),
+            (attention.k_proj, normed),
+        )
     )
     for head in heads:
         # Autocast would round the scores to 8 bits of mantissa.

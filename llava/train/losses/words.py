@@ -14,6 +14,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 from llava.model.language_model.lavida import LavidaForMaskedDiffusion
 from llava.pages import NONE
 from llava.train.losses.labeling import log_looks
+from llava.train.losses.looking import query_places
 from llava.train.losses.loss import PagesLoss, PagesSeen, Part
 from shirg.joining import split_views
 
@@ -46,10 +47,12 @@ def words_loss(layer: SiglipEncoderLayer, hidden: Tensor, words: Tensor) -> Tens
         hidden: (batch, patches, dim), what the layer was given.
         words: (batch, patches) int64, the word over each patch, or ``NONE``.
     """
-    wanted = (words[:, :, None] == words[:, None]) & (words != NONE)[:, :, None]
-    asking, size = wanted.any(-1), wanted.sum(-1).clamp(min=1)
+    # Blank patches, most of a page, belong to no word and need not be asked.
+    places, asking = query_places(words != NONE)
+    wanted = (words.gather(1, places)[:, :, None] == words[:, None]) & asking[..., None]
+    size = wanted.sum(-1).clamp(min=1)
     losses = []
-    for looks in log_looks(layer, hidden, range(max(1, layer.self_attn.num_heads // 2))):
+    for looks in log_looks(layer, hidden, range(max(1, layer.self_attn.num_heads // 2)), places):
         divergence = -looks.masked_fill(~wanted, 0).sum(-1) / size - size.log()
         losses.append(divergence.masked_fill(~asking, 0).sum(1) / asking.sum(1).clamp(min=1))
     return torch.stack(losses).mean(0)
