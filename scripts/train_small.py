@@ -22,7 +22,7 @@ from scripts.entry import run
 from scripts.store_pages import main as store_pages
 
 STAGES = ("1_read", "2_pages", "3_answer", "4_full")
-SIZES = ("vision_heads=6", "vision_layers=7", "gathers=true", "heads=4", "vocabulary=2048")
+SIZES = ("vision_heads=6", "vision_layers=7", "gathers=true", "answer_places=64", "heads=4", "vocabulary=2048")
 STORED_PAGES = 12_000
 _GPU: Mapping[str, Any] = {"trainer.use_cpu": False, "trainer.bf16": True, "trainer.dataloader_num_workers": 15}
 ON_GPU: Mapping[str, Mapping[str, Any]] = {

@@ -45,6 +45,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 PATCH = 14
+_PERIODS = (2.5, 4.0, 7.0, 12.0, 20.0, 40.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class SmallModelConfig(Settings):
     """Pixels of the halved picture that a patch sees beyond its border."""
     gathers: bool = False
     """Whether the tower gathers for each patch its word and its labels, in the language model's words."""
+    answer_places: int = 0
+    """Places of an answer that are told apart by embeddings of their own."""
     language_layers: int = 4
     vision_mlp: int = 512
     language_mlp: int = 512
@@ -83,6 +86,7 @@ class SmallModelConfig(Settings):
         self.check_count("vision_layers", 2)
         self.check_switch("gathers")
         self.check_count("stem_overlap", 0)
+        self.check_count("answer_places", 0)
         self.check_count("vocabulary", 300)
         self.check_count("seed", 0)
         if self.width % (4 * self.heads):
@@ -112,6 +116,7 @@ def create_model(
                 n_layers=config.language_layers,
                 mlp_hidden_size=config.language_mlp,
                 vocab_size=len(tokenizer),
+                answer_places=config.answer_places,
                 pad_token_id=ids["eos_token_id"],
                 **ids,
                 mm_hidden_size=config.width * (1 + len(GATHERED) * config.gathers),
@@ -145,6 +150,9 @@ def create_model(
         codes = spelled_embeddings(_spellings(tokenizer), config.width, torch.Generator().manual_seed(config.seed))
         embedding[: len(codes)] = 0.3 * config.width**0.5 * codes
         language.head_weight.copy_(0.3 * embedding)
+        if config.answer_places:
+            places = language.transformer["answer_places"].get_parameter("weight")
+            places.copy_(0.1 * place_codes(config.answer_places, config.width))
         embeddings = model.get_vision_tower().vision_tower.vision_model.embeddings
         if isinstance(embeddings.patch_embedding, nn.Conv2d):
             filters, bias = whitened_filters(torch.cat(list(pages)), config.width)
@@ -153,6 +161,12 @@ def create_model(
             embeddings.patch_embedding.bias.copy_(bias)
         embeddings.position_embedding.weight.copy_(0.5 * wave_positions(embeddings.grid, config.width))
     return model
+
+
+def place_codes(count: int, dim: int) -> Tensor:
+    """(count, dim): sines and cosines of places in an answer, of six periods, turned at random; near ones are alike."""
+    turns = 2 * math.pi * torch.arange(count)[:, None] / torch.tensor(_PERIODS)
+    return torch.cat([turns.sin(), turns.cos()], dim=1) @ torch.randn(2 * len(_PERIODS), dim)
 
 
 def _spellings(tokenizer: PreTrainedTokenizerFast) -> list[str | None]:

@@ -55,7 +55,12 @@ def denoise_straightforward(
     for count in plan:
         if not cache or not keep_cache:
             _, cache = _run_layers(model, prefix_embeds, [])
-        logits, _ = _run_layers(model, model.embed_tokens(tokens), cache)
+        embeds = model.embed_tokens(tokens)
+        if model.config.answer_places:
+            table = model.transformer["answer_places"].weight
+            for place in range(min(num_answer, len(table))):
+                embeds[:, place] += table[place]
+        logits, _ = _run_layers(model, embeds, cache)
         chosen = logits.argmax(-1)
         probabilities = logits.double().softmax(-1).gather(-1, chosen[..., None])[..., 0]
         confidence = probabilities.masked_fill(tokens != mask_id, -torch.inf)

@@ -26,7 +26,9 @@ def random_model(seed: int, *, force: float) -> LLaDAModel:
     ``force`` is how much tokens change each other.
     """
     torch.manual_seed(seed)
-    config = LLaDAConfig(d_model=WIDTH, n_heads=3, n_layers=2, mlp_hidden_size=19, vocab_size=VOCAB)
+    config = LLaDAConfig(
+        d_model=WIDTH, n_heads=3, n_layers=2, mlp_hidden_size=19, vocab_size=VOCAB, answer_places=seed % 3 * 5
+    )
     model = LLaDAModel(config).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -46,6 +46,17 @@ class Backbone(nn.Module):
         first = states[..., :1, :] if before is None else before[..., None, :]
         return torch.cat([first, states[..., : end - 1, :]], dim=-2)
 
+    def place_embeddings(self, count: int) -> Tensor | None:
+        """What is added to an answer's first ``count`` tokens to tell their places, (count, dim); None where nothing
+        is, as in released models, which tell places by rotary positions alone."""
+        return None
+
+    def embed_answer(self, ids: Tensor) -> Tensor:
+        """Embeddings (..., length, dim) of an answer's tokens (..., length), counted from its first."""
+        places = self.place_embeddings(ids.shape[-1])
+        embeds = self.embed_tokens(ids)
+        return embeds if places is None else embeds + places
+
     @property
     @abstractmethod
     def embedding(self) -> nn.Module:

@@ -80,15 +80,16 @@ class LavidaConfig(PretrainedConfig):
         self.vocab_size = rows
 
 
-def check_count(config: PretrainedConfig, name: str) -> None:
-    """Refuse a setting that is not a positive whole number.
+def check_count(config: PretrainedConfig, name: str, *, least: int = 1) -> None:
+    """Refuse a setting that is not a positive whole number, or one of at least 0.
 
     Raises:
         ValueError: naming the setting and its value.
     """
     value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"config: {name} must be a positive whole number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        wanted = "a positive whole number" if least else "a whole number of at least 0"
+        raise ValueError(f"config: {name} must be {wanted}, got {value!r}")
 
 
 def check_special_ids(config: LavidaConfig) -> None:

@@ -7,7 +7,7 @@ Axis names: batch (samples), length (positions after splicing), answer (position
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -121,10 +121,22 @@ def two_copies(
     if batch.labels is None or bool((batch.labels == IGNORE_INDEX).all()):
         raise ValueError("the batch has no labeled position to learn from; label the answer")
     token = torch.tensor([model.config.mask_token_id if mask_id is None else mask_id], device=batch.embeds.device)
-    mask_embedding = model.model.embed_tokens(token).to(batch.embeds.dtype)
+    masks = model.model.embed_tokens(token).to(batch.embeds.dtype)[None]
     lay_out = _copies_behind_prefix if prefix_lm else _copies_along_batch
-    masked = masked & (batch.labels != IGNORE_INDEX)
-    return lay_out(batch, batch.labels, masked, mask_embedding, model.model.reading)
+    labels = batch.labels
+    labeled = labels != IGNORE_INDEX
+    told = model.model.place_embeddings(labeled.shape[1])
+    if told is not None:
+        added = (told[answer_places(labeled)] * labeled[..., None]).to(batch.embeds.dtype)
+        batch, masks = replace(batch, embeds=batch.embeds + added), masks + added
+    return lay_out(batch, labels, masked & labeled, masks, model.model.reading)
+
+
+def answer_places(labeled: Tensor) -> Tensor:
+    """(rows, positions) int64: of each labeled position, how many of the same answer stand before it; else 0."""
+    count = labeled.cumsum(1)
+    before = torch.where(labeled, 0, count).cummax(1).values
+    return (count - before - 1).clamp(min=0)
 
 
 def diffusion_loss(
@@ -160,13 +172,15 @@ Reading = Callable[..., Tensor]
 
 
 def _copies_along_batch(
-    batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor, reading: Reading
+    batch: PromptEmbeds, labels: Tensor, masked: Tensor, masks: Tensor, reading: Reading
 ) -> TwoCopies:
     both = torch.cat([masked, ~masked & (labels != IGNORE_INDEX)])
     places = torch.arange(labels.shape[1], device=labels.device)[:, None]
     attention = batch.attention_mask
     return TwoCopies(
-        embeds=torch.where(both[..., None], mask_embedding, batch.embeds.repeat(2, 1, 1)),
+        embeds=torch.where(
+            both[..., None], masks.expand(len(labels), -1, -1).repeat(2, 1, 1), batch.embeds.repeat(2, 1, 1)
+        ),
         attention_mask=None if attention is None else attention.repeat(2, 1),
         position_ids=None,
         masked=both,
@@ -178,7 +192,7 @@ def _copies_along_batch(
 
 
 def _copies_behind_prefix(
-    batch: PromptEmbeds, labels: Tensor, masked: Tensor, mask_embedding: Tensor, reading: Reading
+    batch: PromptEmbeds, labels: Tensor, masked: Tensor, masks: Tensor, reading: Reading
 ) -> TwoCopies:
     """[prefix | first copy | second copy] in each row; both copies sit at the same rotary positions."""
     device = labels.device
@@ -193,8 +207,9 @@ def _copies_behind_prefix(
     places = torch.arange(width, device=device)
     real = places < to_device(torch.tensor(answers), device)[:, None]
     source = (lengths + places).clamp(max=labels.shape[1] - 1)
-    answer = batch.embeds.gather(1, source[..., None].expand(-1, -1, batch.embeds.shape[2]))
-    answer = answer.masked_fill(~real[..., None], 0)
+    index = source[..., None].expand(-1, -1, batch.embeds.shape[2])
+    answer = batch.embeds.gather(1, index).masked_fill(~real[..., None], 0)
+    masks = masks.expand(batch.embeds.shape).gather(1, index)
     answer_labels = labels.gather(1, source).masked_fill(~real, IGNORE_INDEX)
     first = masked.gather(1, source) & real
     second = ~first & real
@@ -204,7 +219,7 @@ def _copies_behind_prefix(
     seen = torch.cat([prefix_places < lengths, real, real], dim=1)
     nothing = torch.zeros(len(labels), prefix, dtype=torch.bool, device=device)
     padding = torch.full((len(labels), prefix), IGNORE_INDEX, device=device)
-    noisy = [torch.where(copy[..., None], mask_embedding, answer) for copy in (first, second)]
+    noisy = [torch.where(copy[..., None], masks, answer) for copy in (first, second)]
     # Both answers follow the same last position of their prompt.
     sources = [
         reading((prefix + skipped + places).expand(len(labels), -1)[..., None], 0, width, lengths - 1)[..., 0]

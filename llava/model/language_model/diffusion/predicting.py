@@ -56,13 +56,13 @@ def _predict_from_cache(model: Backbone, cache: KVCache, rotary: Rotary, config:
 
     def predict(tokens: Tensor, start: int, end: int) -> Tensor:
         if tokens.ndim == 2:
-            hidden = model.denoise(model.embed_tokens(tokens), cache, rotary)
+            hidden = model.denoise(model.embed_answer(tokens), cache, rotary)
             return model.compute_logits(model.reading(hidden, start, end)).float()
         assert bias is not None
         states = tokens.shape[1]
         positions = states * length
         hidden = model.denoise(
-            model.embed_tokens(tokens.flatten(1)),
+            model.embed_answer(tokens).flatten(1, 2),
             cache,
             (cosines[:, :, :positions], sines[:, :, :positions]),
             bias[:, :, :positions, : cache.prefix_length + positions],
@@ -80,7 +80,7 @@ def _predict_anew(model: Backbone, prefix_embeds: Tensor, prefix_lengths: Sequen
     mask = (slots < lengths) | (slots >= prefix) if min(prefix_lengths) < prefix else None
 
     def predict(tokens: Tensor, start: int, end: int) -> Tensor:
-        embeds = torch.cat([prefix_embeds, model.embed_tokens(tokens)], dim=1)
+        embeds = torch.cat([prefix_embeds, model.embed_answer(tokens)], dim=1)
         hidden = model(embeds, attention_mask=mask, position_ids=positions)
         last = None
         if model.predicts_next:

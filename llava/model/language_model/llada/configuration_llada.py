@@ -39,6 +39,9 @@ class LLaDAConfig(PretrainedConfig):
     weight_tying: bool = False
     max_sequence_length: int = 4096
     initializer_range: float = 0.02
+    answer_places: int = 0
+    """Places from an answer's beginning that have an embedding of their own, for small models that copy what they read
+    one character after the other; released ones have none."""
 
     activation_type: str = "silu"
     block_type: str = "llama"
@@ -101,6 +104,7 @@ def _check_architecture(config: LLaDAConfig) -> None:
             raise ValueError(f"LLaDA config: {name}={getattr(config, name)!r} is not supported; use {choices[0]!r}")
     for name in ("d_model", "n_heads", "n_layers", "mlp_hidden_size", "vocab_size", "max_sequence_length"):
         check_count(config, name)
+    check_count(config, "answer_places", least=0)
     for name in ("rms_norm_eps", "rope_theta", "initializer_range"):
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

@@ -65,6 +65,14 @@ class LLaDAModel(TransformerBackbone):
         )
         if not config.weight_tying:
             self.transformer["ff_out"] = nn.Linear(config.d_model, rows, bias=False)
+        if config.answer_places:
+            self.transformer["answer_places"] = nn.Embedding(config.answer_places, config.d_model)
+
+    def place_embeddings(self, count: int) -> Tensor | None:
+        if not self.config.answer_places:
+            return None
+        told = cast(Tensor, self.transformer["answer_places"].weight)[:count]
+        return told if len(told) == count else F.pad(told, (0, 0, 0, count - len(told)))
 
     @property
     def blocks(self) -> list[LLaDABlock]:
