@@ -290,8 +290,10 @@ class GuardedTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         loader = super().get_train_dataloader()
-        if loader.num_workers:
-            loader.worker_init_fn = partial(_outlive_sigterm, loader.worker_init_fn)
+        # Accelerate's loader has the one inside it start the workers.
+        starts = getattr(loader, "base_dataloader", loader)
+        if starts.num_workers:
+            starts.worker_init_fn = partial(_outlive_sigterm, starts.worker_init_fn)
         return loader
 
 

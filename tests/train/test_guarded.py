@@ -8,6 +8,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,30 @@ class TestDisturbed:
         monkeypatch.setattr(PageDataset, "__getitem__", die)
         assert main([str(write_config(tmp_path, values(dataloader_num_workers=1)))]) == FAILED
         assert "a process that reads data was killed" in capsys.readouterr().err.splitlines()[-1]
+
+    def test_a_data_worker_outlives_a_signal_that_all_processes_are_sent(
+        self, prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a scheduler or torchrun sends it: not by the trainer itself, which workers obey at once."""
+
+        def note(self: PageDataset, index: int) -> Any:
+            if get_worker_info() is not None:
+                (tmp_path / "worker").write_text(str(os.getpid()))
+            return original(self, index)
+
+        original = PageDataset.__getitem__
+        monkeypatch.setattr(PageDataset, "__getitem__", note)
+        run = prepare(dataloader_num_workers=1)
+
+        def signal_all() -> None:
+            worker = (tmp_path / "worker").read_text()
+            subprocess.run(["sh", "-c", f"kill -TERM {worker} {os.getpid()}"], check=True)
+            time.sleep(0.5)  # a worker that obeys is gone by then, and the trainer has been told
+
+        run.trainer.add_callback(at_step(2, signal_all))
+        with pytest.raises(RunEndedError, match="after step 2") as ended:
+            run.train()
+        assert ended.value.code == SAVED
 
     def test_a_data_worker_that_dies_in_the_middle_costs_the_steps_since_the_last_checkpoint(
         self, prepare: Prepare, tmp_path: Path, whole: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
