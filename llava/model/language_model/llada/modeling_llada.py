@@ -7,6 +7,7 @@ Axis names: batch (samples), length (positions), dim (model width), vocab.
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -71,8 +72,12 @@ class LLaDAModel(TransformerBackbone):
     def place_embeddings(self, count: int) -> Tensor | None:
         if not self.config.answer_places:
             return None
-        told = cast(Tensor, self.transformer["answer_places"].weight)[:count]
-        return told if len(told) == count else F.pad(told, (0, 0, 0, count - len(told)))
+        known = min(count, self.config.answer_places)
+        # Asked as a module: engines that spread weights over processes bring them together for a call.
+        told = self.transformer["answer_places"](
+            torch.arange(known, device=self.embedding.get_parameter("weight").device)
+        )
+        return told if known == count else F.pad(told, (0, 0, 0, count - known))
 
     @property
     def blocks(self) -> list[LLaDABlock]:
