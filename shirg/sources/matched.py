@@ -145,10 +145,8 @@ def run_lengths(likely: Float32[Tensor, "batch patches"]) -> Float32[Tensor, "ba
 
     Shares count as what is left of the run: p + p q + p q r and so on, to the left in raster order.
     """
-    run = likely
-    for _ in range(REACH - 1):
-        run = likely * (1.0 + functional.pad(run[:, :-1], (1, 0)))
-    return run
+    windows = functional.pad(likely, (REACH - 1, 0)).unfold(1, REACH, 1)
+    return windows.flip(-1).cumprod(-1).sum(-1)
 
 
 def _hats(counts: Tensor) -> Tensor:
